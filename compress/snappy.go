@@ -1,0 +1,97 @@
+package compress
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"github.com/klauspost/compress/snappy"
+)
+
+const (
+	// xerialMagic opens the framing of the snappy-java library, followed by its
+	// version and the oldest version that can read it, both 1.
+	xerialMagic      = "\x82SNAPPY\x00"
+	xerialVersions   = "\x00\x00\x00\x01\x00\x00\x00\x01"
+	xerialHeaderSize = len(xerialMagic) + len(xerialVersions)
+	// snappyBlock is the most input one block holds.
+	snappyBlock = 32 << 10
+	// snappyExpansion bounds output per byte of input: the densest element is
+	// three bytes that copy 64.
+	snappyExpansion = 22
+)
+
+func encodeSnappy(dst, src []byte) []byte {
+	dst = append(dst, xerialMagic...)
+	dst = append(dst, xerialVersions...)
+	for len(src) > 0 {
+		n := min(len(src), snappyBlock)
+		dst = appendSnappyBlock(dst, src[:n])
+		src = src[n:]
+	}
+	return dst
+}
+
+// appendSnappyBlock compresses straight into dst's spare capacity.
+func appendSnappyBlock(dst, src []byte) []byte {
+	dst = reserve(dst, 4+snappy.MaxEncodedLen(len(src)))
+	head := len(dst)
+	block := snappy.Encode(dst[head+4:cap(dst)], src)
+	dst = dst[:head+4+len(block)]
+	binary.BigEndian.PutUint32(dst[head:], uint32(len(block)))
+	return dst
+}
+
+func decodeSnappy(dst, src []byte, limit int) ([]byte, error) {
+	if !bytes.HasPrefix(src, []byte(xerialMagic)) {
+		return appendSnappyDecoded(dst, src, limit, limit)
+	}
+	if len(src) < xerialHeaderSize {
+		return dst, corrupt(Snappy, "header cut short")
+	}
+	if v := binary.BigEndian.Uint32(src[12:]); v != 1 {
+		return dst, corrupt(Snappy, "needs a newer framing version")
+	}
+	src = src[xerialHeaderSize:]
+	left := limit
+	for len(src) > 0 {
+		if len(src) < 4 {
+			return dst, corrupt(Snappy, "block length cut short")
+		}
+		n := binary.BigEndian.Uint32(src)
+		src = src[4:]
+		if uint64(n) > uint64(len(src)) {
+			return dst, corrupt(Snappy, "block longer than the input")
+		}
+		before := len(dst)
+		var err error
+		if dst, err = appendSnappyDecoded(dst, src[:n], left, limit); err != nil {
+			return dst, err
+		}
+		left -= len(dst) - before
+		src = src[n:]
+	}
+	return dst, nil
+}
+
+// appendSnappyDecoded appends one raw block; left is what the limit still allows.
+func appendSnappyDecoded(dst, block []byte, left, limit int) ([]byte, error) {
+	n, err := snappy.DecodedLen(block)
+	if err != nil {
+		return dst, corruptBy(Snappy, err)
+	}
+	if n/snappyExpansion > len(block) {
+		return dst, corrupt(Snappy, "block cannot hold as much as it claims")
+	}
+	if n > left {
+		return dst, tooLarge(Snappy, limit)
+	}
+	dst = reserve(dst, n)
+	got, err := snappy.DecodeStrict(dst[len(dst):len(dst)+n], block)
+	if err != nil {
+		return dst, corruptBy(Snappy, err)
+	}
+	if len(got) != n {
+		return dst, corrupt(Snappy, "block shorter than it claims")
+	}
+	return dst[:len(dst)+n], nil
+}

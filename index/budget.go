@@ -1,0 +1,123 @@
+package index
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// Budget bounds the memory of sealed tables that were read in; one is shared by all logs of an engine. The tables of active segments are
+// not counted: they cannot be given back. A nil *Budget is unlimited and keeps no books. All methods may be called at once.
+type Budget struct {
+	limit int64
+	used  atomic.Int64
+
+	mu sync.Mutex
+	// ring holds the blocks in memory in no particular order; hand goes round it and gives blocks that were used since its last visit a
+	// second chance. That approximates least-recently-used without a write to shared memory on each look-up.
+	ring []*block // guarded by mu
+	hand int      // guarded by mu
+}
+
+// NewBudget makes a budget of so many bytes; 0 or less means that sealed tables are always searched in their files.
+func NewBudget(bytes int64) *Budget { return &Budget{limit: max(bytes, 0)} }
+
+// Used is the number of bytes of sealed tables in memory. It never exceeds the limit at return of a call that read one in.
+func (b *Budget) Used() int64 {
+	if b == nil {
+		return 0
+	}
+	return b.used.Load()
+}
+
+// Limit is what NewBudget was given; -1 for a nil Budget.
+func (b *Budget) Limit() int64 {
+	if b == nil {
+		return -1
+	}
+	return b.limit
+}
+
+// fits reports whether n more bytes could ever be in memory, and roomy whether they could without taking others' place.
+func (b *Budget) fits(n int64) (ever, roomy bool) {
+	if b == nil {
+		return true, true
+	}
+	return n <= b.limit, b.used.Load()+n <= b.limit
+}
+
+// admit makes blk the block of its owner and counts it, evicting others until the limit holds. It reports false when the owner has a block
+// already: then that one counts and blk is dropped.
+func (b *Budget) admit(blk *block) bool {
+	if b == nil {
+		return blk.owner.block.CompareAndSwap(nil, blk)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !blk.owner.block.CompareAndSwap(nil, blk) {
+		return false
+	}
+	b.enterLocked(blk)
+	return true
+}
+
+// adopt counts a block that its owner has already: an active table that was just sealed. The caller keeps every other writer of the owner
+// away.
+func (b *Budget) adopt(blk *block) {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.enterLocked(blk)
+}
+
+func (b *Budget) enterLocked(blk *block) {
+	blk.slot = len(b.ring)
+	blk.counted = true
+	blk.used.Store(true)
+	b.ring = append(b.ring, blk)
+	b.used.Add(blk.size())
+	for b.used.Load() > b.limit && len(b.ring) > 0 {
+		b.evictLocked(blk)
+	}
+}
+
+// evictLocked drops one block; fresh only when nothing else is left.
+func (b *Budget) evictLocked(fresh *block) {
+	for {
+		if b.hand >= len(b.ring) {
+			b.hand = 0
+		}
+		victim := b.ring[b.hand]
+		if len(b.ring) > 1 && (victim == fresh || victim.used.Swap(false)) {
+			// fresh stays; with only fresh unused, the others lost their second chance on this round.
+			b.hand++
+			continue
+		}
+		victim.owner.block.CompareAndSwap(victim, nil)
+		b.removeLocked(victim)
+		return
+	}
+}
+
+// release stops counting blk. The owner keeps it.
+func (b *Budget) release(blk *block) {
+	if b == nil || blk == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if blk.counted {
+		b.removeLocked(blk)
+	}
+}
+
+func (b *Budget) removeLocked(blk *block) {
+	last := len(b.ring) - 1
+	b.ring[blk.slot] = b.ring[last]
+	b.ring[blk.slot].slot = blk.slot
+	b.ring[last] = nil
+	b.ring = b.ring[:last]
+	blk.counted = false
+	b.used.Add(-blk.size())
+}

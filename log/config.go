@@ -1,0 +1,182 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/quirelog/quire/compress"
+	"github.com/quirelog/quire/log/record"
+	"github.com/quirelog/quire/segment"
+)
+
+// Durability is how much must have happened before an append returns.
+type Durability int8
+
+const (
+	// Sync: data (and, for a new file, its directory entry) is on disk. Survives a
+	// power cut. Concurrent appends share one fsync. The default.
+	Sync Durability = iota
+	// Interval: written to the operating system; on disk at the latest after
+	// [Config.SyncInterval] or [Config.SyncBytes]. A power cut takes at most that
+	// window, always a suffix.
+	Interval
+	// OS: written to the operating system. Survives a killed process, not a power cut.
+	OS
+)
+
+// String returns the level's name: sync, interval or os.
+func (d Durability) String() string {
+	switch d {
+	case Sync:
+		return "sync"
+	case Interval:
+		return "interval"
+	case OS:
+		return "os"
+	}
+	return fmt.Sprintf("durability(%d)", int8(d))
+}
+
+// stronger reports whether d promises more than other.
+func (d Durability) stronger(other Durability) bool { return d < other }
+
+// Defaults of a [Config], Apache Kafka's where it has one.
+const (
+	DefaultSyncInterval   = 100 * time.Millisecond
+	DefaultSegmentBytes   = 1 << 30
+	DefaultSegmentAge     = 7 * 24 * time.Hour
+	DefaultMaxBatchBytes  = 1048588
+	DefaultProducerExpiry = 24 * time.Hour
+	defaultPreWrite       = 1 << 20
+)
+
+// IndexBudget bounds the memory for indexes of sealed segments; many logs may share one.
+type IndexBudget = segment.IndexBudget
+
+// NewIndexBudget makes a budget of this many bytes.
+func NewIndexBudget(bytes int64) *IndexBudget { return segment.NewIndexBudget(bytes) }
+
+// Config is the settings of a log. The zero value is safe and durable. One
+// Config may serve many logs; it must not change once handed over (replace it
+// by [Log.Configure]) and must not be copied.
+type Config struct {
+	// Durability of an append. Default Sync.
+	Durability Durability
+	// SyncInterval is the longest time written data stays unsynced at level
+	// Interval. Default 100 ms.
+	SyncInterval time.Duration
+	// SyncBytes is the most unsynced bytes at level Interval: the append that passes
+	// it waits for an fsync. 0: no such bound.
+	SyncBytes int64
+
+	// SegmentBytes is the size at which a segment is rolled. Default 1 GiB, at most 2 GiB - 1.
+	SegmentBytes int64
+	// SegmentAge is the span of record time after which a segment is rolled. Default 7 days.
+	SegmentAge time.Duration
+	// SegmentJitter is the most that is taken off SegmentAge, drawn anew for each segment. Default 0.
+	SegmentJitter time.Duration
+	// IndexBytes is the size at which an index is full. Default 10 MiB.
+	IndexBytes int
+	// IndexInterval is the distance in bytes between index entries. Default 4096.
+	IndexInterval int
+	// PreWrite is how far a segment file is kept written with zeros ahead of its end at
+	// level Sync, which spares each fsync a change of the file's size. 0: 1 MiB; negative: not at all.
+	PreWrite int64
+	// Indexes bounds the memory for indexes of sealed segments; nil: no bound.
+	Indexes *IndexBudget
+
+	// MaxBatchBytes is the largest batch accepted, its 12 bytes of overhead included. Default 1,048,588.
+	MaxBatchBytes int
+	// Timestamps says whose time a record carries. Default record.CreateTime.
+	Timestamps record.TimestampType
+	// TimestampBeforeMax and TimestampAfterMax bound how far a record's own time may lie
+	// in the past and in the future. 0: no bound.
+	TimestampBeforeMax, TimestampAfterMax time.Duration
+	// Recompress makes the log store every client batch with Codec at Level. Off by default:
+	// a batch keeps the producer's codec.
+	Recompress bool
+	Codec      compress.Codec
+	Level      int
+	// Compacted says that the log is compacted by key: every record must have one.
+	Compacted bool
+	// ProducerExpiry is how long an idle producer's sequence numbers are remembered. Default 24 h.
+	ProducerExpiry time.Duration
+	// TopicID is the partition's identity, kept beside every sealed segment.
+	TopicID [16]byte
+	// Replicated says that the high watermark is moved from outside, by [Log.AdvanceHigh].
+	Replicated bool
+
+	derive  sync.Once
+	segment segment.Config
+}
+
+// Validate returns every fault of the settings at once, or nil.
+func (c *Config) Validate() error {
+	var faults []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			faults = append(faults, fmt.Errorf("log: "+format, args...))
+		}
+	}
+	check(c.Durability >= Sync && c.Durability <= OS, "unknown durability %d", c.Durability)
+	check(c.SyncInterval >= 0, "negative SyncInterval %v", c.SyncInterval)
+	check(c.SyncBytes >= 0, "negative SyncBytes %d", c.SyncBytes)
+	check(c.SegmentBytes >= 0 && c.SegmentBytes <= math.MaxInt32, "SegmentBytes %d not in [0, 2^31)", c.SegmentBytes)
+	check(c.SegmentAge >= 0, "negative SegmentAge %v", c.SegmentAge)
+	check(c.SegmentJitter >= 0, "negative SegmentJitter %v", c.SegmentJitter)
+	check(c.IndexBytes >= 0 && c.IndexBytes <= math.MaxInt32, "IndexBytes %d not in [0, 2^31)", c.IndexBytes)
+	check(c.IndexInterval >= 0 && c.IndexInterval <= math.MaxInt32, "IndexInterval %d not in [0, 2^31)", c.IndexInterval)
+	check(c.MaxBatchBytes >= 0 && c.MaxBatchBytes <= math.MaxInt32, "MaxBatchBytes %d not in [0, 2^31)", c.MaxBatchBytes)
+	check(c.TimestampBeforeMax >= 0, "negative TimestampBeforeMax %v", c.TimestampBeforeMax)
+	check(c.TimestampAfterMax >= 0, "negative TimestampAfterMax %v", c.TimestampAfterMax)
+	check(c.ProducerExpiry >= 0, "negative ProducerExpiry %v", c.ProducerExpiry)
+	check(c.Timestamps == record.CreateTime || c.Timestamps == record.LogAppendTime, "unknown timestamp type %d", c.Timestamps)
+	if c.Recompress {
+		faults = append(faults, compress.CheckLevel(c.Codec, c.Level))
+	}
+	return errors.Join(faults...)
+}
+
+func orDefault[T int | int64 | time.Duration](v, def T) T {
+	if v == 0 {
+		return def
+	}
+	return v
+}
+
+func (c *Config) segmentBytes() int64 { return orDefault(c.SegmentBytes, DefaultSegmentBytes) }
+func (c *Config) maxBatchBytes() int  { return orDefault(c.MaxBatchBytes, DefaultMaxBatchBytes) }
+func (c *Config) segmentAge() time.Duration {
+	return orDefault(c.SegmentAge, DefaultSegmentAge)
+}
+func (c *Config) syncInterval() time.Duration {
+	return orDefault(c.SyncInterval, DefaultSyncInterval)
+}
+func (c *Config) producerExpiry() time.Duration {
+	return orDefault(c.ProducerExpiry, DefaultProducerExpiry)
+}
+
+// preWrite is how far segments of this log are written ahead; only level Sync gains from it.
+func (c *Config) preWrite() int64 {
+	if c.Durability != Sync || c.PreWrite < 0 {
+		return 0
+	}
+	return min(orDefault(c.PreWrite, defaultPreWrite), c.segmentBytes())
+}
+
+// segmentConfig is what segments of this log share.
+func (c *Config) segmentConfig() *segment.Config {
+	c.derive.Do(func() {
+		c.segment = segment.Config{
+			IndexInterval: c.IndexInterval,
+			IndexBytes:    c.IndexBytes,
+			MaxBatchBytes: c.maxBatchBytes(),
+			PreWrite:      c.preWrite(),
+			Budget:        c.Indexes,
+		}
+	})
+	return &c.segment
+}

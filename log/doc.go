@@ -1,0 +1,76 @@
+// Package log is one partition's log: segments in a row and the offsets that say
+// what of them is true. It is for those who build on the engine; users of the
+// engine enter by package topic and never import this one.
+//
+//	l, _, err := log.Open(vfs.OS(), dir, &log.Config{}, log.OpenState{})
+//	a, err := l.Append(ctx, batch, log.AppendOptions{})      // on disk when it returns
+//	run, next, err := l.Read(nil, log.At(a.Base), log.ReadOptions{Check: true})
+//
+// # Offsets
+//
+//	start <= stable <= high <= end          durable <= end
+//	  |        |         |      |
+//	  |        |         |      next offset to be written
+//	  |        |         high watermark: readers see records below it
+//	  |        last stable offset: every transaction below it has ended
+//	  first offset that may be read
+//
+// A log alone moves high itself: at level Sync with durable, so that nobody reads
+// what a power cut could take back, else with end. A replicated log waits for
+// [Log.AdvanceHigh].
+//
+// # Files in the directory
+//
+//	<base>.log .index .timeindex .txnindex   a segment, Apache Kafka's bytes; see package segment
+//	<base>.sums                              its seal; ours
+//	<end>.snapshot                           producer state, Kafka's bytes
+//	leader-epoch-checkpoint                  leader epochs, Kafka's bytes
+//	quire.slot                               the durable watermark; ours
+//	<base>.log.cut-<position>                a torn tail that still held a whole batch, saved by recovery
+//
+// # What survives
+//
+//	level     a killed process     a power cut
+//	Sync      everything           everything that was acknowledged
+//	Interval  everything written   all but the last interval; the loss is a suffix
+//	OS        everything written   a prefix
+//
+// What recovery keeps is always a prefix of what was written, without a hole,
+// that contains everything acknowledged at the log's level. Damage below the
+// durable watermark is never cut away: it is reported, and the rest stays readable.
+// One ambiguity remains: rot in what was written during the last second before a
+// power cut cannot be told from a torn write.
+//
+// # Invariants
+//
+//	I1  start <= stable <= high <= end; none of them goes back, but end by Truncate
+//	    and all by TruncateFully.
+//	I2  At level Sync, high <= durable.
+//	I3  A batch is in the log whole or not at all.
+//	I4  Nothing of segment n+1 is written before segment n, its seal and the entry of
+//	    the new file are on disk.
+//	I5  The slot never claims more than what is on disk.
+//	I6  Readers take no lock that the writer holds during I/O.
+//
+// # Who may call what
+//
+// Everything may be called at once from any goroutine. There is one writer at a
+// time, by a mutex; an fsync runs outside it. The package starts no goroutine and
+// sets no timer: its owner calls [Log.Tick] when [Hooks].Dirty asks for it.
+//
+// # File map
+//
+//	log.go         Log, Close, Fence        append.go    Append, AppendAt
+//	config.go      settings                 validate.go  a leader's rules
+//	view.go        segments for readers     roll.go      begin to write, next segment
+//	read.go        Read                     sync.go      group commit
+//	slice.go       ranges for sockets       note.go      the slot, when it is written
+//	offsets.go     the four offsets         tend.go      what time alone makes due
+//	times.go       offset for a time        truncate.go  cut the end, raise the start
+//	wait.go        Wait, Watch              recover.go   Open
+//	producers.go   sequences                unstable.go  open transactions
+//	epochs.go      leader epochs            snapshot.go  producer state on disk
+//	slot.go        the slot's bytes         checkpointfile.go, topicid.go  Kafka's text files
+//
+// Stability: for builders of brokers and replicas; may change before version 1.
+package log

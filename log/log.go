@@ -1,0 +1,305 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quirelog/quire/internal/invariant"
+	"github.com/quirelog/quire/internal/watermark"
+	"github.com/quirelog/quire/log/vfs"
+	"github.com/quirelog/quire/segment"
+)
+
+// Log is one partition's log. All methods may be called at once from any
+// goroutine. Open makes one.
+type Log struct {
+	fs    vfs.FS
+	dir   string
+	hooks Hooks
+	cfg   atomic.Pointer[Config]
+
+	// The offsets (I1). end and high are moved under mu or by the sync round that
+	// owns them; start, stable, high and durable only rise between truncations.
+	start, stable, high, end, durable watermark.Mark
+
+	// view is what readers read; nil after Close.
+	view   atomic.Pointer[view]
+	fence  atomic.Pointer[fenceError]
+	closed atomic.Bool
+	// history is an immutable copy of the leader epochs for readers.
+	history  atomic.Pointer[[]epochEntry]
+	epochSum atomic.Uint32 // checksum of the history's file as last saved; 0: not known
+
+	watchers watchers
+	syncer   syncer
+	notes    notebook
+	// transactions says that some transaction is open, or ended above the high watermark.
+	transactions atomic.Bool
+	identified   atomic.Bool // some batch since the last open has, or may have, a producer id
+	rolled       atomic.Bool // a roll that Hooks.Rolled has not been told of
+	tended       atomic.Bool // Hooks.Dirty was called and Tick has not yet found the log clean
+
+	// mu guards the writer below. It is held during the write of a batch and during
+	// a roll, never while waiting for anything but the disk.
+	mu     sync.Mutex
+	writer writer
+}
+
+// writer is what only the holder of Log.mu touches.
+type writer struct {
+	producers producers
+	epochs    epochs
+	epoch     int32 // leader epoch stamped on appended batches
+	opened    bool  // the slot says "not clean": data may be written
+	damaged   bool  // something went wrong that a clean stop must not hide
+	readOnly  bool
+	sparse    bool // offsets of the active segment may have gaps
+	jitter    time.Duration
+	// unindexed counts the bytes appended since the active indexes were last written out.
+	unindexed int64
+	// snapshotBytes counts the bytes appended since the last producer snapshot.
+	snapshotBytes int64
+}
+
+// Hooks are told what happens in a log. Each may be nil. They are called
+// outside locks, must be quick, and must not call Close.
+type Hooks struct {
+	// Dirty is called when a log that needed no care begins to: [Log.Tick] wants to be
+	// called from now on, first at the latest after d.
+	Dirty func(l *Log, d time.Duration)
+	// Rolled is called after a new active segment with this base offset exists.
+	Rolled func(base int64)
+	// Fenced is called once when a log refuses appends for good.
+	Fenced func(reason error)
+}
+
+// Dir is the log's directory.
+func (l *Log) Dir() string { return l.dir }
+
+// Config is the settings in force.
+func (l *Log) Config() *Config { return l.cfg.Load() }
+
+// Configure puts new settings in force for appends that begin after it returns.
+// Settings of the active segment's files (index sizes, pre-writing) follow at the next roll.
+func (l *Log) Configure(cfg *Config) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	l.cfg.Store(cfg)
+	return nil
+}
+
+// Fence makes appends fail with an error that matches both [ErrFenced] and
+// reason, until Unfence. Reads go on.
+func (l *Log) Fence(reason error) {
+	l.setFence(&fenceError{reason: reason})
+}
+
+// Unfence lifts a fence set by Fence. It reports false when the fence stays:
+// after a failed fsync only a reopened log knows again what is on disk.
+func (l *Log) Unfence() bool {
+	for {
+		f := l.fence.Load()
+		if f == nil {
+			return true
+		}
+		if f.sticky {
+			return false
+		}
+		if l.fence.CompareAndSwap(f, nil) {
+			return true
+		}
+	}
+}
+
+// Fenced returns why appends are refused, nil if they are not.
+func (l *Log) Fenced() error {
+	if f := l.fence.Load(); f != nil {
+		return f
+	}
+	return nil
+}
+
+// setFence installs f unless a sticky fence stands already.
+func (l *Log) setFence(f *fenceError) {
+	for {
+		old := l.fence.Load()
+		if old != nil && old.sticky {
+			return
+		}
+		if l.fence.CompareAndSwap(old, f) {
+			break
+		}
+	}
+	if f.sticky && l.hooks.Fenced != nil {
+		l.hooks.Fenced(f.reason)
+	}
+}
+
+// fail fences the log for good: the disk no longer does what it says.
+func (l *Log) fail(reason error) {
+	l.setFence(&fenceError{reason: reason, sticky: true})
+}
+
+// appendable returns the error that stands in the way of a change.
+func (l *Log) appendable() error {
+	if l.closed.Load() {
+		return ErrClosed
+	}
+	if l.writer.readOnly {
+		return ErrReadOnly
+	}
+	if f := l.fence.Load(); f != nil {
+		return f
+	}
+	return nil
+}
+
+// SetLeaderEpoch sets the epoch stamped on batches appended from now on. A
+// smaller one than the current is refused with an error.
+func (l *Log) SetLeaderEpoch(epoch int32) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if epoch < l.writer.epoch {
+		return fmt.Errorf("log: leader epoch %d is below the current %d", epoch, l.writer.epoch)
+	}
+	l.writer.epoch = epoch
+	return nil
+}
+
+// LeaderEpoch is the epoch stamped on appended batches.
+func (l *Log) LeaderEpoch() int32 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.writer.epoch
+}
+
+// EpochEnd answers where a leader epoch ended: the largest epoch at most the
+// asked one that the log knows, and the first offset after it (the end of the
+// log for the latest). -1 and -1 when it knows none (KIP-101, KIP-279).
+func (l *Log) EpochEnd(epoch int32) (found int32, end int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.writer.epochs.endOffsetFor(epoch, l.end.Load())
+}
+
+// Size is the bytes of all segments' data.
+func (l *Log) Size() int64 {
+	v := l.view.Load()
+	if v == nil {
+		return 0
+	}
+	var n int64
+	for _, s := range v.segments {
+		n += s.Size()
+	}
+	return n
+}
+
+// Facts describes one segment.
+type Facts struct {
+	Base, Next   int64 // offsets [Base, Next)
+	Bytes        int64
+	MaxTimestamp int64 // largest record time, ms since the epoch; -1 if none
+	Active       bool
+}
+
+// Segments describes every segment, oldest first. It may read sealed segments' side files.
+func (l *Log) Segments() []Facts {
+	v := l.view.Load()
+	if v == nil {
+		return nil
+	}
+	facts := make([]Facts, 0, len(v.segments))
+	for _, s := range v.segments {
+		ts, _ := s.MaxTimestamp()
+		facts = append(facts, Facts{s.Base(), s.Next(), s.Size(), ts, s == v.active()})
+	}
+	return facts
+}
+
+// newJitter draws how much earlier than the segment age the next segment rolls.
+func newJitter(cfg *Config) time.Duration {
+	span := min(cfg.SegmentJitter, cfg.segmentAge())
+	if span <= 0 {
+		return 0
+	}
+	return rand.N(span)
+}
+
+// Close syncs and closes the log. When it returns nil everything appended is on
+// disk and the next Open reads no data. After a failure the log stays as after a
+// kill: the next Open recovers it. Waiting calls return [ErrClosed]. Close is
+// idempotent and does not wait for pinned [Slice] values, which stay readable.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	if l.closed.Swap(true) {
+		l.mu.Unlock()
+		return nil
+	}
+	l.mu.Unlock()
+	// A sync round in progress ends by itself; the final one below comes after it.
+	err := l.closeWriter()
+	l.wakeAll()
+	return err
+}
+
+// closeWriter makes the clean stop: data, then derived files, then the slot that says so.
+func (l *Log) closeWriter() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	v := l.view.Load()
+	defer func() {
+		l.view.Store(nil)
+		for _, s := range v.segments {
+			s.Retire(func() { s.Close() })
+		}
+	}()
+	if l.writer.readOnly || !l.writer.opened {
+		return l.notes.close()
+	}
+	return errors.Join(l.stopCleanLocked(v), l.notes.close())
+}
+
+func (l *Log) stopCleanLocked(v *view) error {
+	if f := l.fence.Load(); f != nil && f.sticky {
+		return f
+	}
+	if err := v.active().Freeze(l.sideFacts()); err != nil {
+		l.fail(err)
+		return err
+	}
+	l.raiseDurable(l.syncer.tip.load())
+	l.raiseHighLocked(l.end.Load())
+	if err := l.takeSnapshotLocked(); err != nil {
+		return err
+	}
+	return l.note(noteOptions{clean: !l.writer.damaged, sync: true})
+}
+
+// sideFacts is what a segment's side file says beyond what the segment knows.
+func (l *Log) sideFacts() segment.SideFacts {
+	return segment.SideFacts{TopicID: l.cfg.Load().TopicID, Sparse: l.writer.sparse}
+}
+
+// wakeAll wakes every waiter, so that they see that the log was closed.
+func (l *Log) wakeAll() {
+	for _, m := range []*watermark.Mark{&l.start, &l.stable, &l.high, &l.end, &l.durable} {
+		m.Wake()
+	}
+	l.watchers.notify()
+}
+
+// checkOrder asserts I1.
+func (l *Log) checkOrder() {
+	if !invariant.Enabled {
+		return
+	}
+	start, stable, high, end := l.start.Load(), l.stable.Load(), l.high.Load(), l.end.Load()
+	invariant.Check(start <= stable && stable <= high && high <= end,
+		"log: offsets out of order: start %d, stable %d, high %d, end %d", start, stable, high, end)
+}

@@ -1,0 +1,91 @@
+package log
+
+import "sync"
+
+// notebook is the slot file with what guards it. mu comes after Log.mu and is
+// held for one small write, or its fsync.
+type notebook struct {
+	mu    sync.Mutex
+	slot  slot
+	dirty bool // written since its last fsync
+}
+
+// noteOptions say how the durable watermark is written down.
+type noteOptions struct {
+	clean    bool  // a clean stop: the next open reads no data
+	sync     bool  // fsync the slot before returning
+	truncate bool  // a truncation is under way: the next open redoes it
+	to       int64 // with truncate: the offset that becomes the end
+}
+
+// note writes the durable watermark, the start and the high watermark into the
+// slot file with one write. Without o.sync it is on disk after the next Tick at
+// the latest; a kill of the process does not take it back.
+func (l *Log) note(o noteOptions) error {
+	l.notes.mu.Lock()
+	defer l.notes.mu.Unlock()
+	if err := l.notes.slot.write(l.slotState(o)); err != nil {
+		return err
+	}
+	l.notes.dirty = true
+	if o.sync {
+		return l.notes.syncLocked()
+	}
+	return nil
+}
+
+// flushNote makes the slot durable if it was written since.
+func (l *Log) flushNote() error {
+	l.notes.mu.Lock()
+	defer l.notes.mu.Unlock()
+	return l.notes.syncLocked()
+}
+
+func (n *notebook) syncLocked() error {
+	if !n.dirty {
+		return nil
+	}
+	if err := n.slot.sync(); err != nil {
+		return err
+	}
+	n.dirty = false
+	return nil
+}
+
+func (n *notebook) isDirty() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.dirty
+}
+
+func (n *notebook) close() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.slot.close()
+}
+
+// slotState composes what the slot says.
+func (l *Log) slotState(o noteOptions) slotState {
+	t := l.durableTip()
+	st := slotState{
+		durable: t.offset, segmentBase: t.segment.Base(), position: t.pos,
+		start: l.start.Load(), high: l.high.Load(),
+		leaderEpoch: l.lastEpoch(), epochSum: l.epochSum.Load(), topicID: l.cfg.Load().TopicID,
+		clean: o.clean, sparse: t.segment.Sparse(), anonymous: !l.identified.Load(),
+	}
+	if o.truncate {
+		// Only the offset counts: the cut decides where it lies.
+		st.truncating, st.durable, st.segmentBase, st.position = true, o.to, 0, 0
+		st.high = max(min(st.high, o.to), st.start)
+	}
+	return st
+}
+
+// lastEpoch is the latest leader epoch in the log, -1 if there is none.
+func (l *Log) lastEpoch() int32 {
+	entries := l.history.Load()
+	if entries == nil || len(*entries) == 0 {
+		return -1
+	}
+	return (*entries)[len(*entries)-1].epoch
+}

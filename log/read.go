@@ -1,0 +1,150 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/quirelog/quire/log/record"
+	"github.com/quirelog/quire/segment"
+)
+
+// Place is an offset with the position of its batch in a segment file. A Place
+// that Read returned makes the next read start right there; make one by [At]
+// for any other offset.
+type Place = segment.Place
+
+// At is the place of an offset whose position is not known.
+func At(offset int64) Place { return Place{Offset: offset, Pos: -1} }
+
+// ReadOptions say how much a read returns.
+type ReadOptions struct {
+	// Bound is up to where records may be returned. Default High.
+	Bound Bound
+	// MaxBytes is the most that is returned, except that the first batch comes whole. Default 1 MiB.
+	MaxBytes int
+	// Check verifies every batch's checksum and leader epoch. Without it only headers are checked.
+	Check bool
+}
+
+func (o ReadOptions) maxBytes() int { return orDefault(o.MaxBytes, 1<<20) }
+
+// Read returns whole batches, the first the one that holds from.Offset (it may
+// begin below) or the first after it, none at or above the bound, of one segment.
+// run reuses dst's memory if it has room, else it is newly allocated; it is the
+// caller's. next is where to go on. An empty run without an error means that
+// there is nothing below the bound yet.
+//
+// Errors: [RangeError] below the start or above the end; [CorruptionError] for
+// damaged bytes, with the offsets it covers: everything before the damage is
+// returned by earlier reads, and reading may go on behind it; [ErrClosed]; what the
+// disk says. Read waits for no writer.
+func (l *Log) Read(dst []byte, from Place, o ReadOptions) (run []byte, next Place, err error) {
+	limit, err := l.readable(from.Offset, o.Bound)
+	if err != nil || from.Offset >= limit {
+		return dst[:0], from, err
+	}
+	s, last, err := l.pinned(from.Offset)
+	if err != nil {
+		return dst[:0], from, err
+	}
+	for {
+		run, next, err = s.Read(dst, from, limit, o.maxBytes())
+		base := s.Base()
+		s.Unpin()
+		if err != nil {
+			return run, from, l.located(err)
+		}
+		if len(run) > 0 || last {
+			break
+		}
+		// Nothing at or after the offset in this segment: a gap before the next one.
+		var ok bool
+		if s, ok = l.pinnedAfter(base); !ok {
+			return run, from, nil
+		}
+		from = At(max(from.Offset, s.Base()))
+		last = s == l.activeSegment()
+	}
+	if o.Check && len(run) > 0 {
+		return l.checkRead(run, from, next)
+	}
+	return run, next, nil
+}
+
+// readable returns the bound's offset, or an error for an offset the log does not hold.
+func (l *Log) readable(offset int64, b Bound) (limit int64, err error) {
+	if l.closed.Load() {
+		return 0, ErrClosed
+	}
+	limit = l.Limit(b)
+	if start := l.start.Load(); offset < start || (offset > limit && offset > l.end.Load()) {
+		return 0, &RangeError{Offset: offset, Start: start, End: l.end.Load()}
+	}
+	return limit, nil
+}
+
+func (l *Log) activeSegment() *segment.Segment {
+	v := l.view.Load()
+	if v == nil {
+		return nil
+	}
+	return v.active()
+}
+
+// located adds the log's directory to damage found by a segment.
+func (l *Log) located(err error) error {
+	if errors.Is(err, segment.ErrRetired) {
+		return ErrClosed
+	}
+	return err
+}
+
+// checkRead verifies the batches of a run. Good batches before a bad one are
+// returned without an error; the bad one is reported when it comes first.
+func (l *Log) checkRead(run []byte, from, next Place) ([]byte, Place, error) {
+	good, place := 0, from
+	for good < len(run) {
+		b, err := record.First(run[good:])
+		if err == nil {
+			err = b.Check()
+		}
+		if err == nil {
+			err = l.checkEpoch(b)
+		}
+		if err != nil {
+			if good > 0 {
+				return run[:good], place, nil
+			}
+			return run[:0], from, l.damageAt(b, from, next, err)
+		}
+		good += len(b)
+		place = Place{Offset: b.NextOffset(), Pos: -1}
+	}
+	return run, next, nil
+}
+
+// damageAt describes a batch whose header was plausible and whose content is not.
+func (l *Log) damageAt(b record.Batch, from, next Place, cause error) error {
+	e := &CorruptionError{Path: l.dir, Pos: from.Pos, FirstOffset: from.Offset, NextOffset: next.Offset, Cause: cause}
+	if s, _, err := l.pinned(from.Offset); err == nil {
+		e.Path = s.Path()
+		s.Unpin()
+	}
+	if len(b) >= record.HeaderSize {
+		e.FirstOffset, e.NextOffset = b.BaseOffset(), b.NextOffset()
+	}
+	return e
+}
+
+// checkEpoch compares a batch's leader epoch, which no checksum covers, with the
+// epoch history.
+func (l *Log) checkEpoch(b record.Batch) error {
+	entries := l.history.Load()
+	if entries == nil {
+		return nil
+	}
+	if want, ok := epochAt(*entries, b.BaseOffset()); ok && want != b.LeaderEpoch() {
+		return fmt.Errorf("leader epoch %d at offset %d, the history says %d", b.LeaderEpoch(), b.BaseOffset(), want)
+	}
+	return nil
+}

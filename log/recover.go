@@ -1,0 +1,512 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/quirelog/quire/log/record"
+	"github.com/quirelog/quire/log/vfs"
+	"github.com/quirelog/quire/segment"
+)
+
+// OpenState is what the owner of a log knows about it at open.
+type OpenState struct {
+	Hooks Hooks
+	// Epoch is the leader epoch to stamp on appended batches; the log's own latest counts if it is greater.
+	Epoch int32
+	// ReadOnly opens a log that another process may be writing, without changing
+	// anything on disk. It shows what is known to be safe at that moment.
+	ReadOnly bool
+	// AcceptLoss goes on although records known to be durable are gone. Without it
+	// Open fails with a [LossError] and changes nothing more.
+	AcceptLoss bool
+	// Kafka is what Apache Kafka's checkpoint files say of a directory that has no
+	// watermark slot of ours yet.
+	Kafka KafkaState
+}
+
+// KafkaState is what the checkpoint files of a Kafka data directory say of a partition.
+type KafkaState struct {
+	Clean         bool  // .kafka_cleanshutdown was there
+	RecoveryPoint int64 // everything below was flushed
+	Start         int64 // log start offset
+}
+
+// Recovered tells what Open found and did.
+type Recovered struct {
+	Clean   bool  // the log was stopped cleanly: nothing was read
+	Created bool  // there was no log in the directory
+	Scanned int64 // bytes checked
+	// CutBytes is the length of the torn tail that was cut off, SavedAs the file it was
+	// saved to because it still held a whole batch ("" if it did not).
+	CutBytes int64
+	SavedAs  string
+	Damage   []segment.Damage // damaged ranges below the durable watermark: kept, and reported on read
+	Lost     *LossError       // durable records that are gone, with OpenState.AcceptLoss
+	Notes    []error          // derived files that were damaged and made anew
+}
+
+// Open opens the log in dir, or creates one where there is none; dir's own entry
+// in its parent is the caller's to sync. After a clean stop it reads no data;
+// after any other it checks what lies above the durable watermark, cuts the torn
+// tail and syncs the rest before anyone sees it. It may be repeated after a crash
+// at any point.
+//
+// Errors: [LossError], [ErrNewerFormat] (nothing is changed), an invalid cfg, and what
+// the disk says.
+func Open(fsys vfs.FS, dir string, cfg *Config, st OpenState) (*Log, Recovered, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, Recovered{}, err
+	}
+	if st.ReadOnly {
+		fsys = vfs.ReadOnly(fsys)
+	}
+	o := &opener{l: &Log{fs: fsys, dir: dir, hooks: st.Hooks}, st: st, cfg: cfg}
+	o.l.cfg.Store(cfg)
+	o.l.writer.readOnly = st.ReadOnly
+	if err := o.run(); err != nil {
+		o.abandon()
+		return nil, o.report, fmt.Errorf("open %s: %w", dir, err)
+	}
+	return o.l, o.report, nil
+}
+
+// opener holds what Open knows while it works.
+type opener struct {
+	l        *Log
+	cfg      *Config
+	st       OpenState
+	names    []string
+	bases    []int64
+	slot     slotState
+	haveSlot bool
+	segments []*segment.Segment
+	report   Recovered
+
+	epochsChanged bool // the history differs from its file
+	rebuildEpochs bool // its file cannot be used
+}
+
+func (o *opener) run() error {
+	steps := []func() error{
+		o.list, o.readSlot, o.loadEpochs, o.openSegments, o.finishTruncation, o.checkLoss,
+		o.publish, o.loadProducers, o.saveEpochs,
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// abandon closes what a failed Open had opened.
+func (o *opener) abandon() {
+	o.l.closed.Store(true)
+	for _, s := range o.segments {
+		s.Retire(func() { _ = s.Close() })
+	}
+	_ = o.l.notes.close()
+}
+
+// list reads the directory, makes it if need be, and finishes interrupted
+// deletions and swaps of segment files.
+func (o *opener) list() error {
+	names, err := o.l.fs.List(o.l.dir)
+	if errors.Is(err, fs.ErrNotExist) && !o.st.ReadOnly {
+		if err := o.l.fs.MkdirAll(o.l.dir); err != nil {
+			return err
+		}
+		names, err = nil, nil
+	}
+	if err != nil {
+		return err
+	}
+	if !o.st.ReadOnly {
+		if names, err = segment.Tidy(o.l.fs, o.l.dir, names); err != nil {
+			return err
+		}
+	}
+	o.names = names
+	for _, name := range names {
+		if base, kind, ok := segment.ParseName(name); ok && kind == segment.KindLog {
+			o.bases = append(o.bases, base)
+		}
+	}
+	slices.Sort(o.bases)
+	o.report.Created = len(o.bases) == 0
+	return nil
+}
+
+func (o *opener) readSlot() (err error) {
+	o.slot, o.haveSlot, err = o.l.notes.slot.open(o.l.fs, o.l.dir)
+	if err != nil {
+		return err
+	}
+	if o.l.notes.slot.damage != nil {
+		o.report.Notes = append(o.report.Notes, o.l.notes.slot.damage)
+	}
+	if !o.haveSlot {
+		o.slot.start = o.st.Kafka.Start
+	}
+	return nil
+}
+
+// loadEpochs reads the epoch history; damage means that it is rebuilt from the batches.
+func (o *opener) loadEpochs() error {
+	e := &o.l.writer.epochs
+	err := e.load(o.l.fs, o.l.dir)
+	if err == nil && o.haveSlot && o.slot.epochSum != 0 && o.slot.clean && e.sum() != o.slot.epochSum {
+		err = fmt.Errorf("%w: %s is not what was saved", ErrCorrupt, LeaderEpochFile)
+		e.clear()
+	}
+	if errors.Is(err, ErrCorrupt) {
+		o.report.Notes = append(o.report.Notes, err)
+		o.rebuildEpochs = true
+		return nil
+	}
+	return err
+}
+
+// openSegments opens all segments; the last one is recovered unless it was left in order.
+func (o *opener) openSegments() error {
+	if len(o.bases) == 0 {
+		return o.create()
+	}
+	seg := o.cfg.segmentConfig()
+	for i, base := range o.bases[:len(o.bases)-1] {
+		if o.trusted(base) {
+			o.segments = append(o.segments, segment.OpenSealed(o.l.fs, o.l.dir, base, o.bases[i+1], seg))
+			continue
+		}
+		s, err := o.recoverSegment(base)
+		if err != nil {
+			return err
+		}
+		o.segments = append(o.segments, s)
+	}
+	return o.openLast(o.bases[len(o.bases)-1])
+}
+
+// trusted reports whether a segment that is not the last needs no recovery: ours
+// are sealed before the next begins; those of a Kafka directory are flushed below
+// the recovery point.
+func (o *opener) trusted(base int64) bool {
+	if o.haveSlot || o.st.ReadOnly || o.st.Kafka.Clean {
+		return true
+	}
+	i, _ := slices.BinarySearch(o.bases, base)
+	return o.bases[i+1] <= o.st.Kafka.RecoveryPoint
+}
+
+func (o *opener) create() error {
+	if o.st.ReadOnly {
+		return fmt.Errorf("no segment: %w", fs.ErrNotExist)
+	}
+	s, err := segment.Create(o.l.fs, o.l.dir, o.slot.start, o.cfg.segmentConfig())
+	if err != nil {
+		return err
+	}
+	o.segments = append(o.segments, s)
+	return o.l.fs.SyncDir(o.l.dir)
+}
+
+func (o *opener) openLast(base int64) error {
+	s, err := segment.OpenActive(o.l.fs, o.l.dir, base, o.cfg.segmentConfig())
+	if err == nil {
+		o.segments = append(o.segments, s)
+		o.report.Clean = true
+		return nil
+	}
+	if !errors.Is(err, segment.ErrNoSide) {
+		return err
+	}
+	s, err = o.recoverSegment(base)
+	if err != nil {
+		return err
+	}
+	o.segments = append(o.segments, s)
+	o.l.writer.opened = !o.st.ReadOnly
+	return nil
+}
+
+// recoverSegment scans a segment from the last place known to be on disk.
+func (o *opener) recoverSegment(base int64) (*segment.Segment, error) {
+	opt := segment.RecoverOptions{ReadOnly: o.st.ReadOnly, Sparse: o.slot.sparse, Visit: o.visit}
+	if o.haveSlot && o.slot.segmentBase == base && !o.slot.truncating {
+		opt.From = Place{Offset: o.slot.durable, Pos: o.slot.position}
+		opt.Durable = o.slot.durable
+	}
+	s, done, err := segment.Recover(o.l.fs, o.l.dir, base, o.cfg.segmentConfig(), opt)
+	if err != nil {
+		return nil, err
+	}
+	o.report.Scanned += done.Scanned
+	o.report.CutBytes += done.CutBytes
+	o.report.Damage = append(o.report.Damage, done.Damage...)
+	if done.SavedAs != "" {
+		o.report.SavedAs = done.SavedAs
+	}
+	return s, nil
+}
+
+// visit feeds the epoch history with recovered batches.
+func (o *opener) visit(_ int64, b record.Batch) error {
+	if epoch := b.LeaderEpoch(); epoch > o.l.writer.epochs.latest() {
+		o.l.writer.epochs.assign(epoch, b.BaseOffset())
+		o.epochsChanged = true
+	}
+	return nil
+}
+
+func (o *opener) active() *segment.Segment { return o.segments[len(o.segments)-1] }
+
+// finishTruncation completes a truncation that a crash cut short.
+func (o *opener) finishTruncation() error {
+	if !o.haveSlot || !o.slot.truncating || o.st.ReadOnly {
+		return nil
+	}
+	to := o.slot.durable
+	for len(o.segments) > 1 && o.active().Base() > to {
+		if err := o.dropLast(); err != nil {
+			return err
+		}
+	}
+	if o.active().Base() > to || o.slot.start > o.active().Next() {
+		return o.startOver(max(to, o.slot.start))
+	}
+	if o.active().Next() > to {
+		if err := o.active().Unseal(); err != nil {
+			return err
+		}
+		if err := o.active().Truncate(to); err != nil {
+			return err
+		}
+		if err := o.active().Sync(); err != nil {
+			return err
+		}
+	}
+	o.slot.durable = o.active().Next()
+	o.epochsChanged = o.l.writer.epochs.truncateEnd(o.active().Next()) || o.epochsChanged
+	o.l.writer.opened = true
+	return nil
+}
+
+func (o *opener) dropLast() error {
+	s := o.active()
+	if err := s.MarkDeleted(); err != nil {
+		return err
+	}
+	if err := s.Unlink(); err != nil {
+		return err
+	}
+	o.segments = o.segments[:len(o.segments)-1]
+	return o.l.fs.SyncDir(o.l.dir)
+}
+
+// startOver replaces everything by an empty log that begins at offset.
+func (o *opener) startOver(offset int64) error {
+	for len(o.segments) > 0 {
+		if err := o.dropLast(); err != nil {
+			return err
+		}
+	}
+	o.slot.start, o.slot.high, o.slot.durable = offset, offset, offset
+	o.epochsChanged = o.l.writer.epochs.clear() || o.epochsChanged
+	o.l.writer.opened = true
+	return o.create()
+}
+
+// checkLoss compares what was found with what the slot says was on disk.
+func (o *opener) checkLoss() error {
+	if !o.haveSlot || o.st.ReadOnly {
+		return nil
+	}
+	first, end := o.segments[0].Base(), o.active().Next()
+	var lost *LossError
+	switch {
+	case first > o.slot.start:
+		lost = &LossError{Dir: o.l.dir, First: o.slot.start, Next: min(first, o.slot.durable), Reason: "the first segments are missing"}
+	case end < o.slot.durable:
+		lost = &LossError{Dir: o.l.dir, First: end, Next: o.slot.durable, Reason: "the log ends before its durable watermark"}
+	default:
+		return nil
+	}
+	if !o.st.AcceptLoss {
+		return lost
+	}
+	o.report.Lost = lost
+	o.slot.start = max(o.slot.start, first)
+	if o.slot.start > end || end < o.slot.durable {
+		// Offsets that readers have seen are not used again.
+		return o.skipTo(o.slot.durable)
+	}
+	return nil
+}
+
+// skipTo makes the log go on at offset, leaving a gap behind what is left.
+func (o *opener) skipTo(offset int64) error {
+	if err := o.active().Seal(segment.SideFacts{TopicID: o.cfg.TopicID, Sparse: true}); err != nil {
+		return err
+	}
+	s, err := segment.Create(o.l.fs, o.l.dir, offset, o.cfg.segmentConfig())
+	if err != nil {
+		return err
+	}
+	o.segments = append(o.segments, s)
+	o.l.writer.opened = true
+	return o.l.fs.SyncDir(o.l.dir)
+}
+
+// publish sets the offsets and makes the log readable.
+func (o *opener) publish() error {
+	l, end := o.l, o.active().Next()
+	start := max(o.slot.start, o.segments[0].Base())
+	if start > end {
+		return &LossError{Dir: l.dir, First: end, Next: start, Reason: "the log ends before its start"}
+	}
+	l.start.Store(start)
+	l.end.Store(end)
+	l.durable.Store(end)
+	l.high.Store(o.highAtOpen(start, end))
+	l.stable.Store(start)
+	l.view.Store(&view{o.segments})
+	l.publishTip(o.active(), 0)
+	l.raiseDurable(l.syncer.tip.load())
+	l.writer.epoch = o.st.Epoch
+	l.writer.epoch = max(l.writer.epoch, l.writer.epochs.latest())
+	l.identified.Store(!o.report.Created && !(o.haveSlot && o.slot.anonymous))
+	l.writer.jitter = newJitter(o.cfg)
+	l.writer.sparse = o.active().Sparse()
+	return nil
+}
+
+// highAtOpen is the high watermark to begin with. A log alone has everything it
+// recovered on disk. A replicated one trusts what it wrote down. A reader beside a
+// writer shows no more than what the writer is known to have on disk.
+func (o *opener) highAtOpen(start, end int64) int64 {
+	switch {
+	case o.cfg.Replicated && o.haveSlot:
+		return min(max(o.slot.high, start), end)
+	case o.st.ReadOnly && o.haveSlot && o.cfg.Durability == Sync && !o.report.Clean:
+		return min(max(o.slot.durable, start), end)
+	}
+	return end
+}
+
+// loadProducers restores the producer state as of the end: the newest snapshot
+// and a replay of the batches after it.
+func (o *opener) loadProducers() error {
+	l := o.l
+	offsets := snapshotOffsets(o.names)
+	if len(offsets) == 0 && (o.report.Created || (!o.haveSlot && o.st.Kafka.Clean)) {
+		return nil // nothing to replay, or Kafka says that there is nothing
+	}
+	from := l.start.Load()
+	if o.haveSlot && o.slot.anonymous {
+		from = max(from, min(o.slot.durable, l.end.Load()))
+	}
+	if err := l.reloadProducers(offsets, from, l.end.Load()); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.raiseStableLocked()
+	l.mu.Unlock()
+	if o.st.ReadOnly {
+		return nil
+	}
+	return dropSnapshots(l.fs, l.dir, offsets, func(offset int64) bool {
+		return offset > l.end.Load() || (offset < l.writer.producers.saved && !l.view.Load().begins(offset))
+	})
+}
+
+// saveEpochs publishes the epoch history, cut to the log, and stores it if it changed.
+func (o *opener) saveEpochs() error {
+	e := &o.l.writer.epochs
+	changed := e.truncateEnd(o.l.end.Load())
+	changed = e.truncateFront(o.l.start.Load()) || changed || o.epochsChanged
+	if o.rebuildEpochs {
+		if err := o.replayEpochs(); err != nil {
+			return err
+		}
+		changed = true
+	}
+	if changed && !o.st.ReadOnly {
+		return o.l.saveEpochs()
+	}
+	o.l.publishEpochs()
+	o.l.epochSum.Store(e.sum())
+	return nil
+}
+
+// replayEpochs builds the history from all batches: only after its file was damaged.
+func (o *opener) replayEpochs() error {
+	o.l.writer.epochs.clear()
+	return o.l.replay(o.l.start.Load(), o.l.end.Load(), func(b record.Batch) { _ = o.visit(0, b) })
+}
+
+// reloadProducersLocked rebuilds the producer state after a truncation to end.
+func (l *Log) reloadProducersLocked(end int64) error {
+	names, err := l.fs.List(l.dir)
+	if err != nil {
+		return err
+	}
+	offsets := snapshotOffsets(names)
+	if err := dropSnapshots(l.fs, l.dir, offsets, func(offset int64) bool { return offset > end }); err != nil {
+		return err
+	}
+	return l.reloadProducers(offsets, l.start.Load(), end)
+}
+
+// reloadProducers loads the newest snapshot at or below end and replays the rest;
+// from is where to begin if there is no snapshot.
+func (l *Log) reloadProducers(offsets []int64, from, end int64) error {
+	w := &l.writer
+	now := time.Now().UnixMilli()
+	load, err := w.producers.loadSnapshot(l.fs, l.dir, offsets, snapshotWindow{
+		after: l.start.Load() - 1, upTo: end, now: now, ttl: l.cfg.Load().producerExpiry().Milliseconds()})
+	if err != nil {
+		return err
+	}
+	if load.found {
+		from = load.offset
+		l.identified.Store(true)
+	}
+	return l.replay(from, end, func(b record.Batch) {
+		if b.ProducerID() >= 0 {
+			l.identified.Store(true)
+			_, _, _ = w.producers.apply(b, now)
+		}
+	})
+}
+
+// replay visits the batches of [from, end). Damaged stretches are stepped over:
+// whoever reads them is told.
+func (l *Log) replay(from, end int64, visit func(b record.Batch)) error {
+	var run []byte
+	var err error
+	for place := At(from); place.Offset < end; {
+		run, place, err = l.Read(run, place, ReadOptions{Bound: End})
+		var damage *CorruptionError
+		if errors.As(err, &damage) && damage.NextOffset > place.Offset {
+			place = At(damage.NextOffset)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if len(run) == 0 {
+			return nil
+		}
+		for b, err := range record.Batches(run) {
+			if err != nil {
+				return err
+			}
+			visit(b)
+		}
+	}
+	return nil
+}

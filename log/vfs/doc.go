@@ -1,0 +1,94 @@
+// Package vfs is the disk as the log needs it: about a dozen calls on names and
+// half a dozen on open files, each with the rule of what a power cut may take back.
+// Everything the engine keeps goes through it, so that the same code runs on a real
+// disk, in memory, and on a disk that is being broken on purpose.
+//
+//	           FS, File
+//	              |
+//	   +----------+-----------+----------------+
+//	   OS         Mem         Crash            ReadOnly, Limit, Fault: around any
+//	 the real   fast, with  loses power       of them, and around each other
+//	   one      budgets     at any call
+//
+// # Durability
+//
+// Three things are written apart and become durable apart:
+//
+//	bytes and length of a file    by Sync of a handle on it
+//	a name in a directory         by SyncDir of that directory
+//	a directory                   is a name in the one above it
+//
+// Until then a power cut may keep any of them and lose any other, whatever the
+// order they were made in. A killed process loses nothing that was written. So a
+// new file is safe after: write, Sync, SyncDir; and a file is replaced in one step
+// by: write another, Sync it, Rename, SyncDir, which is what WriteFile does.
+// After a Sync that failed nothing is known about the data, whatever later ones say.
+//
+// # Invariants
+//
+// Every implementation keeps them; package vfstest examines those that can be seen.
+//
+//	I1  WriteAt writes everything or returns an error and what was written.
+//	I2  ReadAt gives io.EOF exactly where the file ends, and any other trouble as
+//	    another error, never as fewer bytes.
+//	I3  A handle belongs to the file, not to its name: renaming, replacing or
+//	    removing the name changes nothing for it.
+//	I4  Rename is one step for everyone who looks, and for a power cut.
+//	I5  A lock excludes everybody else: in this process, in another one, and by
+//	    another path to the same file. It ends with its process.
+//	I6  Nothing is allocated for a length that a file claims before it was
+//	    compared with a limit (ReadFile).
+//	I7  No goroutine is started here and no lock is held during the I/O of others.
+//
+// # Concurrency
+//
+// Every method of every file system may be called at once with every other. On a
+// File the same holds, except that Truncate wants to be alone with WriteAt. Close
+// waits for nobody.
+//
+// # Errors
+//
+// Errors are *fs.PathError or wrap one, so that errors.Is finds fs.ErrNotExist,
+// fs.ErrExist, fs.ErrClosed and system error numbers. IsNoSpace and IsTooManyFiles
+// ask for what can be tried again. *LockedError matches ErrLocked and says who
+// holds the lock. ErrReadOnly, ErrTooLarge and ErrCrashed are the package's own.
+//
+// # Systems
+//
+// Linux is complete: fdatasync, fallocate, flock, sendfile. macOS syncs with
+// F_FULLFSYNC, the BSDs with fsync. Windows opens with all sharing, locks with
+// LockFileEx and flushes directories where it may. Where a system has no lock that
+// keeps I5, Lock fails.
+//
+// # Files
+//
+//	vfs.go                the interfaces and their rules
+//	errors.go             sentinels, LockedError, questions about errors
+//	whole.go              ReadFile, WriteFile, RemoveAll
+//	send.go               sending by copying, where the kernel cannot
+//	os.go                 the real disk, what all systems share
+//	os_linux.go           fdatasync, fallocate, sendfile
+//	os_darwin.go          F_FULLFSYNC
+//	os_windows.go         Windows
+//	os_portable.go, os_fsync.go, os_flock.go, os_nolock.go    by kind of system
+//	path.go               paths of the disks in memory
+//	mem.go, extent.go     Mem and the memory of its files
+//	crash.go              Crash: the fault model, what is durable and when
+//	crash_tree.go         its names
+//	crash_file.go         its handles
+//	crash_image.go        contents that clones share
+//	crash_policy.go       what a power cut may leave: policies, and names for cuts
+//	crash_after.go        the disk after a power cut
+//	crash_sectors.go      writes torn by sectors
+//	crash_kill.go         the disk after a killed process
+//	op.go, fault.go       Fault: chosen calls fail, fall short, lie, wait
+//	limit.go              Limited: many files, few descriptors
+//	limit_file.go         its handles
+//	limit_names.go        renames and removals under them
+//	limit_ring.go         whose descriptor goes next
+//	readonly.go           ReadOnly
+//	vfstest/              the exam
+//
+// Stability: firm. Methods may be added to FS and File only as optional interfaces,
+// as Sender is; fault models may learn more ways to fail.
+package vfs

@@ -1,0 +1,375 @@
+package vfs_test
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/quirelog/quire/log/vfs"
+)
+
+// limited returns a Limited of n descriptors that counts its calls below.
+func limited(n int, rules ...vfs.Rule) (*vfs.Limited, *vfs.Fault, *vfs.Crash) {
+	disk := vfs.NewCrash()
+	count := vfs.NewFault(disk, rules...)
+	return vfs.Limit(count, n), count, disk
+}
+
+// open creates n files /f0, /f1 ... and syncs them, so that they are clean.
+func openMany(t testing.TB, l vfs.FS, n int) []vfs.File {
+	t.Helper()
+	var files []vfs.File
+	for i := range n {
+		f := must(l.Create(fmt.Sprint("/f", i)))
+		write(t, f, 0, fmt.Sprint("content ", i))
+		require.NoError(t, f.Sync())
+		files = append(files, f)
+	}
+	return files
+}
+
+func get(t testing.TB, f vfs.File) string {
+	t.Helper()
+	buf := make([]byte, 100)
+	n, err := f.ReadAt(buf, 0)
+	require.ErrorIs(t, err, io.EOF)
+	return string(buf[:n])
+}
+
+func TestLimitReopensWhatIsUsed(t *testing.T) {
+	l, count, disk := limited(3)
+	files := openMany(t, l, 10)
+	require.Equal(t, 3, l.OpenFiles())
+	require.Equal(t, 3, disk.OpenFiles())
+	for round := range 2 {
+		for i, f := range files {
+			require.Equal(t, fmt.Sprint("content ", i), get(t, f), "round %d", round)
+			require.LessOrEqual(t, disk.OpenFiles(), 3)
+		}
+	}
+	opens := count.Count(vfs.OpOpen)
+	require.Equal(t, int64(20), opens)
+	for range 10 { // three in turn fit
+		for _, f := range files[7:] {
+			get(t, f)
+		}
+	}
+	require.Equal(t, opens, count.Count(vfs.OpOpen))
+	require.Equal(t, int64(10), count.Count(vfs.OpSync), "clean files need no sync to be closed")
+	for _, f := range files {
+		require.NoError(t, f.Close())
+		require.ErrorIs(t, f.Close(), fs.ErrClosed)
+	}
+	require.Zero(t, l.OpenFiles())
+	require.Zero(t, disk.OpenFiles())
+}
+
+func TestLimitSparesTheHotOne(t *testing.T) {
+	l, count, _ := limited(3)
+	files := openMany(t, l, 10)
+	get(t, files[0])
+	before := count.Count(vfs.OpOpen)
+	for _, f := range files[1:] {
+		get(t, files[0])
+		get(t, f)
+	}
+	require.LessOrEqual(t, count.Count(vfs.OpOpen)-before, int64(9), "the hot file stayed open")
+}
+
+func TestLimitSyncsBeforeItCloses(t *testing.T) {
+	l, count, disk := limited(2)
+	files := openMany(t, l, 4)
+	require.NoError(t, l.SyncDir("/"))
+	write(t, files[0], 0, "CONTENT")
+	syncs := count.Count(vfs.OpSync)
+	for range 3 { // one dirty, the others take turns in the second place
+		for _, f := range files[1:] {
+			get(t, f)
+		}
+	}
+	require.Equal(t, syncs, count.Count(vfs.OpSync), "a dirty file gives way last")
+	assert.Equal(t, "content 0", content(t, disk.After(vfs.KeepNone, 0), "/f0"))
+	write(t, files[1], 0, "CONTENT")
+	get(t, files[2])
+	require.Equal(t, syncs+1, count.Count(vfs.OpSync), "with all dirty one is synced")
+	assert.Equal(t, "CONTENT 0", content(t, disk.After(vfs.KeepNone, 0), "/f0"), "the oldest")
+	require.LessOrEqual(t, disk.OpenFiles(), 2)
+}
+
+func TestLimitRemembersAFailedSync(t *testing.T) {
+	for name, c := range map[string]func(f vfs.File) error{
+		"told by Sync":  func(f vfs.File) error { return f.Sync() },
+		"told by Close": func(f vfs.File) error { return f.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, count, disk := limited(1)
+			f := must(l.Create("/a"))
+			require.NoError(t, f.Sync())
+			require.NoError(t, l.SyncDir("/"))
+			write(t, f, 0, "data")
+			count.Add(vfs.Rule{Op: vfs.OpSync, Path: "/a"})
+			g := must(l.Create("/b")) // takes the descriptor
+			require.NoError(t, g.Close())
+			require.Equal(t, "data", get(t, f), "visible, but lost")
+			require.ErrorIs(t, c(f), syscall.EIO)
+			require.Equal(t, "", content(t, disk.After(vfs.KeepAll, 0), "/a"))
+			if name == "told by Sync" {
+				require.ErrorIs(t, f.Sync(), syscall.EIO, "for good")
+			}
+		})
+	}
+}
+
+// TestLimitSyncReachesCleanHandles: a handle that wrote nothing itself must sync
+// what others left in the page cache.
+func TestLimitSyncReachesCleanHandles(t *testing.T) {
+	l, _, disk := limited(1)
+	f := must(disk.Create("/a"))
+	write(t, f, 0, "data")
+	require.NoError(t, disk.SyncDir("/"))
+	g, h := must(l.Open("/a")), must(l.Create("/other"))
+	require.NoError(t, g.Sync())
+	require.Equal(t, "data", content(t, disk.After(vfs.KeepNone, 0), "/a"))
+	require.NoError(t, h.Close())
+	require.NoError(t, g.Close())
+}
+
+func TestLimitNamesOfSleepingHandles(t *testing.T) {
+	l, _, disk := limited(1)
+	require.NoError(t, l.MkdirAll("/d"))
+	moved, removed, replaced := must(l.Create("/d/moved")), must(l.Create("/removed")), must(l.Create("/replaced"))
+	write(t, moved, 0, "moved")
+	write(t, removed, 0, "removed")
+	write(t, replaced, 0, "replaced")
+	busy := must(l.Create("/busy")) // takes the only place
+	require.LessOrEqual(t, disk.OpenFiles(), 1)
+
+	require.NoError(t, l.Rename("/d", "/e"))
+	require.NoError(t, l.Remove("/removed"))
+	require.NoError(t, l.Rename("/e/moved", "/replaced"))
+	for f, want := range map[vfs.File]string{moved: "moved", removed: "removed", replaced: "replaced"} {
+		require.Equal(t, want, get(t, f))
+		write(t, f, int64(len(want)), "!")
+		require.NoError(t, f.Sync())
+		write(t, busy, 0, "x")
+		require.Equal(t, want+"!", get(t, f))
+	}
+	require.Equal(t, "moved!", content(t, disk, "/replaced"))
+
+	// What fails changes nothing.
+	require.Error(t, l.Remove("/none"))
+	require.Error(t, l.Rename("/replaced", "/none/x"))
+	write(t, busy, 0, "y")
+	require.Equal(t, "moved!", get(t, moved))
+	for _, f := range []vfs.File{moved, removed, replaced, busy} {
+		require.NoError(t, f.Close())
+	}
+	require.Zero(t, l.OpenFiles())
+	require.Zero(t, disk.OpenFiles())
+}
+
+func TestLimitRemoveThatFails(t *testing.T) {
+	l, count, disk := limited(1)
+	f := must(l.Create("/a"))
+	write(t, f, 0, "data")
+	other := must(l.Create("/b"))
+	count.Add(vfs.Rule{Op: vfs.OpOpen})
+	require.ErrorIs(t, l.Remove("/a"), syscall.EIO, "without a descriptor the file would be lost to its handle")
+	count.Add(vfs.Rule{Op: vfs.OpRemove})
+	require.ErrorIs(t, l.Remove("/a"), syscall.EIO)
+	get(t, other)
+	require.Equal(t, "data", get(t, f))
+	get(t, other)
+	require.LessOrEqual(t, disk.OpenFiles(), 1, "a removal that failed keeps no descriptor")
+	require.NoError(t, f.Close())
+	require.NoError(t, other.Close())
+	require.Zero(t, disk.OpenFiles())
+}
+
+func TestLimitErrorsLeakNothing(t *testing.T) {
+	l, count, disk := limited(2)
+	files := openMany(t, l, 4)
+	count.Add(vfs.Rule{Op: vfs.OpOpen, Count: 3, Err: syscall.EACCES})
+	_, err := files[0].ReadAt(make([]byte, 1), 0)
+	require.ErrorIs(t, err, syscall.EACCES)
+	require.ErrorIs(t, files[1].Sync(), syscall.EACCES)
+	_, err = l.Open("/f2")
+	require.ErrorIs(t, err, syscall.EACCES)
+	require.Equal(t, l.OpenFiles(), disk.OpenFiles())
+	require.Equal(t, "content 0", get(t, files[0]))
+	for _, f := range files {
+		require.NoError(t, f.Close())
+	}
+	require.Zero(t, l.OpenFiles())
+}
+
+// TestLimitUnderTightProcess: the process may have fewer descriptors than we think.
+func TestLimitUnderTightProcess(t *testing.T) {
+	m := vfs.NewMem()
+	m.SetHandleLimit(3)
+	l := vfs.Limit(m, 100)
+	files := openMany(t, l, 10)
+	for i, f := range files {
+		require.Equal(t, fmt.Sprint("content ", i), get(t, f))
+	}
+	require.Equal(t, 3, l.OpenFiles())
+	for _, f := range files {
+		require.NoError(t, f.Close())
+	}
+}
+
+// TestLimitLeavesDescriptorsInUse stops a reader in the middle and lets others
+// take descriptors meanwhile.
+func TestLimitLeavesDescriptorsInUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, count, disk := limited(1)
+		f := must(l.Create("/slow"))
+		write(t, f, 0, "data")
+		require.NoError(t, f.Sync())
+		gate, done := make(chan struct{}), make(chan string)
+		count.Add(vfs.Rule{Op: vfs.OpRead, Path: "/slow", Hook: func(vfs.Op, string) { <-gate }})
+		go func() { done <- get(t, f) }()
+		synctest.Wait()
+		files := openMany(t, l, 5)
+		require.Equal(t, 2, disk.OpenFiles(), "more than the limit, rather than fail")
+		require.NoError(t, l.Rename("/slow", "/renamed"), "a rename does not wait for readers")
+		close(gate)
+		require.Equal(t, "data", <-done)
+		get(t, files[0])
+		require.Equal(t, 1, disk.OpenFiles())
+		require.Equal(t, "data", get(t, f))
+	})
+}
+
+// TestLimitSlowDiskDelaysNobodyElse holds an open, a sync for eviction and a
+// removal, and uses other files.
+func TestLimitSlowDiskDelaysNobodyElse(t *testing.T) {
+	for _, op := range []vfs.Op{vfs.OpOpen, vfs.OpRemove, vfs.OpRename} {
+		synctest.Test(t, func(t *testing.T) {
+			l, count, _ := limited(3)
+			files := openMany(t, l, 5)
+			gate, done := make(chan struct{}), make(chan error)
+			count.Add(vfs.Rule{Op: op, Path: "/f0", Hook: func(vfs.Op, string) { <-gate }})
+			go func() {
+				var err error
+				switch op {
+				case vfs.OpOpen:
+					_, err = files[0].Size()
+				case vfs.OpRemove:
+					err = l.Remove("/f0")
+				case vfs.OpRename:
+					err = l.Rename("/f0", "/g0")
+				}
+				done <- err
+			}()
+			synctest.Wait()
+			for i, f := range files[1:] {
+				require.Equal(t, fmt.Sprint("content ", i+1), get(t, f))
+			}
+			require.NoError(t, must(l.Create("/new")).Close())
+			require.NoError(t, l.Rename("/new", "/newer"))
+			close(gate)
+			require.NoError(t, <-done)
+			require.Equal(t, "content 0", get(t, files[0]))
+		})
+	}
+}
+
+// TestLimitConcurrent lets everything happen at once to few files.
+func TestLimitConcurrent(t *testing.T) {
+	l, _, disk := limited(2)
+	const names, workers, rounds = 5, 6, 150
+	for i := range names {
+		require.NoError(t, must(l.Create(fmt.Sprint("/f", i))).Close())
+	}
+	var all sync.WaitGroup
+	for w := range workers {
+		all.Go(func() {
+			var held []vfs.File
+			for r := range rounds {
+				i, k := (w+r)%names, (w*3+r*7)%names
+				if f, err := l.Open(fmt.Sprint("/f", i)); err == nil {
+					held = append(held, f)
+				}
+				switch r % 5 {
+				case 0:
+					_ = l.Rename(fmt.Sprint("/f", i), fmt.Sprint("/f", k))
+				case 1:
+					_ = l.Remove(fmt.Sprint("/f", k))
+				case 2:
+					if f, err := l.Create(fmt.Sprint("/f", k)); err == nil {
+						held = append(held, f)
+					}
+				}
+				for _, f := range held {
+					_, err := f.WriteAt([]byte(strings.Repeat("x", 10)), int64(w*10))
+					assert.NoError(t, err)
+					n, err := f.ReadAt(make([]byte, 10), int64(w*10))
+					assert.Equal(t, 10, n, "%v", err)
+				}
+				if len(held) > 4 {
+					assert.NoError(t, held[0].Sync())
+					assert.NoError(t, held[0].Close())
+					held = held[1:]
+				}
+			}
+			for _, f := range held {
+				assert.NoError(t, f.Close())
+			}
+		})
+	}
+	all.Wait()
+	require.Zero(t, l.OpenFiles())
+	require.Zero(t, disk.OpenFiles())
+}
+
+// TestLimitIdleFilesAreSmall measures what ten thousand sleeping files take.
+func TestLimitIdleFilesAreSmall(t *testing.T) {
+	m := vfs.NewMem()
+	l := vfs.Limit(m, 10)
+	require.NoError(t, must(l.Create("/one")).Close())
+	const n = 10_000
+	paths := make([]string, n)
+	for i := range paths {
+		paths[i] = fmt.Sprintf("/%05d", i)
+		require.NoError(t, m.Link("/one", paths[i]))
+	}
+	files := make([]vfs.File, n)
+	before := heap()
+	for i := range files {
+		files[i] = must(l.OpenRead(paths[i]))
+	}
+	each := int64(heap()-before) / n
+	assert.Less(t, each, int64(320), "bytes for each idle file")
+	t.Logf("%d bytes for each idle file", each)
+	runtime.KeepAlive(files)
+	runtime.KeepAlive(paths)
+}
+
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+func BenchmarkLimitReadHot(b *testing.B) {
+	l := vfs.Limit(vfs.NewMem(), 10)
+	f := openMany(b, l, 1)[0]
+	buf := make([]byte, 8)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := f.ReadAt(buf, 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,206 @@
+package vfs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	fileMode = 0o644
+	dirMode  = 0o755
+	// holderBytes bounds what is read of a lock file to name its holder.
+	holderBytes = 1024
+	// copyBytes is the buffer of a SendTo that has to copy.
+	copyBytes = 64 << 10
+)
+
+// OS returns the file system of the operating system. On Linux Sync is fdatasync,
+// Preallocate is fallocate and SendTo is sendfile; on macOS Sync is F_FULLFSYNC.
+func OS() FS { return &osFS{} }
+
+type osFS struct {
+	buffers sync.Pool // of *[]byte, copyBytes long, for SendTo without sendfile
+}
+
+func (o *osFS) open(name string, flag int) (File, error) {
+	f, err := openFile(name, flag, fileMode)
+	if err != nil {
+		return nil, err
+	}
+	return &osFile{f: f, fs: o}, nil
+}
+
+func (o *osFS) Create(name string) (File, error) {
+	return o.open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+}
+func (o *osFS) Open(name string) (File, error)       { return o.open(name, os.O_RDWR) }
+func (o *osFS) OpenRead(name string) (File, error)   { return o.open(name, os.O_RDONLY) }
+func (o *osFS) Remove(name string) error             { return os.Remove(name) }
+func (o *osFS) Rename(oldname, newname string) error { return os.Rename(oldname, newname) }
+func (o *osFS) Link(oldname, newname string) error   { return os.Link(oldname, newname) }
+func (o *osFS) MkdirAll(name string) error           { return os.MkdirAll(name, dirMode) }
+func (o *osFS) SyncDir(dir string) error             { return syncDir(dir) }
+
+func (o *osFS) List(dir string) ([]string, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	names, err := f.Readdirnames(-1)
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+func (o *osFS) Stat(name string) (Info, error) {
+	st, err := os.Stat(name)
+	if err != nil {
+		return Info{}, err
+	}
+	return Info{Size: st.Size(), ModTime: st.ModTime(), IsDir: st.IsDir()}, nil
+}
+
+// osFile is one descriptor. os.File continues short and interrupted reads and
+// writes, and keeps the descriptor alive while a call uses it.
+type osFile struct {
+	f  *os.File
+	fs *osFS
+}
+
+func (f *osFile) ReadAt(p []byte, off int64) (int, error)  { return f.f.ReadAt(p, off) }
+func (f *osFile) WriteAt(p []byte, off int64) (int, error) { return f.f.WriteAt(p, off) }
+func (f *osFile) Close() error                             { return f.f.Close() }
+func (f *osFile) Truncate(size int64) error                { return f.f.Truncate(size) }
+func (f *osFile) Sync() error                              { return dataSync(f.f) }
+
+func (f *osFile) Preallocate(off, n int64) error {
+	if n <= 0 {
+		return nil
+	}
+	return preallocate(f.f, off, n)
+}
+
+func (f *osFile) Size() (int64, error) {
+	st, err := f.f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return st.Size(), nil
+}
+
+func (f *osFile) SendTo(w io.Writer, off, n int64) (int64, error) {
+	if n <= 0 {
+		return 0, nil
+	}
+	sent, err := sendFile(w, f.f, off, n)
+	if !errors.Is(err, errCannotSend) {
+		return sent, err
+	}
+	buf, _ := f.fs.buffers.Get().(*[]byte)
+	if buf == nil {
+		b := make([]byte, copyBytes)
+		buf = &b
+	}
+	defer f.fs.buffers.Put(buf)
+	copied, err := copyRange(w, f.f, off+sent, n-sent, *buf)
+	return sent + copied, err
+}
+
+// Lock uses a lock that belongs to the open file, not to the process, so that a
+// second opener is refused inside one process too and through any path.
+func (o *osFS) Lock(name, holder string) (io.Closer, error) {
+	for {
+		f, err := openFile(name, os.O_RDWR|os.O_CREATE, fileMode)
+		if err != nil {
+			return nil, err
+		}
+		if err := tryLock(f); err != nil {
+			held := readHolder(f)
+			_ = f.Close()
+			if errors.Is(err, ErrLocked) {
+				return nil, &LockedError{Path: name, Holder: held}
+			}
+			return nil, pathError("lock", name, err)
+		}
+		// Somebody may have removed the file between open and lock; then this
+		// lock guards nothing and the next round takes the file that is there.
+		if !sameFile(f, name) {
+			_ = f.Close()
+			continue
+		}
+		l := &osLock{f: f}
+		if err := l.sign(holder); err != nil {
+			_ = l.Close()
+			return nil, err
+		}
+		return l, nil
+	}
+}
+
+func sameFile(f *os.File, name string) bool {
+	mine, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(name)
+	return err == nil && os.SameFile(mine, there)
+}
+
+func readHolder(f *os.File) string {
+	buf := make([]byte, holderBytes)
+	n, _ := f.ReadAt(buf, 0)
+	return strings.TrimSpace(strings.ToValidUTF8(string(buf[:n]), "?"))
+}
+
+// holderLine is what a lock file says about who has it.
+func holderLine(holder string) string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "?"
+	}
+	holder = strings.Join(strings.Fields(holder), " ")
+	return fmt.Sprintf("pid %d on %s since %s: %s", os.Getpid(), host, time.Now().UTC().Format(time.RFC3339), holder)
+}
+
+type osLock struct {
+	f    *os.File
+	once sync.Once
+	err  error
+}
+
+// sign leaves the name of the holder in the file. A full disk is no reason to
+// refuse the lock: then the file stays unsigned.
+func (l *osLock) sign(holder string) error {
+	err := l.f.Truncate(0)
+	if err == nil {
+		_, err = l.f.WriteAt([]byte(holderLine(holder)+"\n"), 0)
+	}
+	if IsNoSpace(err) {
+		return nil
+	}
+	return err
+}
+
+// Close frees the lock. It unlocks before closing, because a child process that
+// was started this very moment may still share the open file.
+func (l *osLock) Close() error {
+	l.once.Do(func() {
+		_ = l.f.Truncate(0)
+		l.err = unlock(l.f)
+		if err := l.f.Close(); l.err == nil {
+			l.err = err
+		}
+	})
+	return l.err
+}

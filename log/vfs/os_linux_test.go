@@ -1,0 +1,69 @@
+package vfs_test
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/quirelog/quire/log/vfs"
+)
+
+func TestOSPreallocateTakesBlocks(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a")
+	f := must(vfs.OS().Create(path))
+	if err := unix.Fallocate(probe(t), unix.FALLOC_FL_KEEP_SIZE, 0, 4096); err != nil {
+		t.Skipf("this file system cannot preallocate: %v", err)
+	}
+	require.NoError(t, f.Preallocate(0, 1<<20))
+	st := must(os.Stat(path))
+	assert.Zero(t, st.Size())
+	assert.GreaterOrEqual(t, st.Sys().(*syscall.Stat_t).Blocks*512, int64(1<<20))
+	require.NoError(t, f.Close())
+}
+
+// probe returns the descriptor of a scratch file.
+func probe(t *testing.T) int {
+	f := must(os.Create(filepath.Join(t.TempDir(), "probe")))
+	t.Cleanup(func() { _ = f.Close() })
+	return int(f.Fd())
+}
+
+// TestOSDescriptors counts them: none may be left after what was closed or failed.
+func TestOSDescriptors(t *testing.T) {
+	count := func() int { return len(must(os.ReadDir("/proc/self/fd"))) }
+	dir := t.TempDir()
+	fsys := vfs.OS()
+	lock := must(fsys.Lock(filepath.Join(dir, "lock"), "me"))
+	before := count()
+	for range 20 {
+		require.NoError(t, vfs.WriteFile(fsys, filepath.Join(dir, "a"), []byte("x")))
+		require.Error(t, second(fsys.Lock(filepath.Join(dir, "lock"), "other")))
+		require.Error(t, second(fsys.Create(filepath.Join(dir, "a"))))
+		must(fsys.List(dir))
+	}
+	assert.Equal(t, before, count())
+	require.NoError(t, lock.Close())
+}
+
+func TestLimitHoldsDescriptors(t *testing.T) {
+	count := func() int { return len(must(os.ReadDir("/proc/self/fd"))) }
+	dir := t.TempDir()
+	l := vfs.Limit(vfs.OS(), 5)
+	before := count()
+	var files []vfs.File
+	for i := range 100 {
+		f := must(l.Create(filepath.Join(dir, string(rune('a'+i/26))+string(rune('a'+i%26)))))
+		write(t, f, 0, "x")
+		files = append(files, f)
+		require.LessOrEqual(t, count(), before+5)
+	}
+	for _, f := range files {
+		require.NoError(t, f.Close())
+	}
+	assert.Equal(t, before, count())
+}

@@ -1,0 +1,114 @@
+package vfs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"path/filepath"
+)
+
+// tempSuffix marks the file WriteFile fills before it takes the real name. Whoever
+// finds one after a crash may remove it.
+const tempSuffix = ".tmp"
+
+// ReadFile returns the content of a file. When it is longer than limit bytes the
+// error matches ErrTooLarge and nothing was allocated for it; a limit below zero
+// means none.
+func ReadFile(fsys FS, name string, limit int64) ([]byte, error) {
+	f, err := fsys.OpenRead(name)
+	if err != nil {
+		return nil, err
+	}
+	data, err := readWhole(f, name, limit)
+	if e := f.Close(); err == nil && e != nil {
+		return nil, e
+	}
+	return data, err
+}
+
+func readWhole(f File, name string, limit int64) ([]byte, error) {
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	if limit < 0 {
+		limit = math.MaxInt
+	}
+	if size > limit || size > math.MaxInt {
+		return nil, pathError("read", name, fmt.Errorf("%w: %d bytes, limit %d", ErrTooLarge, size, limit))
+	}
+	data := make([]byte, size)
+	n, err := f.ReadAt(data, 0)
+	if err == io.EOF {
+		err = nil
+		if n < len(data) { // it shrank meanwhile
+			data = data[:n]
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return data, nil
+}
+
+// WriteFile puts data under name in one durable step: at return, and after a
+// power cut at any moment, name holds either what it held before or all of data,
+// and at return without error it is data. It writes name+".tmp", syncs it, renames
+// it and syncs the directory. A temporary file left by a crash is replaced; after
+// a failure it is removed. An error after the rename (of the directory's sync)
+// leaves open which of the two a power cut would leave.
+func WriteFile(fsys FS, name string, data []byte) error {
+	temp := name + tempSuffix
+	f, err := fsys.Create(temp)
+	if errors.Is(err, fs.ErrExist) {
+		if err = fsys.Remove(temp); err == nil {
+			f, err = fsys.Create(temp)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(data, 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = fsys.Rename(temp, name)
+	}
+	if err != nil {
+		_ = fsys.Remove(temp)
+		return err
+	}
+	return fsys.SyncDir(filepath.Dir(name))
+}
+
+// RemoveAll removes dir and everything in it, or a file. It succeeds when nothing
+// is there. It follows no symbolic link, goes on after a failure as far as it can
+// and returns the first error. Nothing is durable until SyncDir of the directory
+// that held dir.
+func RemoveAll(fsys FS, dir string) error {
+	err := fsys.Remove(dir)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	// Only a directory with something in it fails this way; a link to one is
+	// removed itself, so nothing outside dir can be reached.
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	names, first := fsys.List(dir)
+	for _, name := range names {
+		if err := RemoveAll(fsys, filepath.Join(dir, name)); first == nil {
+			first = err
+		}
+	}
+	if first != nil {
+		return first
+	}
+	return fsys.Remove(dir)
+}

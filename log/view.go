@@ -1,0 +1,75 @@
+package log
+
+import (
+	"sort"
+
+	"github.com/quirelog/quire/segment"
+)
+
+// view is the immutable list of segments that readers use: ascending by base
+// offset, never empty, the last one active. The writer publishes a new view
+// after each change; a reader that holds an old one finds out when it fails to
+// pin a retired segment, and loads the view again.
+type view struct {
+	segments []*segment.Segment
+}
+
+func (v *view) active() *segment.Segment { return v.segments[len(v.segments)-1] }
+
+// floor is the index of the last segment whose base is at most offset, or 0.
+func (v *view) floor(offset int64) int {
+	n := sort.Search(len(v.segments), func(i int) bool { return v.segments[i].Base() > offset })
+	return max(n-1, 0)
+}
+
+// begins reports whether a segment has this base.
+func (v *view) begins(base int64) bool {
+	return v.segments[v.floor(base)].Base() == base
+}
+
+// with returns a view with s as the new active segment.
+func (v *view) with(s *segment.Segment) *view {
+	grown := make([]*segment.Segment, len(v.segments)+1)
+	copy(grown, v.segments)
+	grown[len(v.segments)] = s
+	return &view{grown}
+}
+
+// pinned finds the segment that may hold offset and pins it. The caller unpins
+// it. last says that no later segment exists in the view used.
+func (l *Log) pinned(offset int64) (s *segment.Segment, last bool, err error) {
+	for {
+		v := l.view.Load()
+		if v == nil {
+			return nil, false, ErrClosed
+		}
+		i := v.floor(offset)
+		s = v.segments[i]
+		if s.Pin() {
+			return s, i == len(v.segments)-1, nil
+		}
+		if l.view.Load() == v && l.closed.Load() {
+			return nil, false, ErrClosed
+		}
+	}
+}
+
+// pinnedAfter pins the segment that follows base, if there is one.
+func (l *Log) pinnedAfter(base int64) (*segment.Segment, bool) {
+	for {
+		v := l.view.Load()
+		if v == nil {
+			return nil, false
+		}
+		n := sort.Search(len(v.segments), func(i int) bool { return v.segments[i].Base() > base })
+		if n == len(v.segments) {
+			return nil, false
+		}
+		if v.segments[n].Pin() {
+			return v.segments[n], true
+		}
+		if l.closed.Load() {
+			return nil, false
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package log
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+)
+
+// Wait waits until a record at offset, or after it, is visible under the bound.
+// It returns the context's cause when ctx ends first and [ErrClosed] when the log closes.
+func (l *Log) Wait(ctx context.Context, offset int64, b Bound) error {
+	m := l.mark(b)
+	for {
+		if m.Load() > offset {
+			return nil
+		}
+		changed := m.Changed()
+		if m.Load() > offset {
+			return nil
+		}
+		if l.closed.Load() {
+			return ErrClosed
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// Watch sends on ch, without ever blocking, whenever the high watermark, the
+// last stable offset or the start has changed, and when the log closes. Give ch a
+// capacity of at least one; many logs may share it. stop ends the watch.
+func (l *Log) Watch(ch chan<- struct{}) (stop func()) {
+	return l.watchers.add(ch)
+}
+
+// watchers are the channels to notify. notify costs one load while there are none.
+type watchers struct {
+	count atomic.Int32
+	mu    sync.Mutex
+	list  []watcher
+	last  uint64
+}
+
+type watcher struct {
+	id uint64
+	ch chan<- struct{}
+}
+
+func (w *watchers) add(ch chan<- struct{}) (stop func()) {
+	w.mu.Lock()
+	w.last++
+	id := w.last
+	w.list = append(w.list, watcher{id, ch})
+	w.count.Store(int32(len(w.list)))
+	w.mu.Unlock()
+	return func() { w.remove(id) }
+}
+
+func (w *watchers) remove(id uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range w.list {
+		if w.list[i].id == id {
+			w.list = append(w.list[:i], w.list[i+1:]...)
+			break
+		}
+	}
+	if len(w.list) == 0 {
+		w.list = nil
+	}
+	w.count.Store(int32(len(w.list)))
+}
+
+// notify tells every watcher that something changed.
+func (w *watchers) notify() {
+	if w.count.Load() == 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range w.list {
+		select {
+		case w.list[i].ch <- struct{}{}:
+		default: // a token is waiting there already
+		}
+	}
+}

@@ -1,0 +1,253 @@
+package segment
+
+import (
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/quirelog/quire/log/record"
+	"github.com/quirelog/quire/log/vfs"
+)
+
+// expected is what Read should give, by the plain rule.
+func expected(list []record.Batch, offset, bound int64, max int) (run []byte, next int64) {
+	next = offset
+	for _, b := range list {
+		if b.NextOffset() <= offset {
+			continue
+		}
+		if b.NextOffset() > bound || len(run) > 0 && len(run)+len(b) > max {
+			break
+		}
+		run, next = append(run, b...), b.NextOffset()
+	}
+	return run, next
+}
+
+func TestReadAgainstTheRule(t *testing.T) {
+	for _, sparse := range []bool{false, true} {
+		fsys := vfs.NewMem()
+		newDir(t, fsys)
+		s := create(t, fsys, 50, &Config{IndexInterval: 300})
+		dice := rand.New(rand.NewPCG(1, 2))
+		var list []record.Batch
+		for range 150 {
+			base := s.Next()
+			if sparse {
+				base += dice.Int64N(3) * dice.Int64N(20)
+			}
+			size := dice.IntN(60)
+			if dice.IntN(20) == 0 {
+				size = 40000
+			}
+			b := makeBatch(t, base, 1+dice.IntN(4), base, size)
+			require.NoError(t, s.Append(b))
+			list = append(list, b)
+		}
+		assert.Equal(t, sparse, s.Sparse())
+		for step := range 3 {
+			checkReads(t, s, list, dice)
+			switch step {
+			case 0:
+				require.NoError(t, s.Seal(SideFacts{}))
+			case 1:
+				require.NoError(t, s.Close())
+				s = OpenSealed(fsys, dir, 50, s.Next(), &Config{IndexInterval: 300, Budget: NewIndexBudget(0)})
+			}
+		}
+		require.NoError(t, s.Close())
+	}
+}
+
+func checkReads(t *testing.T, s *Segment, list []record.Batch, dice *rand.Rand) {
+	t.Helper()
+	end := list[len(list)-1].NextOffset()
+	for range 1500 {
+		offset, bound := 40+dice.Int64N(end-30), int64(1<<40)
+		if dice.IntN(3) == 0 {
+			bound = 50 + dice.Int64N(end-40)
+		}
+		max := []int{0, 1, 200, 1000, 5000, 100000, 1 << 20}[dice.IntN(7)]
+		want, next := expected(list, offset, bound, max)
+		place := Place{offset, -1}
+		if dice.IntN(4) == 0 {
+			place.Pos = dice.Int64N(s.Size() + 10) // nonsense that must not hurt
+		}
+		run, place, err := s.Read(nil, place, bound, max)
+		require.NoError(t, err)
+		if len(want) == 0 {
+			require.Empty(t, run)
+			continue
+		}
+		require.NotEmpty(t, run)
+		if len(run) == len(want) {
+			require.Equal(t, next, place.Offset, "from %d bound %d max %d", offset, bound, max)
+		}
+		// A run may end early where the bytes read at once ended, but never short of its first batch.
+		require.Equal(t, want[:len(run)], run)
+		pos, n, on, err := s.RangeFrom(Place{offset, -1}, bound, max)
+		require.NoError(t, err)
+		require.EqualValues(t, len(want), n, "from %d bound %d max %d", offset, bound, max)
+		raw := make([]byte, n)
+		require.NoError(t, s.ReadAt(raw, pos))
+		require.Equal(t, want, raw)
+		require.Equal(t, Place{next, pos + n}, on)
+		if next < bound && next < end {
+			more, _, err := s.Read(run, on, bound, max)
+			require.NoError(t, err)
+			want, _ := expected(list, next, bound, max)
+			require.Equal(t, want[:min(len(more), len(want))], append([]byte(nil), more...))
+			require.Equal(t, len(want) > 0, len(more) > 0)
+		}
+	}
+}
+
+func TestReadWhileAppending(t *testing.T) {
+	fsys := vfs.NewMem()
+	newDir(t, fsys)
+	s := create(t, fsys, 0, &Config{IndexInterval: 512, PreWrite: 8 << 10})
+	var readers sync.WaitGroup
+	const last = 2000
+	for i := range 3 {
+		readers.Go(func() {
+			dice := rand.New(rand.NewPCG(uint64(i), 3))
+			var buf []byte
+			place := Place{0, -1}
+			for place.Offset < last {
+				if i == 0 {
+					place.Pos = -1
+				}
+				run, next, err := s.Read(buf, place, s.Next(), 1+dice.IntN(10000))
+				if !assert.NoError(t, err) {
+					return
+				}
+				for b, err := range record.Batches(run) {
+					if !assert.NoError(t, err) || !assert.NoError(t, b.Check()) || !assert.Equal(t, place.Offset, b.BaseOffset()) {
+						return
+					}
+					place.Offset = b.NextOffset()
+				}
+				place, buf = next, run
+				_ = s.Sync()
+			}
+		})
+	}
+	for s.Next() < last {
+		fill(t, s, 1)
+	}
+	readers.Wait()
+}
+
+func TestTruncateWhileReading(t *testing.T) {
+	fsys := vfs.NewMem()
+	newDir(t, fsys)
+	s := create(t, fsys, 0, &Config{IndexInterval: 300})
+	fill(t, s, 5000)
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	readers.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			run, _, err := s.Read(nil, Place{10, -1}, 1<<40, 4000)
+			if !assert.NoError(t, err) || !assert.NotEmpty(t, run) {
+				return
+			}
+		}
+	})
+	for range 300 {
+		require.NoError(t, s.Truncate(20))
+		fill(t, s, 3000)
+	}
+	close(stop)
+	readers.Wait()
+}
+
+// Every bit of a sealed segment's files: an error, or the same data.
+func TestEveryBitOfASealedSegment(t *testing.T) {
+	for _, sparse := range []bool{false, true} {
+		fsys := vfs.NewMem()
+		newDir(t, fsys)
+		cfg := &Config{IndexInterval: 200}
+		s := create(t, fsys, 0, cfg)
+		for i := range 8 {
+			base := s.Next()
+			if sparse {
+				base += int64(i % 3)
+			}
+			require.NoError(t, s.Append(makeBatch(t, base, 2, 1000*base, 20)))
+		}
+		want := readAll(t, s, 0, 1<<20)
+		next := s.Next()
+		require.NoError(t, s.AddAborted(1, 2, 3, 4))
+		require.NoError(t, s.Seal(SideFacts{}))
+		require.NoError(t, s.Close())
+		names, err := fsys.List(dir)
+		require.NoError(t, err)
+		require.Len(t, names, 5)
+		for _, name := range names {
+			good, err := vfs.ReadFile(fsys, dir+"/"+name, -1)
+			require.NoError(t, err)
+			for bit := range len(good) * 8 {
+				bad := append([]byte(nil), good...)
+				bad[bit/8] ^= 1 << (bit % 8)
+				require.NoError(t, vfs.WriteFile(fsys, dir+"/"+name, bad))
+				s := OpenSealed(fsys, dir, 0, next, cfg)
+				damaged := readDamaged(t, s, want, next)
+				_, kind, _ := ParseName(name)
+				// The leader epoch of a batch (bytes 12 to 15) is the business of the epoch history, and of Verify.
+				if kind == KindLog && !damaged {
+					damaged = s.Verify() != nil
+				}
+				require.Equal(t, kind == KindLog, damaged, "%s bit %d", name, bit)
+				require.NoError(t, s.Close())
+			}
+			require.NoError(t, vfs.WriteFile(fsys, dir+"/"+name, good))
+		}
+	}
+}
+
+// readDamaged reads all it can, insists that it is what was written, and tells whether something was missing.
+func readDamaged(t *testing.T, s *Segment, want []record.Batch, next int64) (damaged bool) {
+	t.Helper()
+	have := map[int64]record.Batch{}
+	for _, b := range want {
+		have[b.BaseOffset()] = b
+	}
+	got := 0
+	for place := (Place{0, -1}); place.Offset < next; {
+		run, after, err := s.Read(nil, place, 1<<40, 1<<16)
+		if err != nil {
+			damage, ok := err.(*CorruptionError)
+			require.True(t, ok, "%v", err)
+			require.Greater(t, damage.NextOffset, place.Offset)
+			damaged, place = true, Place{damage.NextOffset, -1}
+			continue
+		}
+		if len(run) == 0 {
+			break
+		}
+		for b, err := range record.Batches(run) {
+			require.NoError(t, err)
+			if b.Check() != nil {
+				damaged = true
+				continue
+			}
+			require.True(t, have[b.BaseOffset()] != nil, "no batch at %d", b.BaseOffset())
+			require.Equal(t, have[b.BaseOffset()][17:], b[17:])
+			got++
+		}
+		place = after
+	}
+	for ts := int64(0); ts < 16000; ts += 5000 {
+		_, _, _, err := s.FindTime(ts, 0)
+		damaged = damaged || err != nil
+	}
+	return damaged || got != len(want)
+}

@@ -1,0 +1,141 @@
+package segment
+
+import (
+	"errors"
+	"io/fs"
+)
+
+// Seal ends the life of an active segment as one: the final time index entry is made, the indexes are written out, zeros behind the end are
+// cut off, the data is synced, and the side file, which names the sums of all of it, is put in place durably. After an error the segment
+// is still active; if the error is a failed sync that is final (see Sync). The caller syncs the directory if the data file's own entry is
+// not durable yet, before Seal.
+func (s *Segment) Seal(m SideFacts) error {
+	if s.sealed.Load() {
+		return nil
+	}
+	if s.torn != nil {
+		return s.torn
+	}
+	if err := s.completeFacts(m.Sparse); err != nil {
+		return err
+	}
+	f := s.look()
+	if f.maxTimestamp >= 0 {
+		_ = s.times.Add(f.maxTimestamp, f.maxOffset) // skipped when the last entry says it already
+	}
+	if err := s.flushIndex(f.size > 0); err != nil {
+		return err
+	}
+	if err := s.trim(f.size); err != nil {
+		return err
+	}
+	if err := s.Sync(); err != nil {
+		return err
+	}
+	if err := s.writeSide(m.TopicID); err != nil {
+		return err
+	}
+	s.offsets.Seal()
+	s.times.Seal()
+	s.aborted.Seal()
+	s.sealed.Store(true)
+	return nil
+}
+
+// Freeze is Seal for the last segment of a log at a clean stop: OpenActive finds it as it was, and Unseal makes it active again.
+func (s *Segment) Freeze(m SideFacts) error { return s.Seal(m) }
+
+// trim cuts off what was written ahead.
+func (s *Segment) trim(size int64) error {
+	if s.ahead <= size {
+		return nil
+	}
+	f, err := s.data()
+	if err != nil {
+		return err
+	}
+	if err := f.Truncate(size); err != nil {
+		return err
+	}
+	s.ahead = size
+	return nil
+}
+
+// completeFacts makes facts and indexes whole again where recovery or truncation left them partial.
+func (s *Segment) completeFacts(sparse bool) error {
+	if sparse {
+		s.MarkSparse()
+	}
+	f := s.look()
+	if !f.partial && !s.stray.Load() {
+		return nil
+	}
+	found, err := s.survey(f.size, headersOnly)
+	if err != nil {
+		return err
+	}
+	if found.damage != nil {
+		// Reported when it was found, and again to whoever reads there. The side file says that its sums are not whole.
+		s.mu.Lock()
+		s.facts.partial, s.facts.sparse = true, true
+		s.mu.Unlock()
+		return nil
+	}
+	s.mu.Lock()
+	s.facts.batches, s.facts.headerSum, s.facts.partial = found.facts.batches, found.facts.headerSum, false
+	s.facts.sparse = found.facts.sparse || sparse
+	s.mu.Unlock()
+	if s.stray.Swap(false) {
+		_ = s.offsets.Replace(found.offsets, false)
+		_ = s.times.Replace(found.times, false)
+	}
+	return nil
+}
+
+// Unseal makes a sealed segment, or one that OpenActive opened, ready for Append: the side file, which would soon be wrong, is removed
+// durably and the indexes are read into memory. It does nothing on an active segment.
+func (s *Segment) Unseal() error {
+	if !s.sealed.Load() {
+		return nil
+	}
+	if err := s.Load(); err != nil {
+		return err
+	}
+	if err := s.activate(); err != nil {
+		return err
+	}
+	if h := s.file.Load(); h == nil || !h.writable {
+		fresh, err := s.openData(true)
+		if err != nil {
+			return err
+		}
+		// Readers may be inside the old handle; it is kept until Close.
+		s.spare = s.file.Swap(fresh)
+	}
+	if err := s.fs.Remove(s.path(KindSums, s.mark())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := s.fs.SyncDir(s.dir); err != nil {
+		return err
+	}
+	f := s.look()
+	s.ahead = f.size
+	s.countUnindexed(f.size)
+	s.sealed.Store(false)
+	return nil
+}
+
+// activate reads the indexes into memory, making them again if they are damaged.
+func (s *Segment) activate() error {
+	err := s.offsets.Activate()
+	if err == nil {
+		err = s.times.Activate()
+	}
+	if err == nil {
+		return s.aborted.Activate()
+	}
+	if err = s.reindex(err); err != nil {
+		return err
+	}
+	return errors.Join(s.offsets.Activate(), s.times.Activate(), s.aborted.Activate())
+}

@@ -1,0 +1,153 @@
+package segment
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+
+	"github.com/quirelog/quire/index"
+	"github.com/quirelog/quire/log/vfs"
+)
+
+// SideFacts is what a side file says beyond what the segment knows by itself.
+type SideFacts struct {
+	// TopicID is the identity of the topic, so that a segment that strayed into another directory is noticed.
+	TopicID [16]byte
+	// Sparse says that offsets may have gaps; a segment that has seen one says so by itself.
+	Sparse bool
+}
+
+// The side file <base>.sums describes a segment that nothing is appended to. Big-endian, 124 bytes:
+//
+//	  0   4  magic "QSUM"
+//	  4   2  version, 1
+//	  6   2  flags: bit 0 sparse (offsets may have gaps), bit 1 partial (damage was known when this was written: number of batches and
+//	         header sum do not cover all of the file); the others are 0
+//	  8  16  topic id
+//	 24   8  base offset
+//	 32   8  next offset
+//	 40   8  size of the data file in bytes
+//	 48   8  number of batches
+//	 56   8  largest timestamp, ms since the epoch, -1 if none
+//	 64   8  last offset of the first batch that has it
+//	 72   8  largest timestamp of the first batch, -1 if none
+//	 80   8  creation time, ms since the epoch
+//	 88   4  leader epoch of the last batch, -1 if none
+//	 92   4  header sum: CRC-32C over the first 21 bytes of every batch, one after the other
+//	 96   4  length of the offset index      100  4  its CRC-32C
+//	104   4  length of the time index        108  4  its CRC-32C
+//	112   4  length of the aborted index     116  4  its CRC-32C
+//	120   4  CRC-32C of bytes 0 to 119
+const (
+	sideMagic   = "QSUM"
+	sideVersion = 1
+	sideSize    = 124
+	sideSparse  = 1
+	sidePartial = 2
+)
+
+// side is the contents of a side file.
+type side struct {
+	base    int64
+	topicID [16]byte
+	facts   facts
+	tables  [3]index.Sum // by index.Kind
+}
+
+func (d *side) encode() []byte {
+	f := &d.facts
+	flags := uint16(0)
+	if f.sparse {
+		flags |= sideSparse
+	}
+	if f.partial {
+		flags |= sidePartial
+	}
+	b := make([]byte, 0, sideSize)
+	b = append(b, sideMagic...)
+	b = binary.BigEndian.AppendUint16(b, sideVersion)
+	b = binary.BigEndian.AppendUint16(b, flags)
+	b = append(b, d.topicID[:]...)
+	for _, v := range [...]int64{d.base, f.next, f.size, f.batches, f.maxTimestamp, f.maxOffset, f.firstTimestamp, f.created} {
+		b = binary.BigEndian.AppendUint64(b, uint64(v))
+	}
+	b = binary.BigEndian.AppendUint32(b, uint32(f.lastEpoch))
+	b = binary.BigEndian.AppendUint32(b, f.headerSum)
+	for _, t := range d.tables {
+		b = binary.BigEndian.AppendUint32(b, uint32(t.Len))
+		b = binary.BigEndian.AppendUint32(b, t.CRC)
+	}
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+}
+
+// decodeSide takes any bytes.
+func decodeSide(b []byte) (*side, error) {
+	if len(b) != sideSize {
+		return nil, fmt.Errorf("%d bytes instead of %d", len(b), sideSize)
+	}
+	if string(b[:4]) != sideMagic || binary.BigEndian.Uint32(b[120:]) != crc32.Checksum(b[:120], castagnoli) {
+		return nil, errors.New("checksum or magic")
+	}
+	version, flags := binary.BigEndian.Uint16(b[4:]), binary.BigEndian.Uint16(b[6:])
+	if version != sideVersion || flags&^(sideSparse|sidePartial) != 0 {
+		return nil, fmt.Errorf("version %d flags %#x", version, flags)
+	}
+	i64 := func(at int) int64 { return int64(binary.BigEndian.Uint64(b[at:])) }
+	d := &side{base: i64(24), facts: facts{
+		next: i64(32), size: i64(40), batches: i64(48), maxTimestamp: i64(56), maxOffset: i64(64), firstTimestamp: i64(72), created: i64(80),
+		lastEpoch: int32(binary.BigEndian.Uint32(b[88:])), headerSum: binary.BigEndian.Uint32(b[92:]), sparse: flags&sideSparse != 0,
+		partial: flags&sidePartial != 0,
+	}}
+	copy(d.topicID[:], b[8:])
+	for k := range d.tables {
+		at := 96 + 8*k
+		d.tables[k] = index.Sum{Len: int64(binary.BigEndian.Uint32(b[at:])), CRC: binary.BigEndian.Uint32(b[at+4:])}
+		if d.tables[k].Len%int64(index.Kind(k).Width()) != 0 {
+			return nil, errors.New("index length")
+		}
+	}
+	if d.base < 0 || d.facts.next < d.base || d.facts.size < 0 || d.facts.batches < 0 {
+		return nil, errors.New("offsets or size")
+	}
+	return d, nil
+}
+
+// readSide reads a side file; every reason not to trust it matches ErrNoSide.
+func readSide(fsys vfs.FS, path string) (*side, error) {
+	data, err := vfs.ReadFile(fsys, path, sideSize)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, vfs.ErrTooLarge):
+		return nil, fmt.Errorf("%w: %w", ErrNoSide, err)
+	case err != nil:
+		return nil, err
+	}
+	d, err := decodeSide(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrNoSide, path, err)
+	}
+	return d, nil
+}
+
+// side composes the side file as of now.
+func (s *Segment) side(topicID [16]byte) *side {
+	return &side{
+		base: s.base, topicID: topicID, facts: s.look(),
+		tables: [3]index.Sum{s.offsets.Sum(), s.times.Sum(), s.aborted.Sum()},
+	}
+}
+
+// writeSide puts the side file in place, durably.
+func (s *Segment) writeSide(topicID [16]byte) error {
+	return vfs.WriteFile(s.fs, s.path(KindSums, s.mark()), s.side(topicID).encode())
+}
+
+// TopicID reads the topic's identity from the side file; ErrNoSide if there is none to be trusted.
+func (s *Segment) TopicID() ([16]byte, error) {
+	d, err := readSide(s.fs, s.path(KindSums, s.mark()))
+	if err != nil {
+		return [16]byte{}, err
+	}
+	return d.topicID, nil
+}
