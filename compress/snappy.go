@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 
+	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/snappy"
 )
 
@@ -31,11 +32,12 @@ func encodeSnappy(dst, src []byte) []byte {
 	return dst
 }
 
-// appendSnappyBlock compresses straight into dst's spare capacity.
+// appendSnappyBlock compresses straight into dst's spare capacity, with the
+// faster of the library's two encoders: speed is what snappy is chosen for.
 func appendSnappyBlock(dst, src []byte) []byte {
 	dst = reserve(dst, 4+snappy.MaxEncodedLen(len(src)))
 	head := len(dst)
-	block := snappy.Encode(dst[head+4:cap(dst)], src)
+	block := s2.EncodeSnappy(dst[head+4:cap(dst)], src)
 	dst = dst[:head+4+len(block)]
 	binary.BigEndian.PutUint32(dst[head:], uint32(len(block)))
 	return dst
@@ -86,6 +88,8 @@ func appendSnappyDecoded(dst, block []byte, left, limit int) ([]byte, error) {
 		return dst, tooLarge(Snappy, limit)
 	}
 	dst = reserve(dst, n)
+	// Strict: the library's other decoder also reads an extension of snappy that
+	// Kafka's readers do not know.
 	got, err := snappy.DecodeStrict(dst[len(dst):len(dst)+n], block)
 	if err != nil {
 		return dst, corruptBy(Snappy, err)

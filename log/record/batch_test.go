@@ -151,7 +151,7 @@ func TestCheckClient(t *testing.T) {
 	require.NoError(t, put(withProducer, posBaseSequence, 4, 0).CheckClient())
 	for name, b := range map[string]Batch{
 		"base offset":           put(one, posBaseOffset, 8, 1),
-		"no records":            unhex(t, goldenEmpty)[:HeaderSize],
+		"no records":            put(unhex(t, goldenEmpty), posBaseOffset, 8, 0),
 		"fewer than offsets":    put(one, posLastDelta, 4, 1),
 		"control":               put(one, posAttributes, 2, attrControl),
 		"producer, no sequence": withProducer,

@@ -3,12 +3,12 @@
 // Everything the engine keeps goes through it, so that the same code runs on a real
 // disk, in memory, and on a disk that is being broken on purpose.
 //
-//	           FS, File
-//	              |
-//	   +----------+-----------+----------------+
-//	   OS         Mem         Crash            ReadOnly, Limit, Fault: around any
-//	 the real   fast, with  loses power       of them, and around each other
-//	   one      budgets     at any call
+//	          FS, File
+//	             |
+//	  +----------+-----------+----------------+
+//	  OS         Mem         Crash            ReadOnly, Limit, Fault: around any
+//	the real   fast, with  loses power       of them, and around each other
+//	  one      budgets     at any call
 //
 // # Durability
 //
@@ -72,7 +72,8 @@
 //	os_windows.go         Windows
 //	os_portable.go, os_fsync.go, os_flock.go, os_nolock.go    by kind of system
 //	path.go               paths of the disks in memory
-//	mem.go, extent.go     Mem and the memory of its files
+//	mem.go, mem_file.go   Mem: names, budgets, locks; its handles
+//	extent.go             the memory of its files
 //	crash.go              Crash: the fault model, what is durable and when
 //	crash_tree.go         its names
 //	crash_file.go         its handles

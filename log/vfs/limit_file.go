@@ -9,8 +9,8 @@ import (
 // closedPins is the number of pins of a handle without a descriptor.
 const closedPins = -1
 
-// limitedFile is a handle of Limited. Some hundred bytes and its path are all that
-// an idle one costs.
+// limitedFile is a handle of Limited. Some hundred and fifty bytes and its path are
+// all that an idle one costs.
 //
 // Invariants: pins < 0 means that inner is not to be touched, except by whoever
 // set moving. pins goes from 0 to closedPins only under l.mu, by the one who

@@ -1,0 +1,11 @@
+// Package examples holds what the example programs share: their real input, a public web server's access log, and a progress bar.
+//
+// The programs lie in the folders below:
+//
+//	hello       the program in README, fifteen lines
+//	quickstart  ten thousand events written, killed, reopened, read back and counted
+//	quire       the command-line tool for a directory of topics
+//
+// The package is for these programs and for the project's own tests and measurements; it promises nothing to others. Its functions may be
+// called by any number of goroutines at once.
+package examples

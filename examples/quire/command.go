@@ -1,0 +1,179 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/quirelog/quire/topic"
+)
+
+// A tool is one run of the program.
+type tool struct {
+	ctx    context.Context // ends at an interrupt
+	stdin  io.Reader
+	stdout *bufio.Writer // flushed at the end, and while consume follows
+	stderr io.Writer
+}
+
+// A command is a word of the command line and what it does.
+type command struct {
+	name  string
+	about string
+	run   func(t *tool, name string, args []string) error
+}
+
+func commands() []command {
+	return []command{
+		{"topics", "list, create, alter and delete topics", (*tool).topics},
+		{"describe", "settings, offsets and sizes of topics", (*tool).describe},
+		{"produce", "append lines of standard input as records", (*tool).produce},
+		{"consume", "print records as text or JSON", (*tool).consume},
+		{"dump", "print what is in a file of a directory", (*tool).dump},
+		{"verify", "check everything in a directory", (*tool).verify},
+		{"perf", "measure producing and consuming", (*tool).perf},
+	}
+}
+
+// Errors that are not about the work itself.
+var (
+	errUsage  = errors.New("usage")  // the command line is not understood; it was told
+	errDamage = errors.New("damage") // something is wrong with the data; it was told
+	errHelp   = flag.ErrHelp         // help was asked for; it was given
+)
+
+// status tells the error, if it was not told yet, and gives the exit status.
+func (t *tool) status(err error) int {
+	switch {
+	case err == nil, errors.Is(err, errHelp):
+		return 0
+	case errors.Is(err, errUsage):
+		return 2
+	case !errors.Is(err, errDamage):
+		fmt.Fprintln(t.stderr, "quire:", err)
+	}
+	return 1
+}
+
+// choose runs the command that the first argument names.
+func (t *tool) choose(name string, list []command, args []string) error {
+	if len(args) > 0 {
+		for _, c := range list {
+			if c.name == args[0] {
+				return c.run(t, name+" "+c.name, args[1:])
+			}
+		}
+	}
+	help := len(args) > 0 && (args[0] == "-h" || args[0] == "-help" || args[0] == "--help" || args[0] == "help")
+	if len(args) > 0 && !help {
+		fmt.Fprintf(t.stderr, "quire: no command %q\n\n", args[0])
+	}
+	fmt.Fprintf(t.stderr, "usage: %s COMMAND [flags] [arguments]\n\n", name)
+	for _, c := range list {
+		fmt.Fprintf(t.stderr, "  %-9s %s\n", c.name, c.about)
+	}
+	fmt.Fprintf(t.stderr, "\n\"%s COMMAND -h\" tells the flags. Exit status: 0 done, 1 failed or damage found, 2 wrong usage.\n", name)
+	if help {
+		return errHelp
+	}
+	return errUsage
+}
+
+// flags makes a command's flag set; arguments is what follows the flags, in words.
+func (t *tool) flags(name, arguments, about string) *flag.FlagSet {
+	f := flag.NewFlagSet(name, flag.ContinueOnError)
+	f.SetOutput(t.stderr)
+	f.Usage = func() {
+		fmt.Fprintf(t.stderr, "usage: %s\n\n%s\n\n", strings.TrimSpace(name+" [flags] "+arguments), about)
+		f.PrintDefaults()
+	}
+	return f
+}
+
+// parse reads the flags, which may also stand behind the arguments, and returns the arguments: at least least, and at most most of them
+// (any number if most is negative).
+func (t *tool) parse(f *flag.FlagSet, args []string, least, most int) ([]string, error) {
+	var rest []string
+	for {
+		if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
+			return nil, errHelp
+		} else if err != nil {
+			return nil, errUsage // package flag has told it
+		}
+		if f.NArg() == 0 {
+			break
+		}
+		rest, args = append(rest, f.Arg(0)), f.Args()[1:]
+	}
+	if len(rest) < least || most >= 0 && len(rest) > most {
+		return nil, t.misuse(f, "%d arguments", len(rest))
+	}
+	return rest, nil
+}
+
+// misuse tells a mistake on the command line.
+func (t *tool) misuse(f *flag.FlagSet, format string, args ...any) error {
+	fmt.Fprintf(t.stderr, "%s: %s\n\n", f.Name(), fmt.Sprintf(format, args...))
+	f.Usage()
+	return errUsage
+}
+
+// dirFlag is the directory of topics.
+func dirFlag(f *flag.FlagSet) *string {
+	dir := os.Getenv("QUIRE_DIR")
+	if dir == "" {
+		dir = "."
+	}
+	return f.String("dir", dir, "the `directory` that holds the topics; default from QUIRE_DIR")
+}
+
+// settingFlags is a flag that may be given more than once: name=value.
+type settingFlags []topic.TopicOption
+
+func (s *settingFlags) String() string { return "" }
+
+// Set reads one name=value.
+func (s *settingFlags) Set(text string) error {
+	name, value, ok := strings.Cut(text, "=")
+	if !ok {
+		return errors.New("not in the form name=value")
+	}
+	*s = append(*s, topic.Set(name, value))
+	return nil
+}
+
+// withEngine opens the directory, calls f and closes it again. An engine opened for reading takes no lock and changes nothing.
+func (t *tool) withEngine(dir string, f func(*topic.Engine) error, opts ...topic.Option) error {
+	eng, err := topic.Open(dir, opts...)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(eng), eng.Close())
+}
+
+// reading is withEngine for commands that only read.
+func (t *tool) reading(dir string, f func(*topic.Engine) error) error {
+	if _, err := os.Stat(dir); err != nil {
+		return err
+	}
+	return t.withEngine(dir, f, topic.ReadOnlyMode())
+}
+
+// existing gives a topic that must be there.
+func (t *tool) existing(eng *topic.Engine, name string) (*topic.Topic, error) {
+	list, err := eng.Topics(t.ctx, topic.WithInternal())
+	if err != nil {
+		return nil, err
+	}
+	for _, have := range list {
+		if have.Name() == name {
+			return have, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: topic %q in %s", topic.ErrNotFound, name, eng.Dir())
+}

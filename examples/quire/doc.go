@@ -1,0 +1,24 @@
+// Quire is the command-line tool for a directory of topics.
+//
+//	quire topics   list|create|alter|delete    the topics of a directory
+//	quire describe [TOPIC...]                   settings, offsets and sizes
+//	quire produce  TOPIC                        lines of standard input, one record each
+//	quire consume  TOPIC                        records as text or JSON
+//	quire dump     FILE...                      what is in a file, byte by byte
+//	quire verify   [DIRECTORY]                  whether everything in a directory is sound
+//	quire perf     produce|consume              throughput and latency
+//
+// "quire COMMAND -h" tells each command's flags. The directory is that of -dir, else of the environment variable QUIRE_DIR, else the
+// current one. describe, consume, dump, verify, perf consume and topics list only read: they open nothing for writing and take no lock, so
+// they work beside a program that has the directory open. The others need the directory for themselves.
+//
+// Results go to standard output, everything else to standard error. Exit status:
+//
+//	0  done, and nothing is wrong
+//	1  failed; or verify or dump found damage
+//	2  the command line is not understood
+//
+// One file per command: topics.go describe.go produce.go consume.go dump.go verify.go perf.go. Beside them: command.go the list of commands
+// and what they have in common; place.go offsets and times on the command line; print.go records as text and JSON; scan.go the batches
+// of a data file; dump_*.go the kinds of files; verify_*.go the checks of a partition; latency.go percentiles.
+package main

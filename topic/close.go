@@ -1,0 +1,163 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// closeGrace is how long Close waits for goroutines that are in a user's callback and do not come back.
+const closeGrace = 5 * time.Second
+
+// Close ends the engine: producers and consumers end with it (what they have not delivered fails), logs are
+// synced and closed, the directory is marked as stopped in good order and unlocked. It waits for the engine's
+// goroutines, but not for the one it is called from: it may be called from any callback. Calls that are under
+// way return soon with ErrClosed; all later ones do at once, and Close again does nothing.
+//
+// When Close returns nil, everything appended is on disk, at any level. An error says what could not be
+// synced; the next Open then recovers as after a crash.
+func (e *Engine) Close() error {
+	if !e.beginClose() {
+		if !e.goroutines.mine() {
+			<-e.done
+		}
+		return nil
+	}
+	for _, m := range e.takeMembers() {
+		m.c.closeFromEngine()
+	}
+	faults := []error{e.goroutinesGone()}
+	e.turn <- struct{}{} // whoever changes the topics finishes first; the turn is never given back
+	faults = append(faults, e.stop()...)
+	e.closeErr = errors.Join(faults...)
+	close(e.done)
+	e.logger.Info("engine closed", "dir", e.dir, "err", e.closeErr)
+	tell(e, e.events.Closed, e.closeErr)
+	return e.closeErr
+}
+
+// beginClose lets nothing new begin; false when somebody did so before.
+func (e *Engine) beginClose() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return false
+	}
+	e.closed = true
+	e.goroutines.close()
+	close(e.closing)
+	return true
+}
+
+func (e *Engine) goroutinesGone() error {
+	if n := e.goroutines.wait(closeGrace); n > 0 {
+		return fmt.Errorf("topic: close: %d goroutines did not end in %v: a callback blocks", n, closeGrace)
+	}
+	return nil
+}
+
+// stop closes the logs and then writes what says that they were closed: the checkpoint files, and last of all
+// the mark of a clean stop, only if all of it is true.
+func (e *Engine) stop() []error {
+	clean, faults := e.closeLogs()
+	if !e.readOnly {
+		err := e.writeCheckpoints()
+		if err == nil && clean && e.manifestFault == nil {
+			err = writeCleanMark(e.fs, e.dir)
+		}
+		faults = append(faults, err)
+	}
+	return append(faults, e.unlock())
+}
+
+// closeLogs closes every partition; clean says that each of them is known to have stopped in good order.
+func (e *Engine) closeLogs() (clean bool, faults []error) {
+	var mu sync.Mutex
+	clean = true
+	inParallel(e.allPartitions(), func(p *Partition) {
+		ok, err := p.shut(ErrClosed)
+		if ok && err == nil {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		clean = false
+		if err != nil {
+			faults = append(faults, err)
+		}
+	})
+	return clean, faults
+}
+
+// parallelism is how many logs are synced or closed at once: concurrent fsyncs share the disk's journal.
+const parallelism = 8
+
+// inParallel calls f for every partition in a few goroutines and waits for all. Few partitions need none.
+func inParallel(list []*Partition, f func(*Partition)) {
+	if len(list) < 2 {
+		for _, p := range list {
+			f(p)
+		}
+		return
+	}
+	var wg sync.WaitGroup
+	workers := min(parallelism, len(list))
+	for w := range workers {
+		wg.Go(func() {
+			for i := w; i < len(list); i += workers {
+				f(list[i])
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Shutdown ends the engine as Close does, but first lets producers deliver what they hold. It waits for that
+// until ctx ends; then the rest fails as with Close, and the context's cause is part of the error.
+func (e *Engine) Shutdown(ctx context.Context) error {
+	var faults []error
+	for _, m := range e.takeMembers() {
+		if d, ok := m.c.(drainer); ok {
+			faults = append(faults, d.drainFromEngine(ctx))
+		}
+	}
+	return errors.Join(append(faults, e.Close())...)
+}
+
+// Flush fsyncs everything appended so far to any topic; it is on disk at return. Partitions that were not
+// used since Open cost nothing. After ctx ended no further partition is begun.
+func (e *Engine) Flush(ctx context.Context) error {
+	if err := e.usable(ctx); err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	var faults []error
+	inParallel(e.openPartitions(), func(p *Partition) {
+		err := context.Cause(ctx)
+		if l := p.log.Load(); l != nil && err == nil {
+			err = p.waitFault(ctx, l.Flush(ctx))
+		}
+		if err != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			faults = append(faults, err)
+		}
+	})
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	return errors.Join(faults...)
+}
+
+// openPartitions is those whose log is open.
+func (e *Engine) openPartitions() []*Partition {
+	var list []*Partition
+	for _, p := range e.allPartitions() {
+		if p.log.Load() != nil {
+			list = append(list, p)
+		}
+	}
+	return list
+}

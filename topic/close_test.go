@@ -1,0 +1,212 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/quirelog/quire/log/vfs"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// fakeMember is a producer or consumer as the engine sees it.
+type fakeMember struct {
+	closed  atomic.Int32
+	drained atomic.Int32
+	onClose func()
+}
+
+func (f *fakeMember) closeFromEngine() {
+	f.closed.Add(1)
+	if f.onClose != nil {
+		f.onClose()
+	}
+}
+
+func (f *fakeMember) drainFromEngine(ctx context.Context) error {
+	f.drained.Add(1)
+	return context.Cause(ctx)
+}
+
+func TestCloseEndsMembers(t *testing.T) {
+	e := openOn(t, vfs.NewMem())
+	stays, goes := &fakeMember{}, &fakeMember{}
+	stays.onClose = func() { assert.NoError(t, e.Close(), "a member may call Close again") }
+	var wg sync.WaitGroup
+	wg.Add(1)
+	_, err := e.register(stays)
+	require.NoError(t, err)
+	unregister, err := e.register(goes)
+	require.NoError(t, err)
+	unregister()
+	unregister()
+	go func() {
+		defer wg.Done()
+		assert.NoError(t, e.Shutdown(t.Context()))
+	}()
+	wg.Wait()
+	assert.EqualValues(t, 1, stays.closed.Load())
+	assert.EqualValues(t, 1, stays.drained.Load())
+	assert.Zero(t, goes.closed.Load())
+}
+
+func TestShutdownTellsWhatDidNotDrain(t *testing.T) {
+	e := openOn(t, vfs.NewMem())
+	m := &fakeMember{}
+	_, err := e.register(m)
+	require.NoError(t, err)
+	why := errors.New("late")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(why)
+	assert.ErrorIs(t, e.Shutdown(ctx), why)
+	assert.EqualValues(t, 1, m.closed.Load())
+}
+
+// Close may be called by any goroutine of the engine, and by any event function.
+func TestCloseFromInside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, err := Open("", InMemory())
+		require.NoError(t, err)
+		inside, outside := make(chan error, 1), make(chan error, 1)
+		other := make(chan struct{})
+		require.True(t, e.goFunc(func() { // one that ends by itself
+			<-e.closing
+			time.Sleep(time.Second)
+			close(other)
+		}))
+		require.True(t, e.goFunc(func() {
+			inside <- e.Close()
+			select {
+			case <-other:
+			default:
+				t.Error("Close did not wait for the others")
+			}
+		}))
+		synctest.Wait()
+		go func() { outside <- e.Close() }()
+		assert.NoError(t, <-inside)
+		assert.NoError(t, <-outside)
+		assert.Zero(t, e.goroutines.size())
+	})
+	for name, events := range map[string]func(e **Engine) Events{
+		"created": func(e **Engine) Events { return Events{TopicCreated: func(TopicFacts) { (*e).Close() }} },
+		"opened":  func(e **Engine) Events { return Events{PartitionOpened: func(OpenedFacts) { (*e).Close() }} },
+		"rolled":  func(e **Engine) Events { return Events{SegmentRolled: func(SegmentFacts) { (*e).Close() }} },
+		"closed":  func(e **Engine) Events { return Events{Closed: func(error) { (*e).Close() }} },
+		"panic":   func(e **Engine) Events { return Events{TopicCreated: func(TopicFacts) { panic("mine") }} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var e *Engine
+				var err error
+				e, err = Open("", InMemory(), WithEvents(events(&e)))
+				require.NoError(t, err)
+				tp, err := e.Topic(t.Context(), "orders", SegmentBytes(200), quick())
+				require.NoError(t, err)
+				for range 5 {
+					if _, err = tp.Append(t.Context(), Record{Value: make([]byte, 100)}); err != nil {
+						assert.ErrorIs(t, err, ErrClosed)
+					}
+					synctest.Wait()
+				}
+				require.NoError(t, e.Close())
+			})
+		})
+	}
+}
+
+// A callback that never comes back does not hold Close up for ever.
+func TestCloseWithBlockedCallback(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, err := Open("", InMemory())
+		require.NoError(t, err)
+		release := make(chan struct{})
+		require.True(t, e.goFunc(func() { <-release }))
+		began := time.Now()
+		assert.Error(t, e.Close())
+		assert.Equal(t, closeGrace, time.Since(began))
+		close(release)
+	})
+}
+
+func TestCloseDuringEverything(t *testing.T) {
+	for range 20 {
+		e := openOn(t, vfs.NewMem())
+		tp := openTopic(t, e, "orders", Partitions(2))
+		var wg sync.WaitGroup
+		run := func(f func() error) {
+			wg.Go(func() {
+				for {
+					if err := f(); err != nil {
+						assert.ErrorIs(t, err, ErrClosed)
+						return
+					}
+				}
+			})
+		}
+		n := 0
+		run(func() error { _, err := tp.Append(context.Background(), Record{}); return err })
+		run(func() error { return e.Flush(context.Background()) })
+		run(func() error { return e.Checkpoint(context.Background()) })
+		run(func() error { _, err := e.nextProducerID(); return err })
+		run(func() error {
+			n++
+			_, err := e.Topic(context.Background(), fmt.Sprint("t", n))
+			return err
+		})
+		run(func() error {
+			raw, err := partitionOf(t, tp, 1).FetchRaw(context.Background(), 0, Fetch{MaxWait: time.Hour, MinBytes: 1 << 19})
+			if err == nil {
+				raw.Release()
+			}
+			return err
+		})
+		time.Sleep(time.Millisecond)
+		require.NoError(t, e.Close())
+		wg.Wait()
+		assert.Zero(t, e.goroutines.size())
+		assert.Zero(t, e.openFiles())
+	}
+}
+
+// On a disk that fails Close returns, with the error, and does not claim a clean stop.
+func TestCloseOnFailingDisk(t *testing.T) {
+	mem := vfs.NewMem()
+	fault := vfs.NewFault(mem)
+	e := openOn(t, fault)
+	tp := openTopic(t, e, "orders", SyncEvery(time.Hour), Partitions(2))
+	_, err := tp.Append(t.Context(), Record{})
+	require.NoError(t, err)
+	fault.Add(vfs.Rule{Op: vfs.OpSync, Err: syscall.EIO, Count: vfs.Forever})
+	assert.ErrorIs(t, e.Close(), syscall.EIO)
+	assert.NotContains(t, filesIn(t, mem, "data"), cleanFile)
+	again, err := Open("data", On(mem))
+	require.NoError(t, err, "the lock is free")
+	assert.False(t, again.startedOK)
+	require.NoError(t, again.Close())
+	assert.NotContains(t, filesIn(t, mem, "data"), cleanFile, "nobody has looked at the partitions yet")
+	again = openOn(t, mem)
+	for n := range int32(2) {
+		require.NoError(t, partitionOf(t, openTopic(t, again, "orders"), n).Warm(t.Context()))
+	}
+	require.NoError(t, again.Close())
+	assert.Contains(t, filesIn(t, mem, "data"), cleanFile)
+}
+
+func TestCloseMakesWeakLevelsDurable(t *testing.T) {
+	disk := vfs.NewCrash()
+	e := openOn(t, disk)
+	_, err := openTopic(t, e, "orders", NoSync()).Append(t.Context(), Record{})
+	require.NoError(t, err)
+	require.NoError(t, e.Close())
+	after := openOn(t, disk.After(vfs.KeepNone, 0))
+	assert.True(t, after.startedOK)
+	assert.Len(t, stored(t, partitionOf(t, openTopic(t, after, "orders"), 0)), 1)
+}

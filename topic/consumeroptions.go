@@ -1,0 +1,136 @@
+package topic
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+// ResetPolicy says where a consumer goes on when its position is not, or no more, in the partition, and where
+// it begins when it was given none. A policy of zero or more is a duration: see [ByDuration].
+type ResetPolicy int64
+
+const (
+	// Earliest goes to the first offset there is. The default: whatever is still there is read. (Kafka's
+	// default is latest, which skips silently.)
+	Earliest ResetPolicy = -1
+	// Latest goes to the end.
+	Latest ResetPolicy = -2
+	// Fail makes it an error, *[OffsetRangeError]. A partition assigned without a position begins at its
+	// first offset.
+	Fail ResetPolicy = -3
+)
+
+// ByDuration goes to the first record not older than d; to the end if there is none.
+func ByDuration(d time.Duration) ResetPolicy { return ResetPolicy(max(d, 0)) }
+
+// String is Kafka's name of the policy.
+func (p ResetPolicy) String() string {
+	switch p {
+	case Earliest:
+		return "earliest"
+	case Latest:
+		return "latest"
+	case Fail:
+		return "none"
+	}
+	return "by_duration:" + time.Duration(p).String()
+}
+
+// Defaults of a consumer, Apache Kafka's.
+const (
+	DefaultMaxPollRecords    = 500
+	DefaultMinBytes          = 1
+	DefaultMaxWait           = 500 * time.Millisecond
+	DefaultMaxBytes          = 50 << 20
+	DefaultMaxPartitionBytes = 1 << 20
+)
+
+// ConsumerOption is a choice for [Engine.NewConsumer].
+type ConsumerOption func(*consumerConfig)
+
+type consumerConfig struct {
+	fetchConfig
+	maxPollRecords int
+	minBytes       int
+	maxWait        time.Duration
+	maxBytes       int
+	interceptors   []ConsumerInterceptor
+}
+
+// fetchConfig is what every reader of partitions has.
+type fetchConfig struct {
+	isolation         IsolationLevel
+	maxPartitionBytes int
+	skipChecksums     bool
+	reset             ResetPolicy
+}
+
+func defaultFetch() fetchConfig {
+	return fetchConfig{maxPartitionBytes: DefaultMaxPartitionBytes, reset: Earliest}
+}
+
+func newConsumerConfig(opts []ConsumerOption) (*consumerConfig, error) {
+	c := &consumerConfig{
+		fetchConfig: defaultFetch(), maxPollRecords: DefaultMaxPollRecords,
+		minBytes: DefaultMinBytes, maxWait: DefaultMaxWait, maxBytes: DefaultMaxBytes,
+	}
+	for _, opt := range opts {
+		opt(c)
+	}
+	return c, c.validate()
+}
+
+// MaxPollRecords is the most records one Poll returns. Default 500.
+func MaxPollRecords(n int) ConsumerOption { return func(c *consumerConfig) { c.maxPollRecords = n } }
+
+// MinBytes is how many bytes of batches a Poll waits for, at most [MaxWait] long. Default 1: return as soon
+// as there is anything.
+func MinBytes(n int) ConsumerOption { return func(c *consumerConfig) { c.minBytes = n } }
+
+// MaxWait is how long a Poll waits for [MinBytes]; then it returns what there is, maybe nothing. Default
+// 500 ms.
+func MaxWait(d time.Duration) ConsumerOption { return func(c *consumerConfig) { c.maxWait = d } }
+
+// MaxBytes is about how many bytes of batches one Poll takes from all partitions together. Default 50 MiB.
+func MaxBytes(n int) ConsumerOption { return func(c *consumerConfig) { c.maxBytes = n } }
+
+// MaxPartitionBytes is the most that is read from one partition at a time; a batch that is larger comes
+// whole, so that there is always progress. Default 1 MiB.
+func MaxPartitionBytes(n int) ConsumerOption {
+	return func(c *consumerConfig) { c.maxPartitionBytes = n }
+}
+
+// Isolation says how far the consumer sees. Default [ReadUncommitted].
+func Isolation(level IsolationLevel) ConsumerOption {
+	return func(c *consumerConfig) { c.isolation = level }
+}
+
+// CheckCRCs says whether the checksum of every batch is verified when it is read. Default true.
+func CheckCRCs(on bool) ConsumerOption { return func(c *consumerConfig) { c.skipChecksums = !on } }
+
+// OnOutOfRange says what happens when a position is not in the partition. Default [Earliest].
+func OnOutOfRange(p ResetPolicy) ConsumerOption { return func(c *consumerConfig) { c.reset = p } }
+
+// InterceptConsumed adds interceptors, called in the order given.
+func InterceptConsumed(list ...ConsumerInterceptor) ConsumerOption {
+	return func(c *consumerConfig) { c.interceptors = append(c.interceptors, list...) }
+}
+
+func (c *consumerConfig) validate() error {
+	var faults []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			faults = append(faults, fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...))
+		}
+	}
+	check(c.maxPollRecords > 0, "max poll records %d is not positive", c.maxPollRecords)
+	check(c.minBytes >= 0, "min bytes %d is negative", c.minBytes)
+	check(c.maxWait >= 0, "max wait %v is negative", c.maxWait)
+	check(c.maxBytes > 0, "max bytes %d is not positive", c.maxBytes)
+	check(c.maxPartitionBytes > 0 && c.maxPartitionBytes <= math.MaxInt32, "max partition bytes %d is not in [1, 2^31)", c.maxPartitionBytes)
+	check(c.isolation == ReadUncommitted || c.isolation == ReadCommitted, "unknown isolation level %d", c.isolation)
+	check(c.reset >= Fail, "unknown reset policy %d", c.reset)
+	return errors.Join(faults...)
+}

@@ -1,0 +1,327 @@
+package topic
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/quirelog/quire/internal/invariant"
+	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/log/vfs"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestTopicCreatesOrOpens(t *testing.T) {
+	fsys := vfs.NewMem()
+	e := openOn(t, fsys, Defaults(SegmentBytes(1<<20)))
+	a := openTopic(t, e, "orders", Partitions(3), Set("retention.ms", "60000"))
+	assert.Equal(t, 3, a.Partitions())
+	assert.Same(t, a, openTopic(t, e, "orders"), "what is not given is not compared")
+	assert.Same(t, a, openTopic(t, e, "orders", Partitions(3), Set("retention.ms", "60000"), SegmentBytes(1<<20)))
+
+	_, err := e.Topic(t.Context(), "orders", Partitions(4), Set("retention.ms", "1"), Set("flush.ms", "9"))
+	var conflict *SettingsConflictError
+	require.ErrorAs(t, err, &conflict)
+	assert.ErrorIs(t, err, ErrExists)
+	assert.Equal(t, []SettingDifference{
+		{"partitions", "3", "4"}, {"flush.ms", maxInt64Text, "9"}, {"retention.ms", "60000", "1"},
+	}, conflict.Differences)
+	assert.Contains(t, err.Error(), "retention.ms is 60000, wanted 1")
+
+	_, err = e.CreateTopic(t.Context(), "orders")
+	assert.ErrorIs(t, err, ErrExists)
+	_, err = e.Topic(t.Context(), "orders", Set("nonsense", "1"))
+	assert.ErrorIs(t, err, ErrInvalid)
+	require.NoError(t, e.Close())
+
+	e = openOn(t, fsys)
+	b := openTopic(t, e, "orders")
+	assert.Equal(t, a.ID(), b.ID())
+	assert.Equal(t, a.Settings(), b.Settings(), "defaults of the engine are stored with the topic")
+	assert.Equal(t, map[string]string{"segment.bytes": "1048576", "retention.ms": "60000"}, b.Overrides())
+}
+
+func TestTopicNamesCollide(t *testing.T) {
+	e := openOn(t, vfs.NewMem())
+	openTopic(t, e, "a.b")
+	_, err := e.Topic(t.Context(), "a_b")
+	require.ErrorIs(t, err, ErrExists)
+	assert.Contains(t, err.Error(), "a.b")
+	require.NoError(t, e.DeleteTopic(t.Context(), "a.b"))
+	openTopic(t, e, "a_b")
+}
+
+func TestHostileTopicNames(t *testing.T) {
+	fsys := vfs.NewMem()
+	e := openOn(t, fsys)
+	before := filesIn(t, fsys, "data")
+	for _, name := range hostileNames() {
+		_, err := e.Topic(t.Context(), name)
+		assert.ErrorIs(t, err, ErrInvalid, "%q", clip(name))
+		_, err = e.Partition(name, 0)
+		assert.ErrorIs(t, err, ErrNotFound)
+		assert.ErrorIs(t, e.DeleteTopic(t.Context(), name), ErrNotFound)
+		assert.ErrorIs(t, e.AlterTopic(t.Context(), name), ErrNotFound)
+	}
+	assert.Equal(t, before, filesIn(t, fsys, "data"))
+	_, err := e.CreateTopic(t.Context(), "../x", Partitions(-1), Set("a", "b"), Set("segment.bytes", "no"))
+	for _, part := range []string{"../x", "-1 partitions", `"a"`, "segment.bytes"} {
+		assert.ErrorContains(t, err, part, "every fault is reported at once")
+	}
+}
+
+func TestTopicConcurrently(t *testing.T) {
+	e := openOn(t, vfs.NewMem())
+	var wg sync.WaitGroup
+	got := make([]*Topic, 16)
+	for i := range got {
+		wg.Go(func() {
+			tp, err := e.Topic(t.Context(), "orders", Partitions(2))
+			assert.NoError(t, err)
+			got[i] = tp
+		})
+	}
+	wg.Wait()
+	for _, tp := range got {
+		assert.Same(t, got[0], tp)
+	}
+}
+
+func TestAlterTopic(t *testing.T) {
+	fsys := vfs.NewMem()
+	e := openOn(t, fsys)
+	tp := openTopic(t, e, "orders", quick(), Set("flush.ms", "5"))
+	_, err := tp.Append(t.Context(), Record{Value: []byte("v")})
+	require.NoError(t, err)
+	p0, err := tp.Partition(0)
+	require.NoError(t, err)
+
+	require.NoError(t, e.AlterTopic(t.Context(), "orders", Partitions(3), Durable(), Reset("flush.ms")))
+	assert.Equal(t, 3, tp.Partitions())
+	assert.Equal(t, Forever, tp.Settings().FlushInterval)
+	assert.Equal(t, log.Sync, tp.Settings().Durability)
+	assert.Equal(t, log.Sync, p0.log.Load().Config().Durability, "an open partition follows")
+	_, err = tp.Append(t.Context(), Record{Value: []byte("v")}, AppendTo(2))
+	require.NoError(t, err)
+
+	err = e.AlterTopic(t.Context(), "orders", Partitions(2), Set("segment.bytes", "x"), Set("b", "c"), Reset("d"))
+	require.ErrorIs(t, err, ErrInvalid)
+	for _, part := range []string{"2 partitions", "segment.bytes", `"b"`, `"d"`} {
+		assert.ErrorContains(t, err, part)
+	}
+	assert.Equal(t, 3, tp.Partitions())
+	require.NoError(t, e.Close())
+	e = openOn(t, fsys)
+	assert.Equal(t, 3, openTopic(t, e, "orders").Partitions())
+}
+
+func TestDeleteTopic(t *testing.T) {
+	fsys := vfs.NewMem()
+	e := openOn(t, fsys)
+	old := openTopic(t, e, "orders", Partitions(2))
+	_, err := old.Append(t.Context(), Record{Value: []byte("old")}, AppendTo(0))
+	require.NoError(t, err)
+	p, err := old.Partition(0)
+	require.NoError(t, err)
+	waited := make(chan error, 1)
+	go func() { waited <- p.Wait(t.Context(), 5, ReadUncommitted) }()
+
+	require.NoError(t, e.DeleteTopic(t.Context(), "orders"))
+	assert.ErrorIs(t, <-waited, ErrNotFound)
+	assert.ErrorIs(t, e.DeleteTopic(t.Context(), "orders"), ErrNotFound)
+	_, err = old.Append(t.Context(), Record{})
+	assert.ErrorIs(t, err, ErrNotFound)
+	for _, base := range filesIn(t, fsys, "data") {
+		assert.False(t, strings.HasPrefix(base, "orders"), base)
+	}
+
+	fresh := openTopic(t, e, "orders")
+	assert.NotEqual(t, old.ID(), fresh.ID())
+	high, err := fresh.state.Load().partitions[0].High()
+	require.NoError(t, err)
+	assert.Zero(t, high)
+	assert.Equal(t, int64(1), e.Metrics().Total.RecordsIn, "counts of deleted topics stay in the sums")
+	require.NoError(t, e.Close())
+	openOn(t, fsys)
+}
+
+// A deleted topic's checkpoint lines must not be taken for a new topic's of its name.
+func TestDeletedTopicLeavesNoCheckpoint(t *testing.T) {
+	fsys := vfs.NewMem()
+	e := openOn(t, fsys)
+	tp := openTopic(t, e, "orders")
+	for range 3 {
+		_, err := tp.Append(t.Context(), Record{Value: []byte("v")})
+		require.NoError(t, err)
+	}
+	require.NoError(t, e.Checkpoint(t.Context()))
+	path := filepath.Join("data", log.RecoveryPointFile)
+	c, err := log.ReadOffsetCheckpoint(fsys, path)
+	require.NoError(t, err)
+	assert.EqualValues(t, 3, c[log.TopicPartition{Topic: "orders"}])
+	require.NoError(t, e.DeleteTopic(t.Context(), "orders"))
+	c, err = log.ReadOffsetCheckpoint(fsys, path)
+	require.NoError(t, err)
+	assert.Empty(t, c)
+}
+
+// A creation that the disk refuses leaves nothing, and can be tried again.
+func TestCreateOnFailingDisk(t *testing.T) {
+	mem := vfs.NewMem()
+	fault := vfs.NewFault(mem, vfs.Rule{Op: vfs.OpMkdirAll, Path: "orders-2", Err: syscall.ENOSPC})
+	e := openOn(t, fault)
+	_, err := e.Topic(t.Context(), "orders", Partitions(4))
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	assert.NotErrorIs(t, err, ErrUncertain)
+	assert.NotContains(t, filesIn(t, mem, "data"), "orders-0")
+	openTopic(t, e, "orders", Partitions(4))
+	assert.Contains(t, filesIn(t, mem, "data"), "orders-3")
+}
+
+// model is what a script was told, against which a crashed disk is held.
+type model struct {
+	acked   map[string]int // topic -> partitions, as of the last call that returned
+	next    map[string]int // the same as the call under way would make it
+	records map[string]int64
+	ids     map[string]ID
+	done    bool
+}
+
+func (m *model) copyOf(src map[string]int) map[string]int {
+	c := map[string]int{}
+	for k, v := range src {
+		c[k] = v
+	}
+	return c
+}
+
+// step runs one change: while it runs, both its effect and none are right.
+func (m *model) step(change func(map[string]int), do func() error) error {
+	m.next = m.copyOf(m.acked)
+	change(m.next)
+	if err := do(); err != nil {
+		return err
+	}
+	m.acked = m.next
+	return nil
+}
+
+// script creates, alters, deletes and creates again, until the disk stops.
+func (m *model) script(t *testing.T, fsys vfs.FS) error {
+	m.acked, m.next = map[string]int{}, map[string]int{}
+	m.records, m.ids = map[string]int64{}, map[string]ID{}
+	e, err := Open("data", On(fsys))
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	ctx := t.Context()
+	create := func(name string, n int) error {
+		delete(m.ids, name)
+		return m.step(func(s map[string]int) { s[name] = n }, func() error {
+			tp, err := e.CreateTopic(ctx, name, Partitions(n), Set("segment.index.bytes", "1024"))
+			if err == nil {
+				m.ids[name] = tp.ID()
+			}
+			return err
+		})
+	}
+	write := func(name string) error {
+		tp, err := e.lookup(name)
+		if err == nil {
+			_, err = tp.Append(ctx, Record{Value: []byte("v")}, AppendTo(0))
+		}
+		if err == nil {
+			m.records[name]++
+		}
+		return err
+	}
+	drop := func(name string) error {
+		delete(m.records, name)
+		return m.step(func(s map[string]int) { delete(s, name) }, func() error { return e.DeleteTopic(ctx, name) })
+	}
+	grow := func(name string, n int) error {
+		return m.step(func(s map[string]int) { s[name] = n }, func() error { return e.AlterTopic(ctx, name, Partitions(n)) })
+	}
+	for _, do := range []func() error{
+		func() error { return create("a", 2) },
+		func() error { return write("a") },
+		func() error { return grow("a", 3) },
+		func() error { return create("b", 1) },
+		func() error { return drop("a") },
+		func() error { return create("a", 1) },
+		func() error { return write("a") },
+		e.Close,
+	} {
+		if err := do(); err != nil {
+			return err
+		}
+	}
+	m.done = true
+	return nil
+}
+
+// check holds what a crash left against the model, and goes on from there.
+func (m *model) check(t *testing.T, fsys vfs.FS) {
+	e, err := Open("data", On(fsys))
+	require.NoError(t, err)
+	defer e.Close()
+	got := map[string]int{}
+	for _, tp := range e.allTopics() {
+		got[tp.name] = tp.Partitions()
+		if id, known := m.ids[tp.name]; known {
+			assert.Equal(t, id, tp.ID(), "topic %s", tp.name)
+		}
+	}
+	if !assert.ObjectsAreEqual(m.acked, got) {
+		assert.Equal(t, m.next, got)
+	}
+	for _, tp := range e.allTopics() {
+		offsets, err := tp.state.Load().partitions[0].Offsets()
+		require.NoError(t, err)
+		assert.GreaterOrEqual(t, offsets.High, m.records[tp.name], "acknowledged records of %s", tp.name)
+		last := int32(tp.Partitions() - 1)
+		_, err = tp.Append(t.Context(), Record{Value: []byte("on")}, AppendTo(last))
+		require.NoError(t, err, "every partition of a topic that exists can be used")
+		require.NoError(t, e.DeleteTopic(t.Context(), tp.name))
+	}
+	require.NoError(t, e.Close())
+	for _, base := range filesIn(t, fsys, "data") {
+		_, partition := parseDirName(base)
+		_, deleted := parseDeletedDirName(base)
+		assert.False(t, partition || deleted, "left over: %s", base)
+	}
+}
+
+// Whatever operation the power fails at, the topics are those before the call under way or those after it.
+func TestTopicChangesSurvivePowerCuts(t *testing.T) {
+	whole := vfs.NewCrash()
+	var m model
+	require.NoError(t, m.script(t, whole))
+	require.True(t, m.done)
+	ops, states, stride := whole.Ops(), 0, 1
+	if invariant.Enabled {
+		stride = 7 // the race detector is slow, and there is nothing concurrent in this
+	}
+	policies := []vfs.Policy{vfs.KeepAll, vfs.RandomEntries, vfs.KeepPrefix, vfs.EntriesOnly, vfs.GarbageSectors}
+	for n := 1; n <= ops; n += stride {
+		cut := vfs.NewCrash()
+		cut.CrashAt(n)
+		var m model
+		if err := m.script(t, cut); err != nil && !errors.Is(err, vfs.ErrCrashed) {
+			require.ErrorIs(t, err, ErrClosed)
+		}
+		for _, policy := range []vfs.Policy{vfs.KeepNone, policies[n%len(policies)]} {
+			states++
+			m.check(t, cut.After(policy, uint64(n)))
+			if t.Failed() {
+				t.Fatalf("crash at operation %d of %d, %v", n, ops, policy)
+			}
+		}
+	}
+	t.Logf("%d operations, %d states", ops, states)
+}

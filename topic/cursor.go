@@ -1,0 +1,147 @@
+package topic
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/quirelog/quire/log"
+)
+
+// unresolved is a position that is looked up when it is first needed.
+const unresolved int64 = -1
+
+// cursor is a reader's place in one partition.
+//
+//	        pos          next                 place.Offset
+//	         |            |                      |
+//	---------+------------+----------------------+------
+//	returned   pending      the fetcher's run      not read yet
+//
+// pos <= next <= place.Offset; without a run next is place.Offset, and without pending records pos is next.
+type cursor struct {
+	tp   TopicPartition
+	part *Partition
+	log  *log.Log // nil until first needed
+
+	pos     int64       // of the next record to return, or unresolved
+	start   ResetPolicy // how an unresolved position is found: Earliest, Latest or a duration
+	next    int64
+	place   log.Place
+	pending []Record // decoded, not returned
+
+	paused  bool
+	moved   uint64 // when the position was last set from outside, by the owner's count
+	until   int64  // no record at or after it is wanted
+	filter  abortFilter
+	unwatch func()
+}
+
+func newCursor(part *Partition, policy ResetPolicy) *cursor {
+	c := &cursor{tp: TopicPartition{part.Topic().Name(), part.ID()}, part: part, until: math.MaxInt64}
+	if policy == Fail {
+		policy = Earliest
+	}
+	c.leave(policy)
+	return c
+}
+
+// leave forgets the position: it is found by the policy when next needed.
+func (c *cursor) leave(policy ResetPolicy) {
+	c.seek(unresolved)
+	c.start = policy
+}
+
+// seek sets the position and drops what was read ahead.
+func (c *cursor) seek(offset int64) {
+	c.pos, c.next, c.place = offset, offset, log.At(offset)
+	c.pending = nil
+}
+
+// rewind makes the next read begin at the first batch that was not decoded: the run has been dropped.
+func (c *cursor) rewind() { c.place = log.At(c.next) }
+
+// finished tells that nothing wanted is left.
+func (c *cursor) finished() bool { return c.pos >= c.until }
+
+// ready opens the partition and finds the position.
+func (c *cursor) ready(level IsolationLevel) error {
+	if c.log == nil || c.part.log.Load() != c.log { // not yet opened, or ended since: then open says why
+		l, err := c.part.open()
+		if err != nil {
+			return err
+		}
+		c.log = l
+	}
+	if c.pos != unresolved {
+		return nil
+	}
+	offset, err := c.locate(c.start, level)
+	if err != nil {
+		return err
+	}
+	c.seek(offset)
+	return nil
+}
+
+// locate finds the offset a policy names.
+func (c *cursor) locate(policy ResetPolicy, level IsolationLevel) (int64, error) {
+	switch policy {
+	case Earliest:
+		return c.log.Start(), nil
+	case Latest:
+		return c.log.Limit(level.bound()), nil
+	}
+	return c.locateTime(time.Now().Add(-time.Duration(policy)), level)
+}
+
+// locateTime finds the first offset whose record is not older than t, the end if there is none.
+func (c *cursor) locateTime(t time.Time, level IsolationLevel) (int64, error) {
+	end := c.log.Limit(level.bound())
+	found, ok, err := c.log.OffsetFor(max(t.UnixMilli(), 0), level.bound())
+	if err != nil {
+		return 0, c.part.fault(err)
+	}
+	if !ok {
+		return end, nil
+	}
+	return found.Offset, nil
+}
+
+// idle tells, without reading, that there is nothing for the cursor now.
+func (c *cursor) idle(level IsolationLevel) bool {
+	at := c.place.Offset
+	return at >= c.log.Limit(level.bound()) && at <= c.log.End() && at >= c.log.Start()
+}
+
+// outOfRange applies the policy to a position that the partition does not hold. nil: the position is new.
+func (c *cursor) outOfRange(e *Engine, cause error, cfg *fetchConfig) error {
+	fault := c.part.fault(cause)
+	var rng *OffsetRangeError
+	if !errors.As(fault, &rng) || cfg.reset == Fail {
+		return fault
+	}
+	offset, err := c.locate(cfg.reset, cfg.isolation)
+	if err != nil {
+		return err
+	}
+	e.logger.Warn("position out of range, reset", "topic", c.tp.Topic, "partition", c.tp.Partition,
+		"offset", c.pos, "to", offset, "policy", cfg.reset.String())
+	c.seek(offset)
+	return nil
+}
+
+// damaged reports bytes that are sound by their checksum and cannot be read as records. The position stays;
+// reading can go on at the error's NextOffset.
+func (c *cursor) damaged(at, next int64, cause error) error {
+	return c.part.fault(&CorruptionError{Path: c.part.Dir(), Pos: -1, FirstOffset: at, NextOffset: next, Cause: cause})
+}
+
+// checkOffset refuses a negative offset.
+func checkOffset(tp TopicPartition, offset int64) error {
+	if offset < 0 {
+		return fmt.Errorf("%w: offset %d of %s", ErrInvalid, offset, tp)
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/log/vfs"
+)
+
+// DeleteTopic deletes a topic and its records for good. When it returns nil the files are gone from the disk
+// and stay gone. Calls on the topic, running ones too, return ErrNotFound; what a reader still holds pinned
+// stays readable until its release. If the disk fails half-way the topic is gone, and the next Open, or the
+// next creation of that name, removes what is left. A topic created later under the name has another ID.
+//
+// Errors: ErrNotFound, ErrReadOnly, ErrClosed, the context's cause, what the disk says, ErrUncertain.
+func (e *Engine) DeleteTopic(ctx context.Context, name string) error {
+	if err := e.takeTurn(ctx); err != nil {
+		return err
+	}
+	t, err := e.deleteInTurn(name)
+	e.endTurn()
+	if t == nil {
+		return err
+	}
+	e.logger.InfoContext(ctx, "topic deleted", "topic", name, "err", err)
+	tell(e, e.events.TopicDeleted, TopicFacts{Topic: name, ID: t.id, Partitions: t.Partitions()})
+	return err
+}
+
+// deleteInTurn deletes a topic: first the manifest says, durably, that it is gone, then nobody can use it any
+// more, then its directories get names that nobody takes for partitions, then they go, then the manifest
+// forgets it. The next Open resumes after a crash at any point.
+func (e *Engine) deleteInTurn(name string) (*Topic, error) {
+	t, err := e.lookup(name)
+	if err != nil {
+		return nil, err
+	}
+	st := t.state.Load()
+	entry := topicEntry{Name: name, ID: t.id, Partitions: len(st.partitions), State: stateDeleting}
+	if err := e.storeEntry(entry); err != nil {
+		return nil, err
+	}
+	t.deleted.Store(true)
+	e.unpublish(t)
+	gone := fmt.Errorf("%w: topic %q was deleted", ErrNotFound, name)
+	for _, p := range st.partitions {
+		p.shut(gone) // what its log says at the end is of no more interest
+	}
+	e.stats.retire(&t.stats)
+	return t, e.finishDelete(entry)
+}
+
+// finishDelete removes what is left of a topic whose tombstone is durable.
+func (e *Engine) finishDelete(entry topicEntry) error {
+	if err := e.remove(entry); err != nil {
+		return fmt.Errorf("topic: delete %q: %w", entry.Name, err)
+	}
+	m := e.manifest.clone()
+	m.drop(entry.Name)
+	return e.store(m)
+}
+
+// remove takes everything of a deleted topic from the disk but its tombstone.
+func (e *Engine) remove(entry topicEntry) error {
+	if err := e.forgetCheckpoints(entry.Name); err != nil {
+		return err
+	}
+	return e.removeDirs(entry)
+}
+
+// removeDirs renames the directories of a deleted topic, makes the new names durable, and removes them.
+func (e *Engine) removeDirs(entry topicEntry) error {
+	var aside []string
+	for n := range entry.Partitions {
+		from := e.partitionDir(entry.Name, int32(n))
+		to := filepath.Join(e.dir, deletedDirName(entry.Name, int32(n), entry.ID))
+		moved, err := e.setAside(entry.ID, from, to)
+		if err != nil {
+			return err
+		}
+		if moved {
+			aside = append(aside, to)
+		}
+	}
+	e.removeUncounted(entry)
+	if err := e.fs.SyncDir(e.dir); err != nil {
+		return err
+	}
+	for _, dir := range aside {
+		if err := vfs.RemoveAll(e.fs, dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return e.fs.SyncDir(e.dir)
+}
+
+// removeUncounted removes directories that an interrupted AlterTopic made before the manifest counted them.
+// They are empty: one that is not cannot be removed this way.
+func (e *Engine) removeUncounted(entry topicEntry) {
+	names, err := e.fs.List(e.dir)
+	if err != nil {
+		return
+	}
+	for _, base := range names {
+		if tp, ok := parseDirName(base); ok && tp.Topic == entry.Name && int(tp.Partition) >= entry.Partitions {
+			e.fs.Remove(filepath.Join(e.dir, base))
+		}
+	}
+}
+
+// setAside gives a partition's directory its name of a deleted one; true when that exists afterwards. A
+// directory that belongs to another topic is left alone: whatever a manifest says, it costs no data.
+func (e *Engine) setAside(id ID, from, to string) (bool, error) {
+	if _, err := e.fs.Stat(to); err == nil {
+		return true, nil
+	}
+	if _, err := e.fs.Stat(from); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	stored, err := log.ReadPartitionMetadata(e.fs, filepath.Join(from, log.PartitionMetadataFile))
+	switch {
+	case err == nil && stored != id:
+		e.logger.Warn("directory of a deleted topic belongs to another one and is kept", "dir", from, "id", stored.String())
+		return false, nil
+	case err != nil && e.holdsData(from):
+		e.logger.Warn("directory of a deleted topic has no readable id and is kept", "dir", from, "err", err)
+		return false, nil
+	}
+	if err := e.fs.Rename(from, to); err != nil {
+		return false, err
+	}
+	return true, nil
+}

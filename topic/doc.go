@@ -1,0 +1,91 @@
+// Package topic is the front door of quire: an engine keeps topics in a directory, programs append records to
+// them and read them back, by call, without a server. It is what most users import, and often the only thing.
+//
+//	eng, err := topic.Open("data")                               // or topic.Open("", topic.InMemory())
+//	if err != nil {
+//		return err
+//	}
+//	defer eng.Close()
+//
+//	orders, err := eng.Topic(ctx, "orders", topic.Partitions(8)) // created, or opened as it is
+//	if err != nil {
+//		return err
+//	}
+//	pos, err := orders.Append(ctx, topic.Record{Key: key, Value: value})
+//	if err != nil {
+//		return err
+//	}
+//	fmt.Println("on disk at", pos)                               // orders/3@1042
+//
+// For many records use a [Producer] ([Engine.NewProducer]), which batches, compresses and retries; to read,
+// [Topic.Read], or a [Consumer] ([Engine.NewConsumer]) over many partitions. Brokers built on top use
+// [Partition.AppendRaw] and [Partition.FetchRaw], which move whole batches without decoding them.
+//
+// # On disk
+//
+// The directory is an Apache Kafka data directory; quire.* files are this library's own.
+//
+//	.lock                              held while an engine has the directory open
+//	meta.properties                    cluster and directory ids
+//	.kafka_cleanshutdown               only after an orderly stop; removed before anything else is written
+//	quire.manifest, quire.manifest.prev   topics, ids, partitions, settings: two generations
+//	recovery-point-offset-checkpoint, replication-offset-checkpoint, log-start-offset-checkpoint
+//	orders-0/                          partition 0 of topic "orders"
+//	    partition.metadata             the topic's id
+//	    00000000000000000000.log ...   see packages log and segment
+//	orders-0.<32 hex>-delete/          of a deleted topic, about to go
+//
+// The manifest is a JSON object (format 1) and a line "crc32c:" with the CRC-32C of all bytes before it. Each
+// change writes a new generation to a file of its own, syncs it, and puts it in place by two renames; the
+// newest valid generation counts. A damaged manifest never costs data: directories that it does not know are
+// found again by their names and partition.metadata files, as are those that Kafka wrote.
+//
+// # What survives
+//
+// By default an append has been fsynced when it returns, and nobody reads a record that a power cut could
+// take back; [SyncEvery] and [NoSync] trade that for speed, by topic. Creating, altering and deleting a topic
+// is on disk when the call returns; a crash in between leaves it done or not done, and [Open] finishes what
+// was half done.
+//
+// # Invariants
+//
+//	I1  A topic is in memory exactly while the manifest on disk says it is ready.
+//	I2  Only the holder of the engine's turn changes the manifest and the set of topics; no mutex is held then.
+//	I3  A directory is removed only if the manifest says, durably, that its topic is deleted, and the directory
+//	    does not say that it belongs to another.
+//	I4  The clean mark is on disk only while no engine has the directory open and every log was closed in order.
+//	I5  No function of the user runs while a lock is held or the turn is taken.
+//	I6  A partition that nobody used since Open has no log, no descriptor, no goroutine and no timer; an engine
+//	    that nobody writes to has neither goroutine nor timer.
+//
+// # Who may call what
+//
+// Everything may be called at once from any goroutine unless it says otherwise, also from callbacks and event
+// functions; Close too. Every goroutine belongs to an engine and is gone when its Close returns. Time is the
+// package time's: an engine opened inside a testing/synctest bubble lives on the bubble's clock.
+//
+// # Errors
+//
+// Sentinels for errors.Is and typed errors with facts are in errors.go; those of lower packages are offered
+// here again. An append is done (nil), of unknown outcome ([ErrUncertain]), or definitely not done (any other).
+//
+// # File map
+//
+//	engine.go        Engine, topics by name        open.go, close.go    from the lock to the clean mark
+//	manifest.go      what is stored of topics      manifest_store.go    its two generations
+//	create.go        Topic, CreateTopic, AlterTopic    delete.go        DeleteTopic
+//	adopt.go         directories the manifest does not know
+//	directory.go     the small files               checkpoints.go       Kafka's checkpoint files
+//	topic.go         Topic                         partition.go         Partition, opened at first use
+//	append.go        simple appends                appendraw.go, fetchraw.go   whole batches
+//	settings.go      typed settings                settings_keys.go     the same by Kafka's names
+//	options.go       options of the calls          names.go, id.go, position.go, record.go
+//	housekeeper.go   what time makes due           goroutines.go        who Close waits for
+//	metrics.go       counters                      events.go            what the engine tells
+//	producerids.go   ids for idempotent producers
+//	producer.go      Producer; with lane.go, sender.go, completer.go, batch.go, memory.go, partitioner.go
+//	consumer.go      Consumer; with fetcher.go, cursor.go, slab.go
+//	reader.go        Topic.Read                    typed.go, codec.go   typed topics
+//
+// Stability: firm. What is exported here changes only with a new major version once the module has reached 1.
+package topic

@@ -1,0 +1,222 @@
+package topic
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/log/vfs"
+)
+
+// Engine is an open directory of topics. All methods may be called at once from any goroutine, also from
+// within callbacks. [Open] makes one; it must be closed.
+type Engine struct {
+	fs         vfs.FS       // refuses changes when read-only
+	limited    *vfs.Limited // fs, which counts descriptors
+	dir        string
+	readOnly   bool
+	acceptLoss bool
+	logger     *slog.Logger
+	events     Events
+	stats      stats
+	indexes    *log.IndexBudget
+	defaults   []TopicOption
+	plain      *Settings // what a topic without settings of its own has
+	identity   identity
+	builders   sync.Pool // of *builder, for appends by call
+
+	unlock    func() error
+	startedOK bool          // the directory was stopped in good order before this Open
+	closing   chan struct{} // closed first by Close
+	done      chan struct{} // closed when Close has finished; closeErr is set before
+	closeErr  error
+
+	// turn has room for one token: whoever put it there may change the manifest and the set of topics.
+	turn     chan struct{}
+	manifest *manifest // what the disk says; belongs to the holder of the turn, as does the next field
+	// manifestFault stands when nobody knows which manifest is on disk: no more changes until the next Open.
+	manifestFault error
+
+	checkpointing sync.Mutex // one writer of the checkpoint files at a time
+
+	goroutines goroutines
+	keeper     housekeeper
+
+	mu      sync.RWMutex // guards what follows; held for moments only
+	closed  bool
+	topics  map[string]*Topic
+	folded  map[string]string // folded name -> name, so that near-equal names are found
+	members map[*member]struct{}
+	ids     idBlock
+}
+
+// Dir is the directory of the engine.
+func (e *Engine) Dir() string { return e.dir }
+
+// ReadOnly tells an engine opened with [ReadOnlyMode].
+func (e *Engine) ReadOnly() bool { return e.readOnly }
+
+// ClusterID and DirectoryID are the identities in the directory's meta.properties file, as Kafka keeps them.
+func (e *Engine) ClusterID() string   { return e.identity.cluster }
+func (e *Engine) DirectoryID() string { return e.identity.directory }
+
+// Topics lists the topics by name, without the engine's own unless asked for. It fails with ErrClosed only,
+// or with the context's error.
+func (e *Engine) Topics(ctx context.Context, opts ...ListOption) ([]*Topic, error) {
+	var o listOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if err := e.usable(ctx); err != nil {
+		return nil, err
+	}
+	e.mu.RLock()
+	list := make([]*Topic, 0, len(e.topics))
+	for _, t := range e.topics {
+		if o.internal || !t.Internal() {
+			list = append(list, t)
+		}
+	}
+	e.mu.RUnlock()
+	slices.SortFunc(list, func(a, b *Topic) int { return strings.Compare(a.name, b.name) })
+	return list, nil
+}
+
+// Partition gives a partition of an existing topic; ErrNotFound when there is none, ErrClosed after Close.
+func (e *Engine) Partition(topic string, partition int32) (*Partition, error) {
+	return e.partition(topic, partition)
+}
+
+func (e *Engine) partition(topic string, partition int32) (*Partition, error) {
+	t, err := e.lookup(topic)
+	if err != nil {
+		return nil, err
+	}
+	return t.partition(partition)
+}
+
+// lookup finds a topic that exists.
+func (e *Engine) lookup(name string) (*Topic, error) {
+	e.mu.RLock()
+	t, closed := e.topics[name], e.closed
+	e.mu.RUnlock()
+	switch {
+	case closed:
+		return nil, ErrClosed
+	case t == nil:
+		return nil, fmt.Errorf("%w: topic %q", ErrNotFound, clip(name))
+	}
+	return t, nil
+}
+
+// usable is what every call asks first: the engine is open and the context has not ended.
+func (e *Engine) usable(ctx context.Context) error {
+	if e.isClosed() {
+		return ErrClosed
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+func (e *Engine) isClosed() bool {
+	select {
+	case <-e.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// takeTurn waits until the caller may change the manifest and the set of topics.
+func (e *Engine) takeTurn(ctx context.Context) error {
+	if err := e.usable(ctx); err != nil {
+		return err
+	}
+	if e.readOnly {
+		return fmt.Errorf("%w: engine %s", ErrReadOnly, e.dir)
+	}
+	select {
+	case e.turn <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-e.closing:
+		return ErrClosed
+	}
+	if e.isClosed() {
+		e.endTurn()
+		return ErrClosed
+	}
+	return nil
+}
+
+func (e *Engine) endTurn() { <-e.turn }
+
+// member is a producer or consumer that ends with the engine.
+type member struct {
+	c interface{ closeFromEngine() }
+}
+
+// drainer is a member that has something to finish before an orderly stop.
+type drainer interface {
+	drainFromEngine(ctx context.Context) error
+}
+
+// register makes c end with the engine: Close calls closeFromEngine once, outside locks, unless c was
+// unregistered before. ErrClosed after Close.
+func (e *Engine) register(c interface{ closeFromEngine() }) (unregister func(), err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil, ErrClosed
+	}
+	m := &member{c}
+	e.members[m] = struct{}{}
+	return func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		delete(e.members, m)
+	}, nil
+}
+
+func (e *Engine) takeMembers() []*member {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	list := make([]*member, 0, len(e.members))
+	for m := range e.members {
+		list = append(list, m)
+	}
+	return list
+}
+
+// goFunc runs f in a goroutine that Close waits for. It reports false, and does not run f, once Close has
+// begun. f must end soon after e.closing is closed.
+func (e *Engine) goFunc(f func()) bool { return e.goroutines.start(f) }
+
+// allTopics is a snapshot of the topics, in no order.
+func (e *Engine) allTopics() []*Topic {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	list := make([]*Topic, 0, len(e.topics))
+	for _, t := range e.topics {
+		list = append(list, t)
+	}
+	return list
+}
+
+// allPartitions is a snapshot of the partitions of all topics, in no order.
+func (e *Engine) allPartitions() []*Partition {
+	var list []*Partition
+	for _, t := range e.allTopics() {
+		list = append(list, t.state.Load().partitions...)
+	}
+	return list
+}
+
+var _ io.Closer = (*Engine)(nil)

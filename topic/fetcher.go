@@ -1,0 +1,300 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/log/record"
+)
+
+// decodeLimit is the most that one compressed batch may expand to when it is read.
+const decodeLimit = 256 << 20
+
+// fetcher reads many partitions in turns, with one buffer. Its owner is one goroutine at a time.
+//
+// A run is what one read gave, whole batches of one partition. It is used up before the next partition has
+// its turn, so that no partition gets more than one run while others wait, and nothing is buffered twice.
+type fetcher struct {
+	eng     *Engine
+	cfg     fetchConfig
+	cursors []*cursor
+	turn    int // index of the cursor that reads next
+
+	buf   []byte  // memory of the run, used again
+	run   []byte  // batches not yet taken
+	owner *cursor // whose run it is
+
+	decoder record.Decoder
+	scratch record.Record
+	signal  chan struct{} // shared by the watches of all cursors
+	watched bool
+	timer   *time.Timer
+}
+
+// load makes sure that the run holds batches of c. False: there is nothing at present.
+func (f *fetcher) load(c *cursor) (bool, error) {
+	if f.holds(c) {
+		return true, nil
+	}
+	f.drop()
+	if err := c.ready(f.cfg.isolation); err != nil {
+		return false, err
+	}
+	if c.finished() || c.idle(f.cfg.isolation) {
+		return false, nil
+	}
+	for again := true; ; again = false {
+		limit := c.log.Limit(f.cfg.isolation.bound())
+		run, next, err := c.log.Read(f.buf, c.place, f.options())
+		if err == nil {
+			return f.begin(c, run, next, limit)
+		}
+		if !again || !errors.Is(err, ErrOffsetOutOfRange) {
+			return false, c.part.fault(err)
+		}
+		if err := c.outOfRange(f.eng, err, &f.cfg); err != nil {
+			return false, err
+		}
+	}
+}
+
+func (f *fetcher) options() log.ReadOptions {
+	return log.ReadOptions{Bound: f.cfg.isolation.bound(), MaxBytes: f.cfg.maxPartitionBytes, Check: !f.cfg.skipChecksums}
+}
+
+// begin takes a run over from the log. An empty one says that compaction left nothing below the limit of
+// before the read.
+func (f *fetcher) begin(c *cursor, run []byte, next log.Place, limit int64) (bool, error) {
+	if cap(run) <= 4*f.cfg.maxPartitionBytes {
+		f.buf = run[:0] // an outsized one is not kept beyond its use
+	}
+	if len(run) == 0 {
+		if c.place.Offset < limit {
+			c.seek(limit)
+		}
+		return false, nil
+	}
+	if f.cfg.isolation == ReadCommitted {
+		if err := c.filter.begin(c.log, c.pos, next.Offset); err != nil {
+			return false, c.part.fault(err)
+		}
+	}
+	f.run, f.owner, c.place = run, c, next
+	c.part.topic.stats.fetched(int64(len(run)))
+	return true, nil
+}
+
+// holds tells whether batches of c's run are left.
+func (f *fetcher) holds(c *cursor) bool { return f.owner == c && len(f.run) > 0 }
+
+// drop gives the run up; its cursor will read it again.
+func (f *fetcher) drop() {
+	if f.owner != nil && len(f.run) > 0 {
+		f.owner.rewind()
+	}
+	f.run, f.owner = nil, nil
+}
+
+// moved is called when a cursor's position was set: a run of its is worthless.
+func (f *fetcher) moved(c *cursor) {
+	if f.owner == c {
+		f.run, f.owner = nil, nil
+	}
+}
+
+// take gives the run's next batch with something to return, borrowed until the next load, and moves the
+// cursor's next past it; ok is false at the end of the run. Control batches, what was aborted, and what lies
+// below the position are passed over.
+func (f *fetcher) take(c *cursor) (b record.Batch, ok bool, err error) {
+	for len(f.run) > 0 {
+		b, err := record.First(f.run)
+		if err != nil {
+			return nil, false, c.damaged(c.next, c.place.Offset, err)
+		}
+		wanted := !b.Control()
+		if f.cfg.isolation == ReadCommitted {
+			keep, err := c.filter.keep(b)
+			if err != nil {
+				return nil, false, c.damaged(c.next, b.NextOffset(), err)
+			}
+			wanted = wanted && keep
+		}
+		f.run = f.run[len(b):]
+		c.next = max(c.next, b.NextOffset())
+		if wanted && b.LastOffset() >= c.pos && b.Count() > 0 {
+			return b, true, nil
+		}
+		c.pos = max(c.pos, c.next)
+	}
+	return nil, false, nil
+}
+
+// decode appends the records of c's run to dst until dst holds want records or the run is used up; the last
+// batch may bring more than wanted. The position moves with it. Everything in dst is owned: one array of
+// records and one slab of bytes a call, however many batches there are.
+func (f *fetcher) decode(c *cursor, dst []Record, want int) ([]Record, error) {
+	var mem slab
+	had := len(dst)
+	dst = f.prepare(&mem, dst, want-had)
+	dst, err := f.decodeRun(c, &mem, dst, want)
+	c.part.topic.stats.recordsOut.Add(int64(len(dst) - had))
+	return dst, err
+}
+
+func (f *fetcher) decodeRun(c *cursor, mem *slab, dst []Record, want int) ([]Record, error) {
+	for len(dst) < want && !c.finished() {
+		b, ok, err := f.take(c)
+		if err != nil || !ok {
+			return dst, err
+		}
+		if dst, err = f.decodeBatch(c, b, mem, dst); err != nil {
+			f.run, f.owner = nil, nil // the batch is looked at again, from the first record not decoded
+			at := max(c.pos, b.BaseOffset())
+			c.next = c.pos
+			c.rewind()
+			return dst, c.damaged(at, b.NextOffset(), err)
+		}
+		c.pos = min(c.next, c.until)
+	}
+	return dst, nil
+}
+
+// prepare sizes array and slab for the batches that will be decoded, by their headers. The headers are only
+// believed as far as their batches' bytes allow.
+func (f *fetcher) prepare(mem *slab, dst []Record, want int) []Record {
+	records, bytes := 0, 0
+	for rest := f.run; len(rest) > 0 && records < want; {
+		b, err := record.First(rest)
+		if err != nil {
+			break
+		}
+		rest = rest[len(b):]
+		if b.Control() {
+			continue
+		}
+		size := len(b.Records())
+		records += min(max(b.Count(), 0), size)
+		if b.Codec() != 0 {
+			size *= 3
+		}
+		bytes += size
+	}
+	mem.size = bytes
+	if room := cap(dst) - len(dst); room >= records {
+		return dst
+	}
+	grown := make([]Record, len(dst), len(dst)+records)
+	copy(grown, dst)
+	return grown
+}
+
+func (f *fetcher) decodeBatch(c *cursor, b record.Batch, mem *slab, dst []Record) ([]Record, error) {
+	if err := f.decoder.Reset(b, decodeLimit); err != nil {
+		return dst, err
+	}
+	r := &f.scratch
+	for f.decoder.Next(r) {
+		if r.Offset < c.pos {
+			continue
+		}
+		if r.Offset >= c.until {
+			break
+		}
+		dst = append(dst, Record{
+			Topic: c.tp.Topic, Partition: c.tp.Partition, Offset: r.Offset, Time: timeOf(r.Timestamp),
+			Key: mem.copy(r.Key), Value: mem.copy(r.Value),
+		})
+		if len(r.Headers) > 0 {
+			dst[len(dst)-1].Headers = mem.headers(r.Headers)
+		}
+		c.pos = r.Offset + 1
+	}
+	return dst, f.decoder.Err()
+}
+
+// advance gives the next cursor its turn.
+func (f *fetcher) advance() {
+	if f.turn++; f.turn >= len(f.cursors) {
+		f.turn = 0
+	}
+}
+
+// waitResult says why a wait ended.
+type waitResult int8
+
+const (
+	waitChanged waitResult = iota
+	waitExpired
+	waitDone // the context
+	waitWoken
+	waitClosed
+)
+
+// wait sleeps until one of the partitions may have something new. The first wait after a read only begins
+// to watch and returns at once, so that nothing that came in between is missed.
+func (f *fetcher) wait(ctx context.Context, expiry <-chan time.Time, wake, closed <-chan struct{}) waitResult {
+	if !f.watched {
+		f.watch()
+		return waitChanged
+	}
+	select {
+	case <-f.signal:
+		return waitChanged
+	case <-expiry:
+		return waitExpired
+	case <-ctx.Done():
+		return waitDone
+	case <-wake:
+		return waitWoken
+	case <-closed:
+		return waitClosed
+	}
+}
+
+func (f *fetcher) watch() {
+	if f.signal == nil {
+		f.signal = make(chan struct{}, 1)
+	}
+	f.watched = true
+	for _, c := range f.cursors {
+		if c.log != nil && !c.paused && !c.finished() {
+			c.unwatch = c.log.Watch(f.signal)
+		}
+	}
+}
+
+// unwatch ends the watches: they exist only while somebody waits.
+func (f *fetcher) unwatch() {
+	if !f.watched {
+		return
+	}
+	f.watched = false
+	for _, c := range f.cursors {
+		if c.unwatch != nil {
+			c.unwatch()
+			c.unwatch = nil
+		}
+	}
+}
+
+// expiry starts the one timer.
+func (f *fetcher) expiry(d time.Duration) <-chan time.Time {
+	if d == math.MaxInt64 {
+		return nil
+	}
+	if f.timer == nil {
+		f.timer = time.NewTimer(d)
+	} else {
+		f.timer.Reset(d)
+	}
+	return f.timer.C
+}
+
+func (f *fetcher) stopTimer() {
+	if f.timer != nil {
+		f.timer.Stop()
+	}
+}

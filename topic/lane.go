@@ -1,0 +1,312 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quirelog/quire/internal/invariant"
+	"github.com/quirelog/quire/internal/watermark"
+	"github.com/quirelog/quire/log/record"
+)
+
+// errRetired turns a Send away from a lane whose topic is gone; it never leaves the package.
+var errRetired = errors.New("topic: the topic was deleted under the producer")
+
+// lane is a producer's queue to one partition. A batch passes through it in one direction:
+//
+//	open (records are added) -> ready (full, lingered or flushed) -> in the sender's hands -> flight -> done
+//
+// Two duties work on it, each by at most one goroutine, which exists only while there is something to do: the
+// sender appends batches to the log, the completer waits for the disk and runs callbacks. With nothing left
+// to append, a sender goes on as the completer.
+//
+// Invariants: L1 batches leave ready in the order they were opened and leave flight in the order they entered
+// it. L2 only the sender touches batches outside open, ready and flight, and only it renumbers. L3 marks rise
+// along the lane; done reaches a batch's mark after its last callback. L4 no lock is held while a callback
+// runs, and nobody waits while holding mu.
+type lane struct {
+	p     *Producer
+	route *route
+	part  *Partition
+	id    int32
+
+	sendFn, completeFn func()
+
+	done  watermark.Mark
+	depth atomic.Int32 // batches between open and done
+
+	mu         sync.Mutex
+	open       *batch
+	ready      []*batch
+	flight     []*batch
+	mark       int64 // of the newest batch
+	limit      int   // size at which a batch is full: the configured one until the log found one too large
+	refusal    error // why no more records come in
+	sending    bool
+	completing bool
+	rewind     bool // the sender is to take back what is in flight and send it again
+	renumber   bool // an outcome is unknown: the next numbers begin a new epoch
+	timer      *time.Timer
+
+	// The sender's own.
+	producerID int64
+	epoch      int16
+	sequence   int32
+}
+
+func newLane(r *route, part *Partition, id int32) *lane {
+	l := &lane{p: r.p, route: r, part: part, id: id, limit: r.p.cfg.batchSize, producerID: record.NoProducer}
+	l.sendFn, l.completeFn = l.send, l.complete
+	return l
+}
+
+// add encodes one record into the lane's batch. boundary says that the batch is full with it.
+func (l *lane) add(ctx context.Context, r *record.Record, bound int, now time.Time, cb func(Position, error)) (boundary bool, err error) {
+	var credit int64 // memory in hand for a new batch
+	for {
+		l.mu.Lock()
+		if l.refusal != nil {
+			err = l.refusal
+		} else if l.open == nil && credit == 0 {
+			credit = max(int64(l.p.cfg.batchSize), int64(bound))
+			if !l.p.memory.try(credit) {
+				l.mu.Unlock()
+				if err := l.p.awaitMemory(ctx, credit); err != nil {
+					return false, err
+				}
+				continue
+			}
+		}
+		wake := false
+		if err == nil {
+			boundary, credit, err = l.addLocked(r, credit, now, cb)
+			wake = l.wakeLocked()
+		}
+		l.mu.Unlock()
+		if wake {
+			l.p.start(l.sendFn)
+		}
+		if err == record.ErrFull {
+			err = nil
+			continue // the full batch has been queued, a new one needs memory
+		}
+		if credit > 0 {
+			l.p.memory.release(credit)
+		}
+		return boundary, err
+	}
+}
+
+// addLocked adds to the open batch, or opens one with the memory in hand. It returns what is left of that
+// memory. record.ErrFull means that the full batch was queued and another one is needed.
+func (l *lane) addLocked(r *record.Record, credit int64, now time.Time, cb func(Position, error)) (boundary bool, left int64, err error) {
+	if l.open != nil {
+		err := l.open.add(r, cb)
+		if err == nil {
+			return l.open.builder.Buffered() >= l.limit, credit, nil
+		}
+		if err != record.ErrFull {
+			return false, credit, packFault(err, r.Timestamp)
+		}
+		l.queueLocked()
+		if credit == 0 {
+			return false, 0, record.ErrFull
+		}
+	}
+	b := l.p.takeBatch(l.limit, l.route)
+	if err := b.add(r, cb); err != nil {
+		l.p.giveBatch(b)
+		return false, credit, packFault(err, r.Timestamp)
+	}
+	l.mark++
+	b.mark, b.born, b.cost = l.mark, now, credit
+	l.open = b
+	l.depth.Add(1)
+	l.armLocked()
+	return b.builder.Buffered() >= l.limit, 0, nil
+}
+
+// atBoundary tells whether a record of this size would begin a new batch.
+func (l *lane) atBoundary(bound int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.open == nil || l.open.builder.Len()+bound-record.HeaderSize > l.limit
+}
+
+// queueLocked moves the open batch to those that are ready.
+func (l *lane) queueLocked() {
+	if l.open == nil {
+		return
+	}
+	l.ready = append(l.ready, l.open)
+	l.open = nil
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+}
+
+// armLocked starts the linger of a batch just opened.
+func (l *lane) armLocked() {
+	linger := l.p.cfg.linger
+	if linger == 0 {
+		return
+	}
+	if l.timer == nil {
+		l.timer = time.AfterFunc(linger, l.lingered)
+	} else {
+		l.timer.Reset(linger)
+	}
+}
+
+// lingered is the timer's work. It may come late, when the batch it was set for has gone already.
+func (l *lane) lingered() {
+	l.mu.Lock()
+	if l.open != nil && time.Since(l.open.born) >= l.p.cfg.linger {
+		l.queueLocked()
+	}
+	wake := l.wakeLocked()
+	l.mu.Unlock()
+	if wake {
+		l.p.start(l.sendFn)
+	}
+}
+
+// press makes what lingers ready and returns the newest batch's mark.
+func (l *lane) press() int64 {
+	l.mu.Lock()
+	l.queueLocked()
+	wake := l.wakeLocked()
+	mark := l.mark
+	l.mu.Unlock()
+	if wake {
+		l.p.start(l.sendFn)
+	}
+	return mark
+}
+
+// refuse lets no more records in.
+func (l *lane) refuse(why error) {
+	l.mu.Lock()
+	if l.refusal == nil {
+		l.refusal = why
+	}
+	l.mu.Unlock()
+}
+
+// spent tells that no record is left and none will come.
+func (l *lane) spent() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.refusal != nil && l.done.Load() == l.mark
+}
+
+// wakeLocked claims the sender's duty if there is work and nobody does it; the caller must then start send.
+func (l *lane) wakeLocked() bool {
+	if l.sending || !l.sendableLocked() {
+		return false
+	}
+	l.sending = true
+	return true
+}
+
+// sendableLocked tells whether a sender has something to do now. Without a linger an open batch is ready as
+// soon as somebody is free to send it.
+func (l *lane) sendableLocked() bool {
+	if l.rewind {
+		return true
+	}
+	if len(l.flight) >= l.p.cfg.maxInFlight {
+		return false
+	}
+	return len(l.ready) > 0 || l.open != nil && l.p.cfg.linger == 0
+}
+
+// next gives the sender its next batch, or nil, which ends its duty.
+func (l *lane) next() *batch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.rewind {
+		l.rewind = false
+		l.ready = slices.Insert(l.ready, 0, l.flight...)
+		l.flight = l.flight[:0]
+	}
+	if !l.sendableLocked() {
+		l.sending = false
+		return nil
+	}
+	if len(l.ready) == 0 {
+		l.queueLocked()
+	}
+	b := l.ready[0]
+	l.ready = slices.Delete(l.ready, 0, 1)
+	return b
+}
+
+// putBack returns batches to the head of the queue: the parts of one that was split.
+func (l *lane) putBack(parts ...*batch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ready = slices.Insert(l.ready, 0, parts...)
+}
+
+// fly hands a batch with its outcome so far to the completer and says what the sender is to do about it.
+func (l *lane) fly(b *batch) handover {
+	settled := l.settled(b)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.flight = append(l.flight, b)
+	switch {
+	case l.rewind, l.completing:
+		return thenGoOn
+	case settled && len(l.flight) == 1:
+		l.completing = true
+		return thenComplete
+	case l.sendableLocked():
+		l.completing = true
+		return thenStartCompleter
+	}
+	l.sending, l.completing = false, true
+	return thenBecomeCompleter
+}
+
+// handover is what a sender does after it handed a batch on.
+type handover int8
+
+const (
+	thenGoOn            handover = iota // somebody completes already
+	thenComplete                        // there is nothing to wait for: run the callbacks, then go on
+	thenStartCompleter                  // more to send: another goroutine waits
+	thenBecomeCompleter                 // nothing to send: wait oneself
+)
+
+// head gives the completer the oldest batch in flight, or nil, which ends its duty.
+func (l *lane) head() *batch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.flight) == 0 || l.rewind {
+		l.completing = false
+		return nil
+	}
+	return l.flight[0]
+}
+
+// land takes the oldest batch out of flight after its callbacks and lets the sender use the room.
+func (l *lane) land(b *batch) {
+	l.mu.Lock()
+	invariant.Check(len(l.flight) > 0 && l.flight[0] == b, "topic: lane %s/%d lands a batch that is not the oldest", l.route.name, l.id)
+	l.flight = slices.Delete(l.flight, 0, 1)
+	wake := l.wakeLocked()
+	l.mu.Unlock()
+	if b.mark != 0 {
+		l.depth.Add(-1)
+		l.done.Advance(b.mark)
+	}
+	l.p.giveBatch(b)
+	if wake {
+		l.p.start(l.sendFn)
+	}
+}

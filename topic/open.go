@@ -1,0 +1,314 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/log/vfs"
+)
+
+// memoryDir is the name of the directory of an engine in memory that was given none.
+const memoryDir = "quire"
+
+// Open opens the directory of an engine, making it if it does not exist, and takes its lock. Topics are
+// known at once; a partition's files are opened when it is first used. What a crash left half done, a
+// creation or deletion of a topic, is finished. A data directory that Apache Kafka wrote is taken over.
+//
+// Errors: ErrLocked (*LockedError names the holder), ErrNewerFormat, ErrCorrupt when the manifest is beyond
+// repair (see [RebuildManifest]), ErrInvalid for bad options, and what the disk says. After an error nothing
+// is held open.
+func Open(dir string, opts ...Option) (*Engine, error) {
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	o.fill()
+	if dir == "" {
+		if !o.memory {
+			return nil, fmt.Errorf("%w: an engine on disk needs a directory", ErrInvalid)
+		}
+		dir = memoryDir
+	}
+	if _, err := ParseSettings(gather(o.defaults).overrides); err != nil {
+		return nil, err
+	}
+	e := newEngine(filepath.Clean(dir), &o)
+	if err := e.start(&o); err != nil {
+		return nil, errors.Join(err, e.unlock())
+	}
+	e.logger.Info("engine opened", "dir", e.dir, "topics", len(e.topics), "clean", e.startedOK, "read_only", e.readOnly)
+	return e, nil
+}
+
+func newEngine(dir string, o *options) *Engine {
+	base := o.fs
+	if o.readOnly {
+		base = vfs.ReadOnly(base)
+	}
+	plain, limited := DefaultSettings(), vfs.Limit(base, o.maxOpenFiles)
+	e := &Engine{
+		fs: limited, limited: limited, dir: dir, readOnly: o.readOnly, acceptLoss: o.acceptLoss,
+		logger: o.logger, events: o.events, defaults: o.defaults, plain: &plain,
+		unlock:  func() error { return nil },
+		closing: make(chan struct{}), done: make(chan struct{}), turn: make(chan struct{}, 1),
+		topics: map[string]*Topic{}, folded: map[string]string{}, members: map[*member]struct{}{},
+	}
+	if o.indexMemory > 0 {
+		e.indexes = log.NewIndexBudget(o.indexMemory)
+	}
+	e.goroutines.left = make(chan struct{}, 1)
+	e.keeper.init(e, o.checkpoint)
+	return e
+}
+
+// start brings the directory into use; the order of its steps is that of a crash-safe opening: lock, refuse
+// what is too new, remove the clean mark, finish what was half done, serve.
+func (e *Engine) start(o *options) error {
+	if e.readOnly {
+		return e.startReading()
+	}
+	if err := ensureDir(e.fs, e.dir); err != nil {
+		return err
+	}
+	unlock, err := takeLock(e.fs, e.dir)
+	if err != nil {
+		return err
+	}
+	e.unlock = unlock
+	id, found, err := readIdentity(e.fs, e.dir)
+	if err != nil {
+		return err
+	}
+	m, fresh, err := e.chooseManifest(o.rebuild)
+	if err != nil {
+		return err
+	}
+	if e.startedOK, err = takeCleanMark(e.fs, e.dir); err != nil {
+		return err
+	}
+	if e.identity, err = completeIdentity(e.fs, e.dir, id, found); err != nil {
+		return err
+	}
+	if err := setAsideDamaged(e.fs, e.dir); err != nil {
+		return err
+	}
+	adopted, err := e.adopt(m)
+	if err != nil {
+		return err
+	}
+	e.startedOK = e.startedOK || fresh && !adopted
+	e.manifest = m
+	if fresh || adopted {
+		if err := e.store(m.clone()); err != nil {
+			return err
+		}
+	}
+	if err := e.finishHalfDone(); err != nil {
+		return err
+	}
+	return e.fillTopics()
+}
+
+// startReading opens beside a live writer: nothing is written, and what is half done does not exist.
+func (e *Engine) startReading() error {
+	if _, err := e.fs.Stat(e.dir); err != nil {
+		return err
+	}
+	id, _, err := readIdentity(e.fs, e.dir)
+	if err != nil {
+		return err
+	}
+	e.identity = id
+	m, _, err := e.chooseManifest(true)
+	if err != nil {
+		return err
+	}
+	if _, err := e.adopt(m); err != nil {
+		return err
+	}
+	e.manifest = m
+	return e.fillTopics()
+}
+
+// chooseManifest is the newest valid generation, or an empty one for a directory without any. fresh says
+// that it is not on disk.
+func (e *Engine) chooseManifest(rebuild bool) (m *manifest, fresh bool, err error) {
+	m, found, degraded, err := loadManifest(e.fs, e.dir)
+	switch {
+	case err != nil && errors.Is(err, ErrCorrupt) && rebuild:
+		e.logger.Warn("manifest is damaged, topics are found by their directories", "dir", e.dir, "err", err)
+		return &manifest{Format: manifestFormat, NextProducerID: adoptedProducerID}, true, nil
+	case err != nil:
+		return nil, false, err
+	case !found:
+		return &manifest{Format: manifestFormat}, true, nil
+	}
+	if degraded != nil {
+		e.logger.Warn("a generation of the manifest is damaged, the other is used", "dir", e.dir, "err", degraded)
+	}
+	return m, false, nil
+}
+
+// store makes m the manifest, on disk and in memory. The caller has the turn, or is Open. A failure of which
+// nobody can say what it left on disk is ErrUncertain and stands in the way of all later changes.
+func (e *Engine) store(m *manifest) error {
+	if e.manifestFault != nil {
+		return e.manifestFault
+	}
+	m.Format, m.Generation = manifestFormat, e.manifest.Generation+1
+	err := storeManifest(e.fs, e.dir, m)
+	if err == nil {
+		e.manifest = m
+		return nil
+	}
+	if e.stillOld() {
+		return fmt.Errorf("topic: manifest not written: %w", err)
+	}
+	e.manifestFault = fmt.Errorf("topic: manifest: %w: %w", ErrUncertain, err)
+	return e.manifestFault
+}
+
+// stillOld tells, after a failed store, that the file is as it was: the new one was never put in its place.
+func (e *Engine) stillOld() bool {
+	m, err := readManifest(e.fs, filepath.Join(e.dir, manifestFile))
+	return err == nil && m.Generation == e.manifest.Generation
+}
+
+// fillTopics makes the topics of the manifest known, with what the checkpoint files say of their partitions.
+func (e *Engine) fillTopics() error {
+	saved := e.readCheckpoints()
+	for _, entry := range e.manifest.Topics {
+		if entry.State != stateReady {
+			continue // only beside a live writer, or a deletion that could not be finished
+		}
+		t, err := e.newTopic(entry)
+		if err != nil {
+			return err
+		}
+		for _, p := range t.state.Load().partitions {
+			p.saved = saved.of(p)
+		}
+		e.publish(t)
+	}
+	return nil
+}
+
+func (e *Engine) publish(t *Topic) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.topics[t.name] = t
+	e.folded[foldName(t.name)] = t.name
+}
+
+func (e *Engine) unpublish(t *Topic) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.topics, t.name)
+	delete(e.folded, foldName(t.name))
+}
+
+// finishHalfDone completes creations and deletions that a crash interrupted. A deletion that the disk
+// refuses to finish does not stop the engine: it is tried again at the next Open.
+func (e *Engine) finishHalfDone() error {
+	m := e.manifest.clone()
+	changed := false
+	for _, entry := range e.manifest.Topics {
+		switch entry.State {
+		case stateCreating:
+			if err := e.makeDirs(entry, 0); err != nil {
+				return err
+			}
+			entry.State = stateReady
+			m.put(entry)
+			changed = true
+		case stateDeleting:
+			if err := e.remove(entry); err != nil {
+				e.logger.Warn("deletion of a topic could not be finished", "topic", entry.Name, "err", err)
+				continue
+			}
+			m.drop(entry.Name)
+			changed = true
+		}
+	}
+	if !changed {
+		return nil
+	}
+	return e.store(m)
+}
+
+// openLog opens the partition's files. The topic's id is written into its directory before the first record.
+func (p *Partition) openLog() (*log.Log, OpenedFacts, error) {
+	e, t := p.topic.eng, p.topic
+	facts := OpenedFacts{Topic: t.name, Partition: p.id}
+	if err := p.prepareDir(); err != nil {
+		return nil, facts, err
+	}
+	l, found, err := log.Open(e.fs, p.Dir(), t.state.Load().config, log.OpenState{
+		Hooks: p.hooks(), ReadOnly: e.readOnly, AcceptLoss: e.acceptLoss, Kafka: p.kafkaState(),
+	})
+	if err != nil {
+		return nil, facts, err
+	}
+	facts.fill(l, found)
+	return l, facts, nil
+}
+
+// kafkaState is what Kafka's checkpoint files say of the partition.
+func (p *Partition) kafkaState() log.KafkaState {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return log.KafkaState{
+		Clean:         p.topic.eng.startedOK,
+		RecoveryPoint: max(p.saved.recovery, 0),
+		Start:         max(p.saved.start, 0),
+	}
+}
+
+// prepareDir sees that the directory exists and is that of this topic.
+func (p *Partition) prepareDir() error {
+	e, dir := p.topic.eng, p.Dir()
+	if _, err := e.fs.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		if !e.acceptLoss || e.readOnly {
+			return fmt.Errorf("%w: directory %s is missing: %w", ErrCorrupt, dir, err)
+		}
+		if err := ensureDir(e.fs, dir); err != nil {
+			return err
+		}
+	}
+	path := filepath.Join(dir, log.PartitionMetadataFile)
+	id, err := log.ReadPartitionMetadata(e.fs, path)
+	switch {
+	case err == nil && id == p.topic.id:
+		return nil
+	case err == nil:
+		return fmt.Errorf("%w: %s says topic id %v, the manifest %v", ErrCorrupt, path, id, p.topic.id)
+	case errors.Is(err, log.ErrNewerFormat):
+		return err
+	case e.readOnly:
+		return nil
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrCorrupt): // never written, or torn before the first record
+		return log.WritePartitionMetadata(e.fs, path, p.topic.id)
+	}
+	return err
+}
+
+// Recovered is what opening found in a partition, nil when it was never opened or there is nothing to tell.
+func (p *Partition) Recovered() *OpenedFacts {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.opened == nil {
+		return nil
+	}
+	facts := *p.opened
+	return &facts
+}
+
+// Warm opens the partition now instead of at the first use; what recovery there is to do is done at return.
+func (p *Partition) Warm(ctx context.Context) error {
+	_, err := p.openWith(ctx)
+	return err
+}

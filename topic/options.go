@@ -1,0 +1,257 @@
+package topic
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/quirelog/quire/compress"
+	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/log/record"
+	"github.com/quirelog/quire/log/vfs"
+)
+
+// Option is a choice for [Open].
+type Option func(*options)
+
+// options is what Open gathers; the zero value, completed by fill, is an engine on the real disk.
+type options struct {
+	fs           vfs.FS
+	memory       bool
+	readOnly     bool
+	acceptLoss   bool
+	rebuild      bool
+	logger       *slog.Logger
+	events       Events
+	defaults     []TopicOption
+	maxOpenFiles int
+	indexMemory  int64
+	checkpoint   time.Duration
+}
+
+// DefaultMaxOpenFiles is how many files an engine keeps open at most, unless told otherwise.
+const DefaultMaxOpenFiles = 4096
+
+// DefaultIndexMemory is how many bytes of memory the indexes of sealed segments may take, unless told otherwise.
+const DefaultIndexMemory = 64 << 20
+
+// defaultCheckpointInterval is Kafka's log.flush.offset.checkpoint.interval.ms.
+const defaultCheckpointInterval = time.Minute
+
+// InMemory keeps everything in the process: the same engine on a memory disk of its own, gone after Close.
+// The directory given to Open is a name within that disk; it may be empty.
+func InMemory() Option {
+	return func(o *options) { o.fs, o.memory = vfs.NewMem(), true }
+}
+
+// On keeps everything on the given file system instead of the operating system's.
+func On(fs vfs.FS) Option { return func(o *options) { o.fs = fs } }
+
+// ReadOnlyMode opens the directory without its lock, beside a live writer if there is one, and changes
+// nothing on disk. The engine sees what was durable when a partition is first used; everything that would
+// write returns ErrReadOnly.
+func ReadOnlyMode() Option { return func(o *options) { o.readOnly = true } }
+
+// RebuildManifest lets Open go on when both generations of the manifest are damaged: topics are found again
+// from the partition directories, with default settings. Nothing is deleted. Without it Open refuses with an
+// error that matches ErrCorrupt.
+func RebuildManifest() Option { return func(o *options) { o.rebuild = true } }
+
+// AcceptDataLoss lets a partition be used although records that were durable are gone or its directory is
+// missing: what is left is served and the rest is reported, instead of an error that matches ErrDataLoss or
+// ErrCorrupt at its first use.
+func AcceptDataLoss() Option { return func(o *options) { o.acceptLoss = true } }
+
+// Logger receives the engine's life-cycle at Info, what was repaired or degraded at Warn, and lost work at
+// Error; nothing is logged per record. The keys of attributes are dir, topic, partition, offset, err.
+// Default: nothing is logged.
+func Logger(l *slog.Logger) Option { return func(o *options) { o.logger = l } }
+
+// WithEvents calls the given functions when something happens; several WithEvents add up.
+func WithEvents(ev Events) Option {
+	return func(o *options) { o.events = TeeEvents(o.events, ev) }
+}
+
+// Defaults are applied to every topic created in this engine, before the options given with the topic. They
+// are stored with the topic: changing them later changes no existing topic.
+func Defaults(opts ...TopicOption) Option {
+	return func(o *options) { o.defaults = append(o.defaults, opts...) }
+}
+
+// MaxOpenFiles bounds the descriptors kept open for segments and indexes; files beyond it are closed and
+// opened again when needed. Default 4096; values below 16 are raised to 16.
+func MaxOpenFiles(n int) Option { return func(o *options) { o.maxOpenFiles = n } }
+
+// IndexMemory bounds the memory for indexes of sealed segments, in bytes; indexes beyond it are searched on
+// disk. Default 64 MiB; negative: no bound.
+func IndexMemory(bytes int64) Option { return func(o *options) { o.indexMemory = bytes } }
+
+// CheckpointEvery is how often an engine that is written to notes its recovery points and start offsets in
+// Kafka's checkpoint files, beside what Close writes. Default one minute.
+func CheckpointEvery(d time.Duration) Option { return func(o *options) { o.checkpoint = d } }
+
+func (o *options) fill() {
+	if o.fs == nil {
+		o.fs = vfs.OS()
+	}
+	if o.logger == nil {
+		o.logger = slog.New(slog.DiscardHandler)
+	}
+	if o.maxOpenFiles == 0 {
+		o.maxOpenFiles = DefaultMaxOpenFiles
+	}
+	o.maxOpenFiles = max(o.maxOpenFiles, 16)
+	if o.indexMemory == 0 {
+		o.indexMemory = DefaultIndexMemory
+	}
+	if o.checkpoint <= 0 {
+		o.checkpoint = defaultCheckpointInterval
+	}
+}
+
+// TopicOption is a choice for a topic: at [Engine.Topic], [Engine.CreateTopic] and [Engine.AlterTopic].
+type TopicOption func(*topicOptions)
+
+// topicOptions is what was asked for explicitly: the rest keeps its default, or its stored value.
+type topicOptions struct {
+	partitions *int              // nil: not asked for
+	overrides  map[string]string // by Kafka's names, as given
+	reset      []string          // keys to put back to their defaults (AlterTopic)
+}
+
+func gather(lists ...[]TopicOption) *topicOptions {
+	o := &topicOptions{overrides: map[string]string{}}
+	for _, list := range lists {
+		for _, opt := range list {
+			opt(o)
+		}
+	}
+	return o
+}
+
+func (o *topicOptions) set(key, value string) { o.overrides[key] = value }
+
+// Set gives a setting by Kafka's name and in Kafka's text form, such as Set("segment.bytes", "1048576").
+// Unknown keys and bad values are reported, all at once, by the call the option is given to.
+func Set(key, value string) TopicOption { return func(o *topicOptions) { o.set(key, value) } }
+
+// Reset puts a setting back to its default; meant for [Engine.AlterTopic].
+func Reset(key string) TopicOption {
+	return func(o *topicOptions) {
+		delete(o.overrides, key)
+		o.reset = append(o.reset, key)
+	}
+}
+
+// With gives every field of s that is not zero. Use Set for a value whose Go form is the zero value.
+func With(s Settings) TopicOption {
+	return func(o *topicOptions) {
+		for _, k := range settingKeys {
+			if v := k.show(&s); v != k.show(&Settings{}) {
+				o.set(k.name, v)
+			}
+		}
+	}
+}
+
+// Partitions is the number of partitions, at least 1. Default 1. It can be raised later by
+// [Engine.AlterTopic], never lowered.
+func Partitions(n int) TopicOption { return func(o *topicOptions) { o.partitions = &n } }
+
+// Durable makes an append return after fsync: the default.
+func Durable() TopicOption { return Set(KeyDurability, log.Sync.String()) }
+
+// SyncEvery makes an append return once the operating system has it, and fsyncs at the latest d later. A
+// power cut takes at most that window, always a suffix.
+func SyncEvery(d time.Duration) TopicOption {
+	return func(o *topicOptions) {
+		o.set(KeyDurability, log.Interval.String())
+		o.set(KeySyncInterval, showMillis(d))
+	}
+}
+
+// NoSync makes an append return once the operating system has it: it survives a killed process, not a
+// power cut.
+func NoSync() TopicOption { return Set(KeyDurability, log.OS.String()) }
+
+// SegmentBytes is the size at which a segment file is closed and the next begun.
+func SegmentBytes(n int64) TopicOption { return Set("segment.bytes", showInt(n)) }
+
+// SegmentAge is the span of record time after which a segment file is closed and the next begun.
+func SegmentAge(d time.Duration) TopicOption { return Set("segment.ms", showMillis(d)) }
+
+// Retention is how long records are kept; negative: for ever.
+func Retention(d time.Duration) TopicOption { return Set("retention.ms", showMillis(d)) }
+
+// RetentionBytes is how many bytes a partition keeps; negative: no bound.
+func RetentionBytes(n int64) TopicOption { return Set("retention.bytes", showInt(n)) }
+
+// CleanupWith is the cleanup policy: CleanupDelete, CleanupCompact, or both.
+func CleanupWith(c Cleanup) TopicOption { return Set("cleanup.policy", c.String()) }
+
+// Compression is the codec that simple appends, and producers that choose none, compress with.
+func Compression(c compress.Codec) TopicOption {
+	if c == compress.None {
+		return Set("compression.type", "uncompressed")
+	}
+	return Set("compression.type", c.String())
+}
+
+// MaxMessageBytes is the largest batch accepted, its 12 bytes of overhead included.
+func MaxMessageBytes(n int) TopicOption { return Set("max.message.bytes", showInt(int64(n))) }
+
+// TimestampsAre says whose time a record carries: the producer's (record.CreateTime, the default) or the
+// log's at append (record.LogAppendTime).
+func TimestampsAre(t record.TimestampType) TopicOption {
+	return Set("message.timestamp.type", timestampName(t))
+}
+
+// ListOption is a choice for [Engine.Topics].
+type ListOption func(*listOptions)
+
+type listOptions struct{ internal bool }
+
+// WithInternal lists the engine's own topics too, those whose names begin with two underscores.
+func WithInternal() ListOption { return func(o *listOptions) { o.internal = true } }
+
+// AppendOption is a choice for one append.
+type AppendOption func(*appendOptions)
+
+type appendOptions struct {
+	synced    bool
+	partition int32 // AnyPartition: chosen by key
+}
+
+// AppendTo names the partition instead of the partitioner.
+func AppendTo(partition int32) AppendOption {
+	return func(o *appendOptions) { o.partition = partition }
+}
+
+// Synced makes this append durable when it returns, whatever the topic's level. There is no option for
+// less than the topic's level.
+func Synced() AppendOption { return func(o *appendOptions) { o.synced = true } }
+
+// IsolationLevel says how far a reader sees.
+type IsolationLevel int8
+
+const (
+	// ReadUncommitted reads up to the high watermark, open and aborted transactions included.
+	ReadUncommitted IsolationLevel = iota
+	// ReadCommitted reads up to the last stable offset and leaves out what was aborted.
+	ReadCommitted
+)
+
+// String is Kafka's name of the level.
+func (i IsolationLevel) String() string {
+	if i == ReadCommitted {
+		return "read_committed"
+	}
+	return "read_uncommitted"
+}
+
+// bound is the offset of the log a reader at this level stays below.
+func (i IsolationLevel) bound() log.Bound {
+	if i == ReadCommitted {
+		return log.Stable
+	}
+	return log.High
+}

@@ -1,0 +1,341 @@
+package topic
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quirelog/quire/log"
+)
+
+// Partition is one log of a topic. Its files are opened when it is first used; until then, and while nobody
+// uses it, it costs little memory and nothing else. All methods may be called at once from any goroutine.
+type Partition struct {
+	topic *Topic
+	id    int32
+	// log is the open log; nil before the first use and after the end.
+	log atomic.Pointer[log.Log]
+
+	mu      sync.Mutex
+	opening chan struct{} // not nil while somebody opens the log; closed when that is done
+	end     error         // why the partition can be used no more
+	saved   checkpoint    // what the checkpoint files said when the engine was opened
+	opened  *OpenedFacts  // what opening found, when there is something to tell
+	fresh   bool          // made by this engine: before its first use there is nothing to recover
+}
+
+// checkpoint is what Kafka's checkpoint files hold of a partition; -1 where they say nothing.
+type checkpoint struct{ start, recovery, high int64 }
+
+// ID is the partition's number within its topic.
+func (p *Partition) ID() int32 { return p.id }
+
+// Topic is the topic that the partition belongs to.
+func (p *Partition) Topic() *Topic { return p.topic }
+
+// String is "topic-partition", as the partition's directory is called.
+func (p *Partition) String() string { return dirName(p.topic.name, p.id) }
+
+// Dir is the partition's directory.
+func (p *Partition) Dir() string { return filepath.Join(p.topic.eng.dir, p.String()) }
+
+func (p *Partition) at(offset int64, epoch int32) Position {
+	return Position{Topic: p.topic.name, Partition: p.id, Offset: offset, Epoch: epoch}
+}
+
+// open gives the partition's log, opening (and after an unclean stop recovering) it at the first call.
+// Errors: ErrNotFound after the topic's deletion, ErrClosed after the engine's Close, and what opening found.
+func (p *Partition) open() (*log.Log, error) {
+	if l := p.log.Load(); l != nil {
+		return l, nil
+	}
+	return p.openSlowly(context.Background())
+}
+
+// openWith is open for callers that may stop waiting while somebody else opens the log.
+func (p *Partition) openWith(ctx context.Context) (*log.Log, error) {
+	if l := p.log.Load(); l != nil {
+		return l, nil
+	}
+	return p.openSlowly(ctx)
+}
+
+// openSlowly opens the log, or waits for whoever does. A failed opening is tried again by the next caller.
+func (p *Partition) openSlowly(ctx context.Context) (*log.Log, error) {
+	for {
+		if err := context.Cause(ctx); err != nil {
+			return nil, err
+		}
+		l, wait, err := p.claim()
+		if l != nil || err != nil {
+			return l, p.fault(err)
+		}
+		if wait == nil {
+			l, err := p.openClaimed()
+			return l, p.fault(err)
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// claim gives the log, or why there is none, or the channel of whoever is opening it; with none of them the
+// caller has claimed the opening and must call openClaimed.
+func (p *Partition) claim() (*log.Log, <-chan struct{}, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.end != nil {
+		return nil, nil, p.end
+	}
+	if l := p.log.Load(); l != nil {
+		return l, nil, nil
+	}
+	if p.opening != nil {
+		return nil, p.opening, nil
+	}
+	p.opening = make(chan struct{})
+	return nil, nil, nil
+}
+
+// openClaimed opens the log for the goroutine that claimed it, and tells the others.
+func (p *Partition) openClaimed() (*log.Log, error) {
+	began := time.Now()
+	l, facts, err := p.openLog()
+	p.mu.Lock()
+	end := p.end
+	if err == nil && end == nil {
+		p.log.Store(l)
+		if facts.notable() {
+			p.opened = &facts
+		}
+	}
+	waiters := p.opening
+	p.opening = nil
+	p.mu.Unlock()
+	close(waiters)
+
+	switch {
+	case err != nil:
+		p.topic.eng.tellOpenFailed(p, err)
+		return nil, err
+	case end != nil: // deleted or closed meanwhile
+		l.Close()
+		return nil, end
+	}
+	if err := p.followSettings(l); err != nil {
+		return nil, err
+	}
+	facts.Took = time.Since(began)
+	p.topic.eng.tellOpened(p.topic, facts)
+	return l, nil
+}
+
+// followSettings puts the topic's present settings in force, should they have changed during the opening.
+func (p *Partition) followSettings(l *log.Log) error {
+	if cfg := p.topic.state.Load().config; cfg != l.Config() {
+		return l.Configure(cfg)
+	}
+	return nil
+}
+
+// ended is why the partition can be used no more, nil while it can.
+func (p *Partition) ended() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.end
+}
+
+// shut ends the partition: calls from now on return why. An open log is closed, after a running opening.
+// The result tells whether the log is known to have stopped in good order.
+func (p *Partition) shut(why error) (clean bool, err error) {
+	p.mu.Lock()
+	if p.end != nil {
+		p.mu.Unlock()
+		return true, nil
+	}
+	p.end = why
+	l, opening := p.log.Swap(nil), p.opening
+	p.mu.Unlock()
+	if opening != nil {
+		<-opening
+		return false, nil // the opener saw the end and closed its log; how that went is not known here
+	}
+	if l == nil {
+		return p.fresh || p.topic.eng.startedOK, nil
+	}
+	err = l.Close()
+	p.noteOffsets(l)
+	if err != nil {
+		return false, p.fault(err)
+	}
+	return true, nil
+}
+
+// noteOffsets remembers a log's offsets for the checkpoint files.
+func (p *Partition) noteOffsets(l *log.Log) {
+	c := checkpoint{start: l.Start(), recovery: l.Durable(), high: l.High()}
+	p.mu.Lock()
+	p.saved = c
+	p.mu.Unlock()
+}
+
+// offsets is what the checkpoint files should say of the partition.
+func (p *Partition) offsets() checkpoint {
+	if l := p.log.Load(); l != nil {
+		p.noteOffsets(l)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.saved
+}
+
+// Offsets are the marks of a partition's log: Start <= Stable <= High <= End, and Durable <= End.
+type Offsets struct {
+	Start   int64 // first offset that can be read
+	Stable  int64 // below it every transaction has ended: what ReadCommitted sees
+	High    int64 // below it records are visible: what ReadUncommitted sees
+	End     int64 // the next record's offset
+	Durable int64 // below it everything is known to be on disk
+}
+
+// Offsets gives the marks of the partition, opening it if needed.
+func (p *Partition) Offsets() (Offsets, error) {
+	l, err := p.open()
+	if err != nil {
+		return Offsets{}, err
+	}
+	// Read from below: each mark only rises, so the order between them holds.
+	o := Offsets{Start: l.Start(), Durable: l.Durable()}
+	o.Stable = max(l.Stable(), o.Start)
+	o.High = max(l.High(), o.Stable)
+	o.End = max(l.End(), o.High, o.Durable)
+	return o, nil
+}
+
+// Start is the first offset that can be read.
+func (p *Partition) Start() (int64, error) { return p.mark((*log.Log).Start) }
+
+// Stable is the offset below which ReadCommitted sees records.
+func (p *Partition) Stable() (int64, error) { return p.mark((*log.Log).Stable) }
+
+// High is the offset below which ReadUncommitted sees records.
+func (p *Partition) High() (int64, error) { return p.mark((*log.Log).High) }
+
+// End is the offset of the next record to be appended.
+func (p *Partition) End() (int64, error) { return p.mark((*log.Log).End) }
+
+func (p *Partition) mark(f func(*log.Log) int64) (int64, error) {
+	l, err := p.open()
+	if err != nil {
+		return -1, err
+	}
+	return f(l), nil
+}
+
+// Size is the bytes of the partition's data, without indexes.
+func (p *Partition) Size() (int64, error) { return p.mark((*log.Log).Size) }
+
+// Flush fsyncs what was appended so far; on disk at return.
+func (p *Partition) Flush(ctx context.Context) error {
+	l, err := p.openWith(ctx)
+	if err != nil {
+		return err
+	}
+	return p.waitFault(ctx, l.Flush(ctx))
+}
+
+// DeleteRecords makes the records below before unreadable and lets their files be removed; -1 means all that
+// are visible. It returns the new start. The start never falls, and asking beyond the high watermark is an
+// OffsetRangeError.
+func (p *Partition) DeleteRecords(ctx context.Context, before int64) (start int64, err error) {
+	if p.topic.eng.readOnly {
+		return -1, p.fault(ErrReadOnly)
+	}
+	l, err := p.openWith(ctx)
+	if err != nil {
+		return -1, err
+	}
+	start, err = l.DeleteRecords(before)
+	if err != nil {
+		return -1, p.fault(err)
+	}
+	p.topic.eng.keeper.armCheckpoint()
+	return start, nil
+}
+
+// OffsetForTime finds the first record at or after t in offset order, below the high watermark. ok is false
+// when there is none.
+func (p *Partition) OffsetForTime(ctx context.Context, t time.Time) (pos Position, at time.Time, ok bool, err error) {
+	l, err := p.openWith(ctx)
+	if err != nil {
+		return Position{}, time.Time{}, false, err
+	}
+	found, ok, err := l.OffsetFor(t.UnixMilli(), log.High)
+	if err != nil || !ok {
+		return Position{}, time.Time{}, false, p.fault(err)
+	}
+	return p.at(found.Offset, found.Epoch), timeOf(found.Timestamp), true, nil
+}
+
+// Wait waits until the record at offset, or a later one, is visible at the level. It returns the context's
+// cause when ctx ends first, ErrClosed or ErrNotFound when the partition ends.
+func (p *Partition) Wait(ctx context.Context, offset int64, level IsolationLevel) error {
+	l, err := p.openWith(ctx)
+	if err != nil {
+		return err
+	}
+	return p.waitFault(ctx, l.Wait(ctx, offset, level.bound()))
+}
+
+// waitFault leaves the context's own error as it is.
+func (p *Partition) waitFault(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil && err == context.Cause(ctx) {
+		return err
+	}
+	return p.fault(err)
+}
+
+// Watch sends on ch, without ever blocking, whenever one of the marks has changed, and when the partition
+// ends. Give ch room for at least one; many partitions may share it. stop ends the watch.
+func (p *Partition) Watch(ch chan<- struct{}) (stop func(), err error) {
+	l, err := p.open()
+	if err != nil {
+		return nil, err
+	}
+	return l.Watch(ch), nil
+}
+
+// Fence makes appends fail with an error that matches ErrFenced and reason until Unfence; reads go on.
+func (p *Partition) Fence(reason error) error {
+	if reason == nil {
+		return fmt.Errorf("%w: a fence needs a reason", ErrInvalid)
+	}
+	l, err := p.open()
+	if err == nil {
+		l.Fence(reason)
+	}
+	return err
+}
+
+// Unfence lifts a fence. It reports false when the fence stays: after a failed fsync only an engine that is
+// opened anew knows what is on disk.
+func (p *Partition) Unfence() (bool, error) {
+	l, err := p.open()
+	if err != nil {
+		return false, err
+	}
+	return l.Unfence(), nil
+}
+
+// Fenced is why appends are refused at present, nil when they are not or the partition was not used yet.
+func (p *Partition) Fenced() error {
+	if l := p.log.Load(); l != nil {
+		return l.Fenced()
+	}
+	return nil
+}

@@ -1,0 +1,180 @@
+package topic
+
+import (
+	"context"
+	"time"
+)
+
+// Poll returns records of the assigned partitions, which take turns. It waits until there are [MinBytes] of
+// them, at most [MaxWait], then returns what there is, perhaps nothing. It sleeps while it waits. Records of
+// a partition come in order. They belong to the caller; those of one call share memory, so keeping one keeps
+// them all.
+//
+// Errors: the context's cause, when it ends before there is anything; [ErrWakeup]; [ErrClosed];
+// [ErrConcurrentUse]; [ErrNotFound] when an assigned topic was deleted; *[OffsetRangeError] if
+// [OnOutOfRange] is Fail; one that matches [ErrCorrupt], with a *[CorruptionError] that tells the damaged
+// offsets: to go on behind them Seek to its NextOffset; and what the disk says. An error of a partition names
+// it, leaves its position where it was, and comes again at a later Poll if nothing changes; other partitions
+// have their turn before.
+func (c *Consumer) Poll(ctx context.Context) ([]Record, error) {
+	if err := c.enter(); err != nil {
+		return nil, err
+	}
+	defer c.exit()
+	p := poll{c: c}
+	return p.intercepted(ctx)
+}
+
+// pollPatiently is Poll without a limit to the wait for the first record.
+func (c *Consumer) pollPatiently(ctx context.Context) ([]Record, error) {
+	if err := c.enter(); err != nil {
+		return nil, err
+	}
+	defer c.exit()
+	p := poll{c: c, patient: true}
+	return p.intercepted(ctx)
+}
+
+// poll is one Poll on its way.
+type poll struct {
+	c     *Consumer
+	recs  []Record
+	bytes int // of the batches that recs come from
+	// patient: MaxWait only counts once there is something.
+	patient bool
+}
+
+func (p *poll) intercepted(ctx context.Context) ([]Record, error) {
+	recs, err := p.run(ctx)
+	if len(recs) > 0 && len(p.c.cfg.interceptors) > 0 {
+		recs = onConsume(p.c.eng, p.c.cfg.interceptors, recs)
+	}
+	return recs, err
+}
+
+func (p *poll) run(ctx context.Context) ([]Record, error) {
+	c, f := p.c, &p.c.f
+	select {
+	case <-c.wake:
+		return nil, ErrWakeup
+	default:
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	defer f.unwatch()
+	var expiry <-chan time.Time
+	for {
+		err := p.gather()
+		if err != nil || p.enough() {
+			return p.result(err)
+		}
+		if expiry == nil && !(p.patient && len(p.recs) == 0) {
+			if c.cfg.maxWait == 0 {
+				return p.recs, nil
+			}
+			expiry = f.expiry(c.cfg.maxWait)
+			defer f.stopTimer()
+		}
+		switch f.wait(ctx, expiry, c.wake, c.closed) {
+		case waitExpired:
+			return p.recs, nil
+		case waitDone:
+			return p.result(context.Cause(ctx))
+		case waitClosed:
+			return p.result(ErrClosed)
+		case waitWoken:
+			if len(p.recs) > 0 {
+				c.Wakeup() // for the next call: this one has something to return
+			}
+			return p.result(ErrWakeup)
+		}
+	}
+}
+
+// result lets records go before an error: their positions have moved. The error comes again.
+func (p *poll) result(err error) ([]Record, error) {
+	if len(p.recs) > 0 {
+		return p.recs, nil
+	}
+	return nil, err
+}
+
+func (p *poll) enough() bool {
+	return len(p.recs) > 0 && (p.bytes >= p.c.cfg.minBytes || p.full())
+}
+
+func (p *poll) full() bool {
+	return len(p.recs) >= p.c.cfg.maxPollRecords || p.bytes >= p.c.cfg.maxBytes
+}
+
+// gather takes what is there, partition by partition, each a run at a time, until there is enough for one
+// call or nothing left.
+func (p *poll) gather() error {
+	f := &p.c.f
+	for quiet := 0; quiet < len(f.cursors) && !p.full(); {
+		cur := f.cursors[f.turn]
+		some, err := false, error(nil)
+		if !cur.paused {
+			some, err = p.from(cur)
+		}
+		if err != nil {
+			if len(p.recs) == 0 {
+				f.advance() // the others have their turn before this error comes again
+			}
+			return err
+		}
+		if some {
+			quiet = 0
+		} else {
+			quiet++
+		}
+		if cur.paused || len(cur.pending) == 0 && !f.holds(cur) {
+			f.advance()
+		}
+	}
+	return nil
+}
+
+// from takes records of one partition: what is left of its turn, or a new run. some says that there was
+// anything, be it only something to pass over.
+func (p *poll) from(cur *cursor) (some bool, err error) {
+	if len(cur.pending) > 0 {
+		p.takePending(cur)
+		return true, nil
+	}
+	ok, err := p.c.f.load(cur)
+	if err != nil || !ok {
+		return false, err
+	}
+	return true, p.decode(cur)
+}
+
+func (p *poll) decode(cur *cursor) error {
+	f, most := &p.c.f, p.c.cfg.maxPollRecords
+	before := len(f.run)
+	recs, err := f.decode(cur, p.recs, most)
+	p.bytes += before - len(f.run)
+	if len(recs) > most {
+		cur.pending = recs[most:]
+		cur.pos = cur.pending[0].Offset
+		recs = recs[:most:most]
+	}
+	p.recs = recs
+	return err
+}
+
+func (p *poll) takePending(cur *cursor) {
+	n := min(len(cur.pending), p.c.cfg.maxPollRecords-len(p.recs))
+	p.recs = append(p.recs, cur.pending[:n]...)
+	for i := range cur.pending[:n] {
+		p.bytes += len(cur.pending[i].Key) + len(cur.pending[i].Value)
+	}
+	cur.pending = cur.pending[n:]
+	if len(cur.pending) > 0 {
+		cur.pos = cur.pending[0].Offset
+		return
+	}
+	cur.pending = nil
+	cur.pos = max(p.recs[len(p.recs)-1].Offset+1, min(cur.next, cur.until))
+}

@@ -1,0 +1,338 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quirelog/quire/log/record"
+)
+
+// ErrInCallback: a call that waits for callbacks was made inside one, where it would wait for itself.
+var ErrInCallback = errors.New("topic: not possible inside a producer's callback")
+
+// Producer sends records in batches: one is filled while those before it are written and synced. Make one
+// with [Engine.NewProducer]; it ends with Close, Shutdown, or its engine. All methods may be called from any
+// goroutine.
+//
+// Every record that Send accepts has exactly one outcome, told to its callback: it is stored, it is
+// definitely not stored, or (an error that matches [ErrUncertain]) that is not known. Outcomes of one
+// partition come in the order of its Sends, each callback after the one before it has returned, on a
+// goroutine of the producer that holds no lock. So a callback should be quick; it may Send (which does not
+// wait there for memory: it may overdraw the buffer by as much as its size) and it may Close. Flush,
+// Shutdown and SendSync inside a callback are [ErrInCallback]. A panic in a callback is logged and ends that
+// callback only.
+type Producer struct {
+	eng    *Engine
+	cfg    *producerConfig
+	memory *budget
+	routes atomic.Pointer[map[string]*route] // by topic; replaced under mu
+
+	closed   atomic.Bool   // no more records come in
+	aborting chan struct{} // closed when what is queued is to fail
+	life     context.Context
+	end      context.CancelCauseFunc // gives up what waits for the disk
+	firing   atomic.Int64            // callbacks that run now
+	workers  workers
+
+	mu         sync.Mutex
+	aborted    bool
+	lanes      []*lane // all that ever took a record and may have some left
+	spare      []*batch
+	identity   int64 // producer id, -1 until the first batch needs one
+	unregister func()
+}
+
+// NewProducer makes a producer. The error reports every fault of the options at once and matches ErrInvalid;
+// ErrClosed and ErrReadOnly are the engine's.
+func (e *Engine) NewProducer(opts ...ProducerOption) (*Producer, error) {
+	cfg, err := newProducerConfig(opts)
+	if err != nil {
+		return nil, err
+	}
+	if e.readOnly {
+		return nil, ErrReadOnly
+	}
+	p := &Producer{eng: e, cfg: cfg, memory: newBudget(cfg.bufferMemory), aborting: make(chan struct{}), identity: record.NoProducer}
+	p.routes.Store(&map[string]*route{})
+	p.life, p.end = context.WithCancelCause(context.Background())
+	unregister, err := e.register(p)
+	if err != nil {
+		p.end(err)
+		return nil, err
+	}
+	p.mu.Lock()
+	p.unregister = unregister
+	p.mu.Unlock()
+	return p, nil
+}
+
+// Send queues a record for its topic and returns; it waits only when the buffer memory is used up, for at
+// most [MaxBlock] and while ctx lasts. The record's bytes are copied: they are the caller's again when Send
+// returns. cb, if not nil, is told the outcome later; after an error from Send it is not called.
+//
+// Errors: [ErrClosed], [ErrNotFound] (topics are not created by sending), [ErrTooLarge] (above
+// [MaxRequestSize] or the whole buffer), [ErrBufferFull], [ErrInvalid], the context's cause.
+func (p *Producer) Send(ctx context.Context, topic string, rec Record, cb func(Position, error)) error {
+	partition, err := p.send(ctx, topic, rec, cb)
+	if err != nil && len(p.cfg.interceptors) > 0 {
+		p.onAck(Position{Topic: topic, Partition: partition, Offset: -1, Epoch: -1}, err)
+	}
+	return err
+}
+
+func (p *Producer) send(ctx context.Context, topic string, rec Record, cb func(Position, error)) (int32, error) {
+	if p.closed.Load() {
+		return AnyPartition, ErrClosed
+	}
+	if ctx.Err() != nil {
+		return AnyPartition, context.Cause(ctx)
+	}
+	rec.Topic = topic
+	if len(p.cfg.interceptors) > 0 {
+		rec = p.onSend(topic, rec)
+	}
+	now := time.Now()
+	var enc record.Record
+	rec.stored(&enc, now)
+	bound := record.RecordSizeBound(&enc) + record.HeaderSize
+	if bound > p.cfg.maxRequestSize || int64(bound) > p.cfg.bufferMemory {
+		return AnyPartition, p.tooLarge(topic, bound)
+	}
+	for {
+		r, err := p.route(topic)
+		if err != nil {
+			return AnyPartition, err
+		}
+		l, loose, err := r.choose(rec, bound)
+		if err != nil {
+			return AnyPartition, err
+		}
+		boundary, err := l.add(ctx, &enc, bound, now, cb)
+		if err == errRetired {
+			continue // the topic went away under this route: look again
+		}
+		if err == nil && loose {
+			r.noteLoose(bound, boundary)
+		}
+		return l.id, err
+	}
+}
+
+func (p *Producer) tooLarge(topic string, bound int) error {
+	limit := min(int64(p.cfg.maxRequestSize), p.cfg.bufferMemory)
+	return fmt.Errorf("topic: %s: record of up to %d bytes, limit %d: %w", topic, bound, limit, ErrTooLarge)
+}
+
+// SendSync is Send and waits for the outcome. When ctx ends while it waits, the error matches
+// [ErrUncertain] and the context's cause: the record is still on its way.
+func (p *Producer) SendSync(ctx context.Context, topic string, rec Record) (Position, error) {
+	none := Position{Topic: topic, Partition: AnyPartition, Offset: -1, Epoch: -1}
+	if p.inCallback() {
+		return none, ErrInCallback
+	}
+	type outcome struct {
+		pos Position
+		err error
+	}
+	done := make(chan outcome, 1)
+	err := p.Send(ctx, topic, rec, func(pos Position, err error) { done <- outcome{pos, err} })
+	if err != nil {
+		return none, err
+	}
+	select {
+	case o := <-done:
+		return o.pos, o.err
+	case <-ctx.Done():
+		return none, fmt.Errorf("%w: %w", ErrUncertain, context.Cause(ctx))
+	}
+}
+
+// Flush sends what lingers and waits until everything sent before it has its outcome and the callbacks have
+// run, or until ctx ends, which is its only error beside [ErrInCallback]. Outcomes are not errors of Flush.
+func (p *Producer) Flush(ctx context.Context) error {
+	if p.inCallback() {
+		return ErrInCallback
+	}
+	type target struct {
+		l    *lane
+		mark int64
+	}
+	var targets []target
+	for _, l := range p.everyLane() {
+		if mark := l.press(); l.done.Load() < mark {
+			targets = append(targets, target{l, mark})
+		}
+	}
+	for _, t := range targets {
+		if err := t.l.done.Wait(ctx, t.mark); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Shutdown refuses new records, waits like Flush for those it has, and then closes. When ctx ends first the
+// rest fails as in Close, and the context's cause is returned.
+func (p *Producer) Shutdown(ctx context.Context) error {
+	if p.inCallback() {
+		return ErrInCallback
+	}
+	p.refuse()
+	err := p.Flush(ctx)
+	return errors.Join(err, p.Close())
+}
+
+// Close ends the producer promptly. Records that are not yet on their way to the disk fail with
+// [ErrClosed]; for those that are, Close waits for the outcome, up to 5 seconds, after which they fail with
+// [ErrUncertain]. It returns when all callbacks have run; if one does not return in that time, Close does,
+// with an error. Inside a callback it starts all this and returns at once. Closing again does nothing more.
+func (p *Producer) Close() error {
+	p.refuse()
+	p.abort()
+	if p.inCallback() {
+		return nil
+	}
+	patience, cancel := context.WithTimeout(context.Background(), closeGrace)
+	defer cancel()
+	err := p.workers.wait(patience)
+	p.end(ErrClosed)
+	if err != nil {
+		// What waited for the disk is told so now; only a callback, or the disk itself, can hold on longer.
+		patience, cancel := context.WithTimeout(context.Background(), closeGrace/10)
+		defer cancel()
+		err = p.workers.wait(patience)
+	}
+	if err != nil {
+		return fmt.Errorf("topic: producer closed, but a callback or the disk does not return: %w", err)
+	}
+	return nil
+}
+
+// closeFromEngine is Close as the engine calls it.
+func (p *Producer) closeFromEngine() { _ = p.Close() }
+
+// drainFromEngine is what an orderly stop of the engine waits for.
+func (p *Producer) drainFromEngine(ctx context.Context) error {
+	p.refuse()
+	return p.Flush(ctx)
+}
+
+// refuse lets no more records in and ends the Sends that wait for memory.
+func (p *Producer) refuse() {
+	p.mu.Lock()
+	first := !p.closed.Swap(true)
+	lanes := append([]*lane(nil), p.lanes...)
+	unregister := p.unregister
+	p.mu.Unlock()
+	if !first {
+		return
+	}
+	p.memory.close()
+	for _, l := range lanes {
+		l.refuse(ErrClosed)
+	}
+	if unregister != nil {
+		unregister()
+	}
+}
+
+// abort fails what is queued.
+func (p *Producer) abort() {
+	p.mu.Lock()
+	if !p.aborted {
+		p.aborted = true
+		close(p.aborting)
+	}
+	p.mu.Unlock()
+	for _, l := range p.everyLane() {
+		l.press()
+	}
+}
+
+func (p *Producer) isAborting() bool {
+	select {
+	case <-p.aborting:
+		return true
+	default:
+		return false
+	}
+}
+
+func (p *Producer) everyLane() []*lane {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]*lane(nil), p.lanes...)
+}
+
+// route finds the way to a topic.
+func (p *Producer) route(topic string) (*route, error) {
+	if r := (*p.routes.Load())[topic]; r != nil {
+		return r, nil
+	}
+	t, err := p.eng.lookup(topic)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old := *p.routes.Load()
+	if r := old[topic]; r != nil {
+		return r, nil
+	}
+	r := newRoute(p, t)
+	fresh := maps.Clone(old)
+	fresh[topic] = r
+	p.routes.Store(&fresh)
+	return r, nil
+}
+
+// retire forgets a route whose topic is gone. Its lanes take no more records; a Send that comes now looks
+// the topic up again and finds either nothing or a new topic of the same name.
+func (p *Producer) retire(r *route) {
+	p.mu.Lock()
+	old := *p.routes.Load()
+	if old[r.name] == r {
+		fresh := maps.Clone(old)
+		delete(fresh, r.name)
+		p.routes.Store(&fresh)
+	}
+	var gone, kept []*lane
+	for _, l := range p.lanes {
+		if l.route == r {
+			gone = append(gone, l)
+		}
+		if l.route == r || !l.spent() {
+			kept = append(kept, l)
+		}
+	}
+	p.lanes = kept
+	p.mu.Unlock()
+	for _, l := range gone {
+		l.refuse(errRetired)
+	}
+}
+
+// producerID is the id all of the producer's batches carry, asked from the engine at first use.
+func (p *Producer) producerID() (int64, error) {
+	p.mu.Lock()
+	id := p.identity
+	p.mu.Unlock()
+	if id != record.NoProducer {
+		return id, nil
+	}
+	id, err := p.eng.nextProducerID()
+	if err != nil {
+		return id, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.identity == record.NoProducer {
+		p.identity = id // two lanes may ask at once: one id of the block stays unused
+	}
+	return p.identity, nil
+}

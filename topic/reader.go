@@ -1,0 +1,297 @@
+package topic
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/quirelog/quire/log/record"
+)
+
+// ReadOption is a choice for [Topic.Read], [Topic.Batches] and [Typed.Read]. The last one given of each kind
+// counts.
+type ReadOption func(*readOptions)
+
+type readOptions struct {
+	fetchConfig
+	partitions []int32 // nil: all
+	from       func(*cursor, IsolationLevel) (int64, error)
+	until      func(*cursor, IsolationLevel) (int64, error) // nil: go on for ever
+	fault      error
+}
+
+// FromStart reads from the first offset there is. The default.
+func FromStart() ReadOption {
+	return func(o *readOptions) {
+		o.from = func(c *cursor, _ IsolationLevel) (int64, error) { return c.log.Start(), nil }
+	}
+}
+
+// FromEnd reads what is appended after the loop has begun.
+func FromEnd() ReadOption {
+	return func(o *readOptions) {
+		o.from = func(c *cursor, level IsolationLevel) (int64, error) { return c.log.Limit(level.bound()), nil }
+	}
+}
+
+// FromOffset reads every chosen partition from the same offset. A partition that does not hold it ends the
+// loop with *[OffsetRangeError], unless [ResetTo] says otherwise.
+func FromOffset(offset int64) ReadOption {
+	return func(o *readOptions) {
+		o.from = func(c *cursor, _ IsolationLevel) (int64, error) { return offset, checkOffset(c.tp, offset) }
+	}
+}
+
+// FromPosition reads the partitions of the given positions, each from its own, and no others.
+func FromPosition(list ...Position) ReadOption {
+	return func(o *readOptions) {
+		at := make(map[TopicPartition]int64, len(list))
+		o.partitions = make([]int32, 0, len(list))
+		for _, pos := range list {
+			at[TopicPartition{pos.Topic, pos.Partition}] = pos.Offset
+			o.partitions = append(o.partitions, pos.Partition)
+		}
+		o.from = func(c *cursor, _ IsolationLevel) (int64, error) {
+			offset, ok := at[c.tp]
+			if !ok {
+				return 0, fmt.Errorf("%w: no position given is of topic %q", ErrInvalid, c.tp.Topic)
+			}
+			return offset, checkOffset(c.tp, offset)
+		}
+	}
+}
+
+// FromTime reads from the first record of each partition whose time is not before t; from the end if there
+// is none.
+func FromTime(t time.Time) ReadOption {
+	return func(o *readOptions) {
+		o.from = func(c *cursor, level IsolationLevel) (int64, error) { return c.locateTime(t, level) }
+	}
+}
+
+// UntilEnd ends the loop after what was there when it began. Without an Until the loop waits for more.
+func UntilEnd() ReadOption {
+	return func(o *readOptions) {
+		o.until = func(c *cursor, level IsolationLevel) (int64, error) { return c.log.Limit(level.bound()), nil }
+	}
+}
+
+// UntilOffset ends each partition before this offset, waiting for the records up to it.
+func UntilOffset(offset int64) ReadOption {
+	return func(o *readOptions) {
+		o.until = func(c *cursor, _ IsolationLevel) (int64, error) { return offset, checkOffset(c.tp, offset) }
+	}
+}
+
+// UntilTime ends each partition before its first record that is not older than t, as it was when the loop
+// began; if there was none, after what was there then.
+func UntilTime(t time.Time) ReadOption {
+	return func(o *readOptions) {
+		o.until = func(c *cursor, level IsolationLevel) (int64, error) { return c.locateTime(t, level) }
+	}
+}
+
+// OnPartitions reads only these partitions.
+func OnPartitions(list ...int32) ReadOption {
+	return func(o *readOptions) { o.partitions = append([]int32{}, list...) }
+}
+
+// WithIsolation says how far the loop sees. Default [ReadUncommitted].
+func WithIsolation(level IsolationLevel) ReadOption {
+	return func(o *readOptions) { o.isolation = level }
+}
+
+// ReadAhead is the most that is read from one partition at a time, in bytes. Default 1 MiB; a larger batch
+// comes whole.
+func ReadAhead(bytes int) ReadOption {
+	return func(o *readOptions) {
+		o.maxPartitionBytes = bytes
+		if bytes <= 0 {
+			o.fault = fmt.Errorf("%w: read ahead of %d bytes", ErrInvalid, bytes)
+		}
+	}
+}
+
+// ResetTo says where the loop goes on when its position is not in a partition any more, for instance because
+// retention overtook it. Default [Fail]: the loop ends with *[OffsetRangeError].
+func ResetTo(p ResetPolicy) ReadOption { return func(o *readOptions) { o.reset = p } }
+
+// reading is one loop over a topic.
+type reading struct {
+	f    fetcher
+	recs []Record
+}
+
+// Read is a loop over the records of the topic:
+//
+//	for rec, err := range t.Read(ctx, topic.FromTime(since), topic.UntilEnd()) { ... }
+//
+// Records of one partition come in order; partitions take turns. The partitions are those that exist when
+// the loop begins. Records are the caller's; those read together share memory, so keeping one keeps them
+// all. Leaving the loop releases everything. A done context ends it without a pair (look at ctx.Err()); a
+// fatal error comes once, as the last pair, with a nil record: the errors of [Consumer.Poll]. Each range
+// over the result is a loop of its own, from the beginning. Without an Until option the loop waits for new
+// records, asleep.
+func (t *Topic) Read(ctx context.Context, opts ...ReadOption) iter.Seq2[*Record, error] {
+	return func(yield func(*Record, error) bool) {
+		r, err := t.reading(opts)
+		if err == nil {
+			err = r.records(ctx, yield)
+		}
+		if err != nil && ctx.Err() == nil {
+			yield(nil, err)
+		}
+	}
+}
+
+// Batches is a loop over the batches of one partition, as they are stored:
+//
+//	for b, err := range t.Batches(ctx, 3, topic.UntilEnd()) { ... }
+//
+// The bytes of a batch are borrowed: they are valid until the loop goes on, and must not be changed. Nothing
+// is allocated per batch. The first batch may begin below the wanted offset, the last may go beyond it.
+// Control batches are left out; with [ReadCommitted] so is what was aborted. Checksums have been verified.
+// The rest is as in [Topic.Read].
+func (t *Topic) Batches(ctx context.Context, partition int32, opts ...ReadOption) iter.Seq2[record.Batch, error] {
+	return func(yield func(record.Batch, error) bool) {
+		r, err := t.reading(append(opts[:len(opts):len(opts)], OnPartitions(partition)))
+		if err == nil {
+			err = r.batches(ctx, yield)
+		}
+		if err != nil && ctx.Err() == nil {
+			yield(nil, err)
+		}
+	}
+}
+
+// reading makes the cursors of a loop.
+func (t *Topic) reading(opts []ReadOption) (*reading, error) {
+	o := readOptions{fetchConfig: defaultFetch()}
+	o.reset = Fail
+	FromStart()(&o)
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if o.fault != nil {
+		return nil, o.fault
+	}
+	parts := o.partitions
+	if parts == nil {
+		for i := range t.Partitions() {
+			parts = append(parts, int32(i))
+		}
+	}
+	r := &reading{f: fetcher{eng: t.eng, cfg: o.fetchConfig}}
+	for _, n := range parts {
+		part, err := t.partition(n)
+		if err != nil {
+			return nil, err
+		}
+		c := newCursor(part, Earliest)
+		if err := c.frame(&o); err != nil {
+			return nil, err
+		}
+		r.f.cursors = append(r.f.cursors, c)
+	}
+	return r, nil
+}
+
+// frame finds where a partition begins and ends in a loop.
+func (c *cursor) frame(o *readOptions) error {
+	if err := c.ready(o.isolation); err != nil {
+		return err
+	}
+	from, err := o.from(c, o.isolation)
+	if err != nil {
+		return err
+	}
+	if o.until != nil {
+		if c.until, err = o.until(c, o.isolation); err != nil {
+			return err
+		}
+	}
+	c.seek(from)
+	return nil
+}
+
+// readChunk is how many records are decoded at a time.
+const readChunk = 1024
+
+func (r *reading) records(ctx context.Context, yield func(*Record, error) bool) error {
+	return r.loop(ctx, func(c *cursor) (bool, error) {
+		recs, err := r.f.decode(c, nil, readChunk)
+		for i := range recs {
+			if ctx.Err() != nil || !yield(&recs[i], nil) {
+				return false, nil
+			}
+		}
+		return true, err
+	})
+}
+
+func (r *reading) batches(ctx context.Context, yield func(record.Batch, error) bool) error {
+	return r.loop(ctx, func(c *cursor) (bool, error) {
+		for !c.finished() {
+			b, ok, err := r.f.take(c)
+			if err != nil || !ok {
+				return true, err
+			}
+			c.pos = c.next
+			if b.BaseOffset() >= c.until {
+				break
+			}
+			if ctx.Err() != nil || !yield(b, nil) {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+}
+
+// loop gives the partitions their turns until all are read to their ends, and sleeps while there is nothing.
+// step uses a cursor's run, or a part of it, and tells whether to go on.
+func (r *reading) loop(ctx context.Context, step func(*cursor) (bool, error)) error {
+	f := &r.f
+	defer f.unwatch()
+	for quiet := 0; ctx.Err() == nil; {
+		if quiet == len(f.cursors) {
+			if r.finished() {
+				return nil
+			}
+			if res := f.wait(ctx, nil, nil, f.eng.closing); res == waitClosed {
+				return ErrClosed
+			}
+			quiet = 0
+		}
+		c := f.cursors[f.turn]
+		ok, err := f.load(c)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			quiet++
+			f.advance()
+			continue
+		}
+		quiet = 0
+		f.unwatch()
+		if goOn, err := step(c); err != nil || !goOn {
+			return err
+		}
+		if len(f.run) == 0 || c.finished() {
+			f.drop()
+			f.advance()
+		}
+	}
+	return nil
+}
+
+func (r *reading) finished() bool {
+	for _, c := range r.f.cursors {
+		if !c.finished() {
+			return false
+		}
+	}
+	return true
+}

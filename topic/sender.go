@@ -1,0 +1,318 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/log/record"
+	"github.com/quirelog/quire/log/vfs"
+)
+
+// ErrDeliveryTimeout: a record had no good outcome within the producer's [DeliveryTimeout]; see
+// [DeliveryError]. Unless the error also matches [ErrUncertain], the record is not in the log.
+var ErrDeliveryTimeout = errors.New("topic: delivery timed out")
+
+// DeliveryError tells how long a producer tried. It matches [ErrDeliveryTimeout] and what stood in the way
+// at last.
+type DeliveryError struct {
+	Topic     string
+	Partition int32
+	Tries     int           // appends that failed
+	After     time.Duration // since the batch's first record came
+	Err       error         // why the last one failed; nil if there was none
+}
+
+func (e *DeliveryError) Error() string {
+	text := fmt.Sprintf("topic: %s/%d: delivery timed out after %v and %d tries", e.Topic, e.Partition, e.After, e.Tries)
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}
+
+// Unwrap gives ErrDeliveryTimeout and the last error.
+func (e *DeliveryError) Unwrap() []error {
+	if e.Err == nil {
+		return []error{ErrDeliveryTimeout}
+	}
+	return []error{ErrDeliveryTimeout, e.Err}
+}
+
+// duties are those a goroutine of a lane holds at the moment.
+type duties int8
+
+const (
+	holdsSender duties = 1 << iota
+	holdsCompleter
+)
+
+// send is the sender's duty: append batch after batch in order.
+func (l *lane) send() {
+	held := holdsSender
+	defer func() { l.leave(held) }()
+	for b := l.next(); b != nil; b = l.next() {
+		if parts := l.deliver(b); parts != nil {
+			l.putBack(parts...)
+			continue
+		}
+		switch l.fly(b) {
+		case thenComplete:
+			held = holdsSender | holdsCompleter
+			l.completeFlight()
+			held = holdsSender
+		case thenStartCompleter:
+			l.p.start(l.completeFn)
+		case thenBecomeCompleter:
+			held = holdsCompleter
+			l.completeFlight()
+			held = 0
+			return
+		}
+	}
+	held = 0
+}
+
+// leave ends a goroutine of the lane. If it still holds duties, a callback ended it before its time
+// (runtime.Goexit, as a failing test does): others take them over where they were left.
+func (l *lane) leave(held duties) {
+	if held&holdsCompleter != 0 {
+		l.p.start(l.completeFn)
+	}
+	if held&holdsSender != 0 {
+		l.p.start(l.sendFn)
+	}
+	l.p.workers.leave()
+}
+
+// deliver appends one batch, again and again while the failures are of a passing kind. What happened is in
+// the batch: appended or err. A batch too large for the log comes back in two parts instead.
+func (l *lane) deliver(b *batch) (parts []*batch) {
+	if b.err != nil {
+		return nil // taken back from flight with its outcome
+	}
+	var last error
+	for {
+		if b.err = l.giveUp(b, last); b.err != nil {
+			return nil
+		}
+		err := l.attempt(b)
+		if err == nil {
+			return nil
+		}
+		last = err
+		switch l.judge(b, err) {
+		case verdictSplit:
+			parts, err := l.split(b)
+			if err == nil {
+				return parts
+			}
+			b.err = l.final(b, err)
+			return nil
+		case verdictFail:
+			b.err = l.final(b, err)
+			return nil
+		case verdictRenumber:
+			if b.tries > 0 {
+				l.pause(b)
+			}
+			b.numbered = false
+			l.beginEpoch()
+			b.tries++
+		case verdictAgain:
+			if b.tries >= l.p.cfg.retries {
+				b.err = l.final(b, err)
+				return nil
+			}
+			l.pause(b)
+			b.tries++
+		}
+	}
+}
+
+// attempt seals, numbers and appends the batch once.
+func (l *lane) attempt(b *batch) error {
+	if err := b.seal(); err != nil {
+		return err
+	}
+	to, err := l.part.openWith(l.p.life)
+	if err != nil {
+		return err
+	}
+	if l.p.cfg.idempotent {
+		if err := l.number(b); err != nil {
+			return err
+		}
+	}
+	b.log = to
+	b.appended, err = l.part.appendSealed(l.p.life, to, b.sealed, log.AppendOptions{Relaxed: true, Trusted: true, NoWait: true})
+	if errors.Is(err, ErrUncertain) {
+		b.unsure = true
+	}
+	if b.numbered && (err == nil || b.unsure) {
+		l.sequence = record.AddSequence(b.sealed.BaseSequence(), int32(b.sealed.Count()))
+	}
+	return err
+}
+
+// number gives the batch its sequence numbers, unless it has them from an earlier attempt. Numbers that a
+// definite failure left unused go to the next batch, so such a failure leaves no gap. An unknown outcome
+// does: then the numbers begin again from 0 in a new epoch, which a log accepts whatever came before.
+func (l *lane) number(b *batch) error {
+	if b.numbered {
+		return nil
+	}
+	l.mu.Lock()
+	renumber := l.renumber
+	l.renumber = false
+	l.mu.Unlock()
+	if renumber {
+		l.beginEpoch()
+	}
+	if l.producerID == record.NoProducer {
+		id, err := l.freshIdentity()
+		if err != nil {
+			return err
+		}
+		l.producerID = id
+	}
+	b.sealed.SetProducer(l.producerID, l.epoch, l.sequence)
+	b.numbered = true
+	return nil
+}
+
+func (l *lane) freshIdentity() (int64, error) {
+	if l.epoch == 0 {
+		return l.p.producerID()
+	}
+	l.epoch = 0
+	return l.p.eng.nextProducerID()
+}
+
+// beginEpoch makes the next numbers start from 0 in an epoch of their own; after the last epoch of an id, or
+// when there is none yet, under a new id.
+func (l *lane) beginEpoch() {
+	l.sequence = 0
+	switch {
+	case l.producerID == record.NoProducer:
+	case l.epoch == math.MaxInt16:
+		l.producerID = record.NoProducer // freshIdentity sees the used up epoch
+	default:
+		l.epoch++
+	}
+}
+
+// giveUp tells why a batch is not to be tried (again), nil if it is.
+func (l *lane) giveUp(b *batch, last error) error {
+	switch {
+	case l.p.isAborting():
+		return l.final(b, ErrClosed)
+	case time.Since(b.born) >= l.p.cfg.deliveryTimeout:
+		return l.final(b, l.lateness(b, last))
+	}
+	return nil
+}
+
+func (l *lane) lateness(b *batch, last error) error {
+	return &DeliveryError{Topic: l.route.name, Partition: l.id, Tries: b.tries, After: time.Since(b.born), Err: last}
+}
+
+// final makes an error the batch's outcome. Once an attempt may have stored the batch, no error may sound
+// as if it were not there.
+func (l *lane) final(b *batch, err error) error {
+	if b.unsure || errors.Is(err, ErrUncertain) {
+		if !errors.Is(err, ErrUncertain) {
+			err = fmt.Errorf("%w: %w", ErrUncertain, err)
+		}
+		l.mu.Lock()
+		l.renumber = true
+		l.mu.Unlock()
+	}
+	if errors.Is(err, ErrNotFound) {
+		l.p.retire(l.route)
+	}
+	return l.part.fault(err)
+}
+
+// verdict is what follows from a failed attempt.
+type verdict int8
+
+const (
+	verdictFail     verdict = iota
+	verdictAgain            // the cause may pass: wait and try the same bytes
+	verdictRenumber         // the log has lost track of the producer: number anew and try
+	verdictSplit            // too large: try in two parts
+)
+
+func (l *lane) judge(b *batch, err error) verdict {
+	switch {
+	case errors.Is(err, ErrUncertain):
+		return l.judgeUnsure(b)
+	case errors.Is(err, ErrTooLarge) && b.builder.Count() > 1:
+		return verdictSplit
+	case errors.Is(err, ErrOutOfOrderSequence), errors.Is(err, ErrProducerFenced):
+		if b.unsure {
+			return verdictFail // it could be in the log under the old numbers
+		}
+		return verdictRenumber
+	case passing(err):
+		return verdictAgain
+	}
+	return verdictFail
+}
+
+// judgeUnsure allows the same bytes once more if the log would recognize them and takes appends at all.
+func (l *lane) judgeUnsure(b *batch) verdict {
+	if b.numbered && b.log.Fenced() == nil {
+		return verdictAgain
+	}
+	return verdictFail
+}
+
+// retriable is implemented by the reason of a fence that is expected to be lifted, such as a change of leader.
+type retriable interface{ Retriable() bool }
+
+// passing tells failures that are definite and may not happen again.
+func passing(err error) bool {
+	var r retriable
+	return errors.Is(err, ErrNoSpace) || vfs.IsNoSpace(err) || vfs.IsTooManyFiles(err) ||
+		errors.As(err, &r) && r.Retriable()
+}
+
+// pause waits before the next attempt: double the last wait, give or take a fifth, and not beyond the
+// batch's time. Closing the producer ends it.
+func (l *lane) pause(b *batch) {
+	wait := l.p.backoff(b.tries, rand.Float64())
+	wait = min(wait, l.p.cfg.deliveryTimeout-time.Since(b.born))
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.p.aborting:
+	}
+}
+
+// backoff is the wait after the given number of failures; draw in [0, 1) places it between -20 and +20 %.
+func (p *Producer) backoff(failures int, draw float64) time.Duration {
+	wait := float64(p.cfg.backoff) * math.Pow(2, float64(min(failures, 40)))
+	wait *= 0.8 + 0.4*draw
+	return time.Duration(min(wait, float64(p.cfg.backoffMax)))
+}
+
+// awaitMemory waits for memory for a batch. What lingers meanwhile would only keep memory from those who
+// wait, so it is sent.
+func (p *Producer) awaitMemory(ctx context.Context, bytes int64) error {
+	if p.inCallback() {
+		return p.memory.overdraw(bytes)
+	}
+	if p.cfg.linger > 0 {
+		for _, l := range p.everyLane() {
+			l.press()
+		}
+	}
+	return p.memory.wait(ctx, bytes, p.cfg.maxBlock)
+}

@@ -1,0 +1,40 @@
+package topic
+
+// slab hands out copies of small byte slices from large pieces of memory, so that a thousand records cost
+// one allocation. All copies of a piece live as long as any of them is used.
+type slab struct {
+	size int    // of the next piece
+	free []byte // what is left of the last one
+	hdrs []Header
+}
+
+// slabPiece is the smallest piece after the first, whose size the caller knows best.
+const slabPiece = 4 << 10
+
+// copy returns a copy of b with no capacity beyond its length; nil stays nil.
+func (s *slab) copy(b []byte) []byte {
+	if len(b) == 0 {
+		return b[:0:0] // null or empty as it was
+	}
+	if len(b) > len(s.free) {
+		s.free = make([]byte, max(s.size, len(b)))
+		s.size = max(len(s.free)/2, slabPiece)
+	}
+	n := copy(s.free, b)
+	out := s.free[:n:n]
+	s.free = s.free[n:]
+	return out
+}
+
+// headers returns a copy of hs with its values.
+func (s *slab) headers(hs []Header) []Header {
+	if len(hs) > len(s.hdrs) {
+		s.hdrs = make([]Header, max(len(hs), min(2*cap(s.hdrs), 1024), 64))
+	}
+	out := s.hdrs[:len(hs):len(hs)]
+	s.hdrs = s.hdrs[len(hs):]
+	for i := range hs {
+		out[i] = Header{Key: hs[i].Key, Value: s.copy(hs[i].Value)}
+	}
+	return out
+}

@@ -1,0 +1,106 @@
+package topic
+
+import (
+	"fmt"
+	"maps"
+	"sync/atomic"
+
+	"github.com/quirelog/quire/log"
+)
+
+// Topic is a named set of partitions with common settings. It stays valid until the topic is deleted or the
+// engine closed; then its calls return ErrNotFound or ErrClosed. All methods may be called at once from any
+// goroutine.
+type Topic struct {
+	eng   *Engine
+	name  string
+	id    ID
+	stats topicStats
+	// state is replaced as a whole by AlterTopic.
+	state atomic.Pointer[topicState]
+	// deleted is set once the deletion is certain to survive anything.
+	deleted atomic.Bool
+	// spread numbers the appends without a key, so that they go round the partitions.
+	spread atomic.Uint32
+}
+
+// topicState is what an alteration changes. It is immutable, but for the partitions' own state.
+type topicState struct {
+	settings   *Settings
+	overrides  map[string]string // as stored in the manifest
+	config     *log.Config
+	partitions []*Partition
+}
+
+// Name is the topic's name.
+func (t *Topic) Name() string { return t.name }
+
+// ID is the topic's identity: another topic of the same name, after a deletion, has another.
+func (t *Topic) ID() ID { return t.id }
+
+// Internal tells a topic that an engine keeps for itself; its name begins with two underscores.
+func (t *Topic) Internal() bool { return isInternal(t.name) }
+
+// Engine is the engine the topic belongs to.
+func (t *Topic) Engine() *Engine { return t.eng }
+
+// Partitions is the number of partitions; they are numbered from 0. It only ever grows.
+func (t *Topic) Partitions() int { return len(t.state.Load().partitions) }
+
+// Settings is what rules the topic, defaults filled in.
+func (t *Topic) Settings() Settings { return *t.state.Load().settings }
+
+// Overrides is what was chosen for the topic instead of the defaults, by the settings' names in text form.
+// The map is the caller's.
+func (t *Topic) Overrides() map[string]string { return maps.Clone(t.state.Load().overrides) }
+
+// Partition gives a partition by number; ErrNotFound when there is none.
+func (t *Topic) Partition(partition int32) (*Partition, error) { return t.partition(partition) }
+
+func (t *Topic) partition(n int32) (*Partition, error) {
+	parts := t.state.Load().partitions
+	if n < 0 || int(n) >= len(parts) {
+		return nil, fmt.Errorf("%w: topic %q has %d partitions, no number %d", ErrNotFound, t.name, len(parts), n)
+	}
+	return parts[n], nil
+}
+
+// newTopic makes the topic of a manifest entry.
+func (e *Engine) newTopic(entry topicEntry) (*Topic, error) {
+	settings, err := e.resolve(entry.Settings)
+	if err != nil {
+		return nil, fmt.Errorf("topic: settings of %q: %w", entry.Name, err)
+	}
+	t := &Topic{eng: e, name: entry.Name, id: entry.ID}
+	t.state.Store(&topicState{
+		settings:   settings,
+		overrides:  entry.Settings,
+		config:     settings.logConfig(entry.ID, e.indexes),
+		partitions: t.newPartitions(nil, entry.Partitions),
+	})
+	return t, nil
+}
+
+// newPartitions gives have, lengthened to n partitions. They are made in one piece: an idle partition is small.
+func (t *Topic) newPartitions(have []*Partition, n int) []*Partition {
+	list := append(make([]*Partition, 0, n), have...)
+	fresh := make([]Partition, n-len(have))
+	for i := range fresh {
+		p := &fresh[i]
+		p.topic, p.id = t, int32(len(list))
+		list = append(list, p)
+	}
+	return list
+}
+
+// resolve turns stored settings into Settings; topics without any share one.
+func (e *Engine) resolve(overrides map[string]string) (*Settings, error) {
+	if len(overrides) == 0 {
+		return e.plain, nil
+	}
+	s, err := ParseSettings(overrides)
+	if err != nil {
+		return nil, err
+	}
+	return &s, nil
+}
