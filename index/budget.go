@@ -21,7 +21,7 @@ type Budget struct {
 // NewBudget makes a budget of so many bytes; 0 or less means that sealed tables are always searched in their files.
 func NewBudget(bytes int64) *Budget { return &Budget{limit: max(bytes, 0)} }
 
-// Used is the number of bytes of sealed tables in memory. It never exceeds the limit at return of a call that read one in.
+// Used is the number of bytes of sealed tables in memory. It never exceeds the limit.
 func (b *Budget) Used() int64 {
 	if b == nil {
 		return 0
@@ -72,25 +72,28 @@ func (b *Budget) adopt(blk *block) {
 }
 
 func (b *Budget) enterLocked(blk *block) {
+	for b.used.Load()+blk.size() > b.limit && len(b.ring) > 0 {
+		b.evictLocked()
+	}
+	if b.used.Load()+blk.size() > b.limit {
+		blk.owner.block.CompareAndSwap(blk, nil) // too large for the whole budget
+		return
+	}
 	blk.slot = len(b.ring)
 	blk.counted = true
-	blk.used.Store(true)
 	b.ring = append(b.ring, blk)
 	b.used.Add(blk.size())
-	for b.used.Load() > b.limit && len(b.ring) > 0 {
-		b.evictLocked(blk)
-	}
 }
 
-// evictLocked drops one block; fresh only when nothing else is left.
-func (b *Budget) evictLocked(fresh *block) {
-	for {
+// evictLocked drops the first block that was not used since the hand's last visit. Blocks lose that mark as the hand passes, so the second
+// round finds one at the latest, unless readers are faster: then the third takes any.
+func (b *Budget) evictLocked() {
+	for step := 0; ; step++ {
 		if b.hand >= len(b.ring) {
 			b.hand = 0
 		}
 		victim := b.ring[b.hand]
-		if len(b.ring) > 1 && (victim == fresh || victim.used.Swap(false)) {
-			// fresh stays; with only fresh unused, the others lost their second chance on this round.
+		if victim.used.Swap(false) && step < 2*len(b.ring) {
 			b.hand++
 			continue
 		}

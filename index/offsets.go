@@ -22,6 +22,8 @@ type Around struct {
 	// After is the position of the next entry, Beyond of the one after it: the batch that holds the offset starts in [Pos, After] and ends
 	// at or before Beyond.
 	After, Beyond int64
+	// AfterOffset is the last offset of the batch at After.
+	AfterOffset int64
 }
 
 func offsetKey(entry []byte) int64   { return int64(int32(binary.BigEndian.Uint32(entry))) }
@@ -67,13 +69,13 @@ func (o *Offsets) AtPos(pos int64) (Around, error) {
 }
 
 func (o *Offsets) around(stretch []byte, i int) Around {
-	a := Around{-1, 0, -1, -1}
+	a := Around{Offset: -1, After: -1, Beyond: -1, AfterOffset: -1}
 	if i >= 0 {
 		entry := stretch[i*OffsetEntrySize:]
 		a.Offset, a.Pos = o.home.BaseOffset()+offsetKey(entry), positionKey(entry)
 	}
 	if at := (i + 1) * OffsetEntrySize; at < len(stretch) {
-		a.After = positionKey(stretch[at:])
+		a.After, a.AfterOffset = positionKey(stretch[at:]), o.home.BaseOffset()+offsetKey(stretch[at:])
 	}
 	if at := (i + 2) * OffsetEntrySize; at < len(stretch) {
 		a.Beyond = positionKey(stretch[at:])

@@ -25,6 +25,9 @@ type order struct {
 // second case the stretch starts with the table's first entry; always at least two entries follow the found one, if the table has them.
 func (t *Table) entries(target int64, o order) (stretch []byte, at int, err error) {
 	b := t.block.Load()
+	if b != nil && !b.used.Load() {
+		b.used.Store(true) // not by the look-up that reads it in: tables that are looked at once are the first to go
+	}
 	if b == nil {
 		sum := t.sealed.Load()
 		if sum == nil {
@@ -40,9 +43,6 @@ func (t *Table) entries(target int64, o order) (stretch []byte, at int, err erro
 	}
 	if b == nil {
 		return nil, -1, nil
-	}
-	if !b.used.Load() {
-		b.used.Store(true)
 	}
 	stretch = b.bytes()
 	return stretch, o.floor(stretch, target), nil

@@ -2,58 +2,126 @@ package log
 
 import (
 	"errors"
+	"math"
+	"time"
 
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/segment"
 )
 
-// Aborted is one aborted transaction: FirstOffset of its first batch,
-// LastOffset of its abort marker, LastStable the last stable offset when it ended.
-type Aborted = segment.AbortedTxn
+// Aborted is a transaction that was aborted: readers of committed records skip the
+// producer's records in [First, Last]. Last is the offset of the abort marker, Stable the
+// last stable offset when it was written (Apache Kafka's transaction index).
+type Aborted struct {
+	ProducerID          int64
+	First, Last, Stable int64
+}
 
-// AbortedIn lists the aborted transactions that have records in [from, to), in
-// the order of their markers: what a reader of committed data has to leave out. A
-// transaction may end far beyond to. Damaged indexes are answered from the batches.
+// AbortedIn lists the aborted transactions that concern records in [from, to), ascending
+// by the offset of their markers. A transaction may end far beyond to. The slice is the
+// caller's.
 func (l *Log) AbortedIn(from, to int64) ([]Aborted, error) {
-	if !l.identified.Load() {
-		return nil, nil // no batch has a producer id: there are no transactions
+	if l.closed.Load() {
+		return nil, ErrClosed
 	}
-	var found []Aborted
+	if from >= to {
+		return nil, nil
+	}
 	s, last, err := l.pinned(from)
 	if err != nil {
 		return nil, err
 	}
-	for {
-		var complete bool
-		found, complete, err = s.Aborted(found, from, to)
+	var found []segment.AbortedTxn
+	for complete := false; ; {
+		found, complete, err = l.abortedOf(s, found, from, to)
 		base := s.Base()
 		s.Unpin()
-		if errors.Is(err, segment.ErrIndexCorrupt) {
-			return l.abortedByReplay(from, to)
-		}
 		if err != nil {
 			return nil, l.located(err)
 		}
 		if complete || last {
-			return found, nil
+			break
 		}
 		var ok bool
 		if s, ok = l.pinnedAfter(base); !ok {
-			return found, nil
+			break
 		}
 		last = s == l.activeSegment()
 	}
+	list := make([]Aborted, len(found))
+	for i, txn := range found {
+		list[i] = Aborted{txn.ProducerID, txn.FirstOffset, txn.LastOffset, txn.LastStable}
+	}
+	return list, nil
 }
 
-// abortedByReplay finds aborted transactions by reading every batch.
-func (l *Log) abortedByReplay(from, to int64) ([]Aborted, error) {
+// abortedOf asks one segment, whose index is made anew if it cannot be trusted.
+func (l *Log) abortedOf(s *segment.Segment, found []segment.AbortedTxn, from, to int64) ([]segment.AbortedTxn, bool, error) {
+	if l.doubtful.Load() != s {
+		more, complete, err := s.Aborted(found, from, to)
+		if !errors.Is(err, segment.ErrIndexCorrupt) {
+			return more, complete, err
+		}
+	}
+	l.mu.Lock()
+	list, err := l.recallAbortedLocked(s)
+	l.mu.Unlock()
+	if err != nil {
+		return found, false, err
+	}
+	for _, txn := range list {
+		if txn.LastOffset >= from && txn.FirstOffset < to {
+			found = append(found, txn)
+		}
+		if txn.LastOffset >= from && txn.LastStable >= to {
+			return found, true, nil
+		}
+	}
+	return found, false, nil
+}
+
+// recallAbortedLocked makes a segment's list of aborted transactions anew from the
+// batches, and its index if the file system lets it. The producer snapshot at the
+// segment's begin, or an earlier one, says what was open there.
+func (l *Log) recallAbortedLocked(s *segment.Segment) ([]segment.AbortedTxn, error) {
+	names, err := l.fs.List(l.dir)
+	if err != nil {
+		return nil, err
+	}
 	var p producers
-	var found []Aborted
-	err := l.replay(l.start.Load(), l.end.Load(), func(b record.Batch) {
-		txn, ended, err := p.apply(b, 0)
-		if err == nil && ended && txn.aborted && txn.last >= from && txn.first < to {
-			found = append(found, Aborted{ProducerID: txn.producerID, FirstOffset: txn.first, LastOffset: txn.last, LastStable: txn.stable})
+	now := time.Now().UnixMilli()
+	from := l.start.Load()
+	load, err := p.loadSnapshot(l.fs, l.dir, snapshotOffsets(names), snapshotWindow{
+		after: from - 1, upTo: s.Base(), now: now, ttl: math.MaxInt64})
+	if err != nil {
+		return nil, err
+	}
+	if load.found {
+		from = load.offset
+	}
+	var list []segment.AbortedTxn
+	err = l.replay(from, s.Next(), func(b record.Batch) {
+		if txn, ended, err := p.apply(b, now); err == nil && ended && txn.aborted && txn.last >= s.Base() {
+			list = append(list, segment.AbortedTxn{ProducerID: txn.producerID, FirstOffset: txn.first,
+				LastOffset: txn.last, LastStable: txn.stable})
 		}
 	})
-	return found, err
+	if err != nil {
+		return nil, err
+	}
+	if s.SetAborted(list) == nil {
+		l.doubtful.CompareAndSwap(s, nil)
+	}
+	return list, nil
+}
+
+// settleAbortedLocked sees to it that the index of a segment that is about to be sealed
+// is complete.
+func (l *Log) settleAbortedLocked(s *segment.Segment) {
+	if l.doubtful.Load() != s {
+		return
+	}
+	if _, err := l.recallAbortedLocked(s); err != nil {
+		l.writer.damaged = true
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/quirelog/quire/log/record"
@@ -41,7 +42,8 @@ type Appended struct {
 
 // Append adds one client batch at the end and waits until it is as durable as
 // the log's level asks. It validates as a Kafka leader does and assigns offsets
-// in place: the header bytes of b change, b stays the caller's.
+// in place: the header bytes of b change, b stays the caller's. After an error b is
+// what it was, so that the caller can try again.
 //
 // When it returns nil the batch is, at level [Sync], on disk and visible. An
 // error that matches [ErrUncertain] leaves the outcome open: the fsync failed or
@@ -53,20 +55,32 @@ func (l *Log) Append(ctx context.Context, b record.Batch, o AppendOptions) (Appe
 	if err := ctx.Err(); err != nil {
 		return Appended{}, context.Cause(ctx)
 	}
+	var head [record.HeaderSize]byte
+	copy(head[:], b)
+	a, err := l.appendAndWait(ctx, b, &o)
+	if err != nil {
+		copy(b, head[:])
+		return Appended{}, err
+	}
+	return a, nil
+}
+
+func (l *Log) appendAndWait(ctx context.Context, b record.Batch, o *AppendOptions) (Appended, error) {
 	cfg := l.cfg.Load()
-	checked, err := validate(cfg, b, o)
+	c, err := validate(cfg, b, o)
 	if err != nil {
 		return Appended{}, err
 	}
-	a, err := l.appendChecked(cfg, checked, o)
+	a, cuts, err := l.appendChecked(cfg, &c, o)
+	l.tell()
 	if err != nil {
 		return Appended{}, err
 	}
-	return a, l.settle(ctx, cfg, a.Last+1, o)
+	return a, l.settle(ctx, cfg, a.Last+1, cuts, o)
 }
 
 // settle waits for what the append's level promises.
-func (l *Log) settle(ctx context.Context, cfg *Config, end int64, o AppendOptions) error {
+func (l *Log) settle(ctx context.Context, cfg *Config, end, cuts int64, o *AppendOptions) error {
 	l.tend(cfg)
 	if o.NoWait {
 		return nil
@@ -78,46 +92,46 @@ func (l *Log) settle(ctx context.Context, cfg *Config, end int64, o AppendOption
 	if level == Interval && cfg.SyncBytes > 0 && l.unsyncedBytes() > cfg.SyncBytes {
 		level = Sync
 	}
-	return l.commit(ctx, end, level)
+	return l.commit(ctx, end, level, cuts)
 }
 
-// appendChecked writes a validated batch.
-func (l *Log) appendChecked(cfg *Config, c checked, o AppendOptions) (Appended, error) {
+// appendChecked writes a validated batch. cuts is the number of truncations so far.
+func (l *Log) appendChecked(cfg *Config, c *checked, o *AppendOptions) (a Appended, cuts int64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	cuts = l.syncer.cuts.Load()
 	if err := l.appendable(); err != nil {
-		return Appended{}, err
+		return Appended{}, cuts, err
 	}
+	a = Appended{Timestamp: c.stamp, Epoch: l.writer.epoch, LogStart: l.start.Load()}
 	if c.batch.ProducerID() >= 0 {
-		dup, found, err := l.writer.producers.check(c.batch, l.origin(o))
+		dup, found, err := l.writer.producers.check(c.batch, o.origin())
 		if err != nil {
-			return Appended{}, err
+			return Appended{}, cuts, err
 		}
 		if found {
-			return Appended{Base: dup.base, Last: dup.last, Timestamp: l.stampOf(cfg, dup.timestamp),
-				Epoch: l.writer.epoch, LogStart: l.start.Load(), Duplicate: true}, nil
+			a.Base, a.Last, a.Timestamp, a.Duplicate = dup.base, dup.last, stampOf(cfg, dup.timestamp), true
+			return a, cuts, nil
 		}
 	}
-	base := l.end.Load()
-	c.batch.SetBaseOffset(base)
-	c.batch.SetLeaderEpoch(l.writer.epoch)
-	if err := l.writeLocked(cfg, c.batch, c.maxTimestamp, o.Now); err != nil {
-		return Appended{}, err
+	a.Base = l.end.Load()
+	if a.Base > math.MaxInt64-math.MaxInt32-1 {
+		return Appended{}, cuts, &InvalidRecordError{Reason: "the log has no offsets left"}
 	}
-	l.noteBatchLocked(c.batch, o.Now)
-	l.advanceEndLocked(cfg, c.batch.NextOffset())
-	return Appended{Base: base, Last: c.batch.LastOffset(), Timestamp: c.stamp,
-		Epoch: l.writer.epoch, LogStart: l.start.Load()}, nil
+	c.batch.SetBaseOffset(a.Base)
+	c.batch.SetLeaderEpoch(l.writer.epoch)
+	a.Last = c.batch.LastOffset()
+	return a, cuts, l.writeLocked(cfg, c.batch, c.maxTimestamp, o.Now)
 }
 
-func (l *Log) origin(o AppendOptions) origin {
+func (o *AppendOptions) origin() origin {
 	if o.Coordinator {
 		return fromCoordinator
 	}
 	return fromClient
 }
 
-func (l *Log) stampOf(cfg *Config, timestamp int64) int64 {
+func stampOf(cfg *Config, timestamp int64) int64 {
 	if cfg.Timestamps == record.LogAppendTime {
 		return timestamp
 	}
@@ -126,8 +140,9 @@ func (l *Log) stampOf(cfg *Config, timestamp int64) int64 {
 
 // AppendAt adds a leader's batches as they are: offsets and epochs are kept,
 // nothing but their checksums and order is validated. run holds one or more
-// whole batches, the first at or above the end; offsets may have gaps. It waits
-// for the log's level like Append.
+// whole batches, the first at or above the end; offsets may have gaps, epochs do
+// not go back. It waits for the log's level like Append. After an error [Log.End]
+// tells how many of the batches are in the log: each is, or is not, whole and in order.
 func (l *Log) AppendAt(ctx context.Context, run []byte) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
@@ -136,49 +151,70 @@ func (l *Log) AppendAt(ctx context.Context, run []byte) error {
 		return err
 	}
 	cfg := l.cfg.Load()
-	end, err := l.appendRun(cfg, run)
+	end, cuts, err := l.appendRun(cfg, run)
+	l.tell()
 	if err != nil {
+		l.tend(cfg)
 		return err
 	}
-	return l.settle(ctx, cfg, end, AppendOptions{Relaxed: true})
+	return l.settle(ctx, cfg, end, cuts, &AppendOptions{Relaxed: true})
 }
 
-func (l *Log) appendRun(cfg *Config, run []byte) (end int64, err error) {
+func (l *Log) appendRun(cfg *Config, run []byte) (end, cuts int64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	cuts = l.syncer.cuts.Load()
 	if err := l.appendable(); err != nil {
-		return 0, err
+		return 0, cuts, err
+	}
+	if err := l.admitRunLocked(run); err != nil {
+		return 0, cuts, err
 	}
 	for b, err := range record.Batches(run) {
 		if err != nil {
-			return 0, err
-		}
-		if b.BaseOffset() < l.end.Load() {
-			return 0, &InvalidRecordError{Reason: fmt.Sprintf("batch at offset %d below the end %d", b.BaseOffset(), l.end.Load())}
-		}
-		if _, _, err := l.writer.producers.check(b, fromLeader); err != nil {
-			return 0, err
+			return 0, cuts, err
 		}
 		if b.BaseOffset() > l.end.Load() {
 			l.writer.sparse = true
 		}
-		if err := l.writeLocked(cfg, b, b.MaxTimestamp(), 0); err != nil {
-			return 0, err
-		}
-		l.noteBatchLocked(b, 0)
 		l.writer.epoch = max(l.writer.epoch, b.LeaderEpoch())
-		l.advanceEndLocked(cfg, b.NextOffset())
+		if err := l.writeLocked(cfg, b, b.MaxTimestamp(), 0); err != nil {
+			return 0, cuts, err
+		}
 	}
-	return l.end.Load(), nil
+	return l.end.Load(), cuts, nil
 }
 
-// writeLocked rolls if it is time and writes one batch with its final offsets.
+// admitRunLocked judges a leader's batches against the log, before the first is written.
+func (l *Log) admitRunLocked(run []byte) error {
+	end, epoch := l.end.Load(), l.lastEpoch()
+	for b, err := range record.Batches(run) {
+		if err != nil {
+			return err
+		}
+		switch base := b.BaseOffset(); {
+		case base < end:
+			return &InvalidRecordError{Reason: fmt.Sprintf("batch at offset %d below the end %d", base, end)}
+		case b.LeaderEpoch() < epoch:
+			return &InvalidRecordError{Reason: fmt.Sprintf("batch at offset %d of epoch %d after epoch %d", base, b.LeaderEpoch(), epoch)}
+		}
+		if _, _, err := l.writer.producers.check(b, fromLeader); err != nil {
+			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+		end, epoch = b.NextOffset(), b.LeaderEpoch()
+	}
+	return nil
+}
+
+// writeLocked rolls if it is time, writes one batch with its final offsets, and takes
+// note of it: first what is derived from it, then the end, then the tip, by which a sync
+// round may make it visible.
 func (l *Log) writeLocked(cfg *Config, b record.Batch, maxTimestamp, now int64) error {
 	if err := l.beginWritingLocked(); err != nil {
 		return diskError(err)
 	}
 	active := l.view.Load().active()
-	if active.NeedsRoll(len(b), b.LastOffset(), maxTimestamp, l.rollRules(cfg, now)) {
+	if active.NeedsRoll(len(b), b.LastOffset(), maxTimestamp, l.rollRules(cfg, active, now)) {
 		fresh, err := l.rollLocked(cfg, b.BaseOffset())
 		if err != nil {
 			return err
@@ -189,19 +225,30 @@ func (l *Log) writeLocked(cfg *Config, b record.Batch, maxTimestamp, now int64) 
 		active.MarkSparse()
 	}
 	if err := active.Append(b); err != nil {
-		if errors.Is(err, segment.ErrTorn) {
-			l.fail(err)
-			return uncertain(err)
-		}
-		return diskError(err)
+		return l.appendFailed(err)
 	}
+	l.noteBatchLocked(b, now)
+	l.advanceEndLocked(cfg, b.NextOffset())
 	l.publishTip(active, int64(len(b)))
 	l.writer.snapshotBytes += int64(len(b))
 	l.flushIndexLocked(active, len(b))
 	return nil
 }
 
-func (l *Log) rollRules(cfg *Config, now int64) segment.RollRules {
+// appendFailed tells what a failed write means. One that could not be cut back may have
+// left the batch: only the next recovery knows.
+func (l *Log) appendFailed(err error) error {
+	if errors.Is(err, segment.ErrTorn) {
+		l.fail(err)
+		return uncertain(err)
+	}
+	return diskError(err)
+}
+
+func (l *Log) rollRules(cfg *Config, active *segment.Segment, now int64) segment.RollRules {
+	if now == 0 && active.FirstTimestamp() < 0 {
+		now = nowMillis(0) // records without a time age by the clock
+	}
 	return segment.RollRules{Bytes: cfg.segmentBytes(), Age: cfg.segmentAge() - l.writer.jitter, Now: now}
 }
 

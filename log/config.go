@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/quirelog/quire/compress"
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/segment"
 )
@@ -98,7 +97,7 @@ type Config struct {
 	// Recompress makes the log store every client batch with Codec at Level. Off by default:
 	// a batch keeps the producer's codec.
 	Recompress bool
-	Codec      compress.Codec
+	Codec      record.Codec
 	Level      int
 	// Compacted says that the log is compacted by key: every record must have one.
 	Compacted bool
@@ -135,7 +134,7 @@ func (c *Config) Validate() error {
 	check(c.ProducerExpiry >= 0, "negative ProducerExpiry %v", c.ProducerExpiry)
 	check(c.Timestamps == record.CreateTime || c.Timestamps == record.LogAppendTime, "unknown timestamp type %d", c.Timestamps)
 	if c.Recompress {
-		faults = append(faults, compress.CheckLevel(c.Codec, c.Level))
+		faults = append(faults, record.CheckLevel(c.Codec, c.Level))
 	}
 	return errors.Join(faults...)
 }
@@ -176,6 +175,7 @@ func (c *Config) segmentConfig() *segment.Config {
 			MaxBatchBytes: c.maxBatchBytes(),
 			PreWrite:      c.preWrite(),
 			Budget:        c.Indexes,
+			TopicID:       c.TopicID,
 		}
 	})
 	return &c.segment

@@ -22,8 +22,8 @@ type Log struct {
 	hooks Hooks
 	cfg   atomic.Pointer[Config]
 
-	// The offsets (I1). end and high are moved under mu or by the sync round that
-	// owns them; start, stable, high and durable only rise between truncations.
+	// The offsets (I1). start, stable, high and durable only rise between truncations,
+	// which come under mu, tip.mu and the lead of the group commit.
 	start, stable, high, end, durable watermark.Mark
 
 	// view is what readers read; nil after Close.
@@ -39,9 +39,16 @@ type Log struct {
 	notes    notebook
 	// transactions says that some transaction is open, or ended above the high watermark.
 	transactions atomic.Bool
-	identified   atomic.Bool // some batch since the last open has, or may have, a producer id
-	rolled       atomic.Bool // a roll that Hooks.Rolled has not been told of
-	tended       atomic.Bool // Hooks.Dirty was called and Tick has not yet found the log clean
+	identified   atomic.Bool // some batch has, or may have, a producer id
+	transacted   atomic.Bool // some batch is, or may be, part of a transaction
+	// doubtful is the active segment when its index of aborted transactions may lack
+	// entries, as after a power cut. It is made anew when it is first needed.
+	doubtful atomic.Pointer[segment.Segment]
+	rolled   atomic.Bool // a roll that Hooks.Rolled has not been told of
+	tended   atomic.Bool // Hooks.Dirty was called and Tick has not yet found the log clean
+	failed   atomic.Bool // a sticky fence that Hooks.Fenced has not been told of
+	closing  sync.Once
+	closeErr error // set within closing
 
 	// mu guards the writer below. It is held during the write of a batch and during
 	// a roll, never while waiting for anything but the disk.
@@ -89,7 +96,12 @@ func (l *Log) Configure(cfg *Config) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.cfg.Store(cfg)
+	if cfg.Durability != Sync { // nothing else would make visible what no fsync is asked for any more
+		l.raiseHighLocked(l.end.Load())
+	}
 	return nil
 }
 
@@ -135,8 +147,20 @@ func (l *Log) setFence(f *fenceError) {
 			break
 		}
 	}
-	if f.sticky && l.hooks.Fenced != nil {
-		l.hooks.Fenced(f.reason)
+	if f.sticky {
+		l.failed.Store(true)
+	}
+}
+
+// tell calls the hooks for what happened under locks. The caller holds none.
+func (l *Log) tell() {
+	if l.rolled.Load() && l.rolled.CompareAndSwap(true, false) && l.hooks.Rolled != nil {
+		if s := l.activeSegment(); s != nil {
+			l.hooks.Rolled(s.Base())
+		}
+	}
+	if l.failed.Load() && l.failed.CompareAndSwap(true, false) && l.hooks.Fenced != nil {
+		l.hooks.Fenced(l.fence.Load().reason)
 	}
 }
 
@@ -236,16 +260,17 @@ func newJitter(cfg *Config) time.Duration {
 // kill: the next Open recovers it. Waiting calls return [ErrClosed]. Close is
 // idempotent and does not wait for pinned [Slice] values, which stay readable.
 func (l *Log) Close() error {
-	l.mu.Lock()
-	if l.closed.Swap(true) {
+	l.closing.Do(func() {
+		l.mu.Lock()
+		l.closed.Store(true) // whoever holds mu after this sees it: nothing is written any more
 		l.mu.Unlock()
-		return nil
-	}
-	l.mu.Unlock()
-	// A sync round in progress ends by itself; the final one below comes after it.
-	err := l.closeWriter()
-	l.wakeAll()
-	return err
+		l.syncer.takeLead()
+		l.closeErr = l.closeWriter()
+		l.syncer.handOn()
+		l.wakeAll()
+		l.tell()
+	})
+	return l.closeErr
 }
 
 // closeWriter makes the clean stop: data, then derived files, then the slot that says so.
@@ -253,30 +278,37 @@ func (l *Log) closeWriter() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	v := l.view.Load()
-	defer func() {
-		l.view.Store(nil)
-		for _, s := range v.segments {
-			s.Retire(func() { s.Close() })
-		}
-	}()
-	if l.writer.readOnly || !l.writer.opened {
-		return l.notes.close()
+	var err error
+	if !l.writer.readOnly && l.writer.opened {
+		err = l.stopCleanLocked(v)
 	}
-	return errors.Join(l.stopCleanLocked(v), l.notes.close())
+	l.view.Store(nil)
+	for _, s := range v.segments {
+		s.Retire(func() { _ = s.Close() })
+	}
+	return errors.Join(err, l.notes.close())
 }
 
 func (l *Log) stopCleanLocked(v *view) error {
 	if f := l.fence.Load(); f != nil && f.sticky {
 		return f
 	}
+	l.settleAbortedLocked(v.active())
 	if err := v.active().Freeze(l.sideFacts()); err != nil {
 		l.fail(err)
 		return err
 	}
-	l.raiseDurable(l.syncer.tip.load())
-	l.raiseHighLocked(l.end.Load())
+	l.tipSyncedLocked()
 	if err := l.takeSnapshotLocked(); err != nil {
 		return err
+	}
+	if l.epochSum.Load() == 0 { // an earlier attempt failed
+		if err := l.saveEpochs(); err != nil {
+			return err
+		}
+	}
+	if !l.writer.producers.snapped && len(l.writer.producers.known) == 0 {
+		l.identified.Store(false) // all have expired: there is nothing to replay
 	}
 	return l.note(noteOptions{clean: !l.writer.damaged, sync: true})
 }

@@ -1,13 +1,20 @@
 package log
 
-import "sync"
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/quirelog/quire/log/vfs"
+)
 
 // notebook is the slot file with what guards it. mu comes after Log.mu and is
 // held for one small write, or its fsync.
 type notebook struct {
-	mu    sync.Mutex
-	slot  slot
-	dirty bool // written since its last fsync
+	mu     sync.Mutex
+	slot   slot
+	dirty  atomic.Bool // written since its last fsync; changed under mu
+	closed bool
 }
 
 // noteOptions say how the durable watermark is written down.
@@ -15,6 +22,7 @@ type noteOptions struct {
 	clean    bool  // a clean stop: the next open reads no data
 	sync     bool  // fsync the slot before returning
 	truncate bool  // a truncation is under way: the next open redoes it
+	full     bool  // with truncate: nothing is kept, and the start becomes to
 	to       int64 // with truncate: the offset that becomes the end
 }
 
@@ -24,10 +32,13 @@ type noteOptions struct {
 func (l *Log) note(o noteOptions) error {
 	l.notes.mu.Lock()
 	defer l.notes.mu.Unlock()
+	if l.notes.closed {
+		return ErrClosed
+	}
 	if err := l.notes.slot.write(l.slotState(o)); err != nil {
 		return err
 	}
-	l.notes.dirty = true
+	l.notes.dirty.Store(true)
 	if o.sync {
 		return l.notes.syncLocked()
 	}
@@ -42,26 +53,29 @@ func (l *Log) flushNote() error {
 }
 
 func (n *notebook) syncLocked() error {
-	if !n.dirty {
+	if !n.dirty.Load() || n.closed {
 		return nil
 	}
 	if err := n.slot.sync(); err != nil {
 		return err
 	}
-	n.dirty = false
+	n.dirty.Store(false)
 	return nil
-}
-
-func (n *notebook) isDirty() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.dirty
 }
 
 func (n *notebook) close() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.closed = true
 	return n.slot.close()
+}
+
+// noteSynced writes down a sync that just succeeded. That it cannot does not make the
+// data less durable: a full disk is left to the next note, anything else fences the log.
+func (l *Log) noteSynced() {
+	if err := l.note(noteOptions{}); err != nil && !vfs.IsNoSpace(err) && !errors.Is(err, ErrClosed) {
+		l.fail(err)
+	}
 }
 
 // slotState composes what the slot says.
@@ -71,12 +85,15 @@ func (l *Log) slotState(o noteOptions) slotState {
 		durable: t.offset, segmentBase: t.segment.Base(), position: t.pos,
 		start: l.start.Load(), high: l.high.Load(),
 		leaderEpoch: l.lastEpoch(), epochSum: l.epochSum.Load(), topicID: l.cfg.Load().TopicID,
-		clean: o.clean, sparse: t.segment.Sparse(), anonymous: !l.identified.Load(),
+		clean: o.clean, sparse: t.segment.Sparse(), anonymous: !l.identified.Load(), plain: !l.transacted.Load(),
 	}
 	if o.truncate {
 		// Only the offset counts: the cut decides where it lies.
 		st.truncating, st.durable, st.segmentBase, st.position = true, o.to, 0, 0
 		st.high = max(min(st.high, o.to), st.start)
+	}
+	if o.full {
+		st.start, st.high, st.leaderEpoch, st.epochSum = o.to, o.to, noEpoch, 0
 	}
 	return st
 }

@@ -50,11 +50,11 @@ func (l *Log) Limit(b Bound) int64 { return l.mark(b).Load() }
 // to what is written, and at level [Sync] at most to what is on disk. It reports
 // the high watermark.
 func (l *Log) AdvanceHigh(offset int64) int64 {
-	limit := l.end.Load()
 	if l.cfg.Load().Durability == Sync {
-		limit = l.durable.Load()
+		l.moveHigh(offset, &l.durable)
+	} else {
+		l.moveHigh(offset, &l.end)
 	}
-	l.moveHigh(min(offset, limit))
 	return l.high.Load()
 }
 
@@ -62,7 +62,7 @@ func (l *Log) AdvanceHigh(offset int64) int64 {
 // decision.
 func (l *Log) raiseHigh(offset int64) {
 	if !l.cfg.Load().Replicated {
-		l.moveHigh(offset)
+		l.moveHigh(offset, &l.end)
 	}
 }
 
@@ -74,17 +74,25 @@ func (l *Log) raiseHighLocked(offset int64) {
 	}
 }
 
-func (l *Log) moveHigh(offset int64) {
-	if !l.high.Advance(offset) {
+// moveHigh raises the high watermark to offset, at most to limit. It holds tip.mu, under
+// which a truncation lowers the limit.
+func (l *Log) moveHigh(offset int64, limit *watermark.Mark) {
+	t := &l.syncer.tip
+	t.mu.Lock()
+	offset = min(offset, limit.Load())
+	raised, transactions := l.high.Advance(offset), l.transactions.Load()
+	if raised && !transactions {
+		// A transaction begun meanwhile starts at or above the offset: it cannot be passed.
+		l.stable.Advance(offset)
+	}
+	t.mu.Unlock()
+	if !raised {
 		return
 	}
-	if l.transactions.Load() {
+	if transactions {
 		l.mu.Lock()
 		l.raiseStableLocked()
 		l.mu.Unlock()
-	} else {
-		// A transaction begun meanwhile starts at or above the offset: it cannot be passed.
-		l.stable.Advance(offset)
 	}
 	l.watchers.notify()
 }

@@ -43,32 +43,57 @@ func (l *Log) Read(dst []byte, from Place, o ReadOptions) (run []byte, next Plac
 	if err != nil || from.Offset >= limit {
 		return dst[:0], from, err
 	}
+	run, next, err = l.readBelow(dst, from, limit, o.maxBytes())
+	if start := l.start.Load(); from.Offset < start {
+		// Deleted meanwhile: what came instead lies further on.
+		return run[:0], from, &RangeError{Offset: from.Offset, Start: start, End: l.end.Load()}
+	}
+	if o.Check && err == nil && len(run) > 0 {
+		return l.checkRead(run, from, next)
+	}
+	return run, next, err
+}
+
+// readBelow is Read without a look at the log's offsets.
+func (l *Log) readBelow(dst []byte, from Place, limit int64, maxBytes int) (run []byte, next Place, err error) {
 	s, last, err := l.pinned(from.Offset)
 	if err != nil {
 		return dst[:0], from, err
 	}
 	for {
-		run, next, err = s.Read(dst, from, limit, o.maxBytes())
-		base := s.Base()
-		s.Unpin()
-		if err != nil {
-			return run, from, l.located(err)
-		}
-		if len(run) > 0 || last {
-			break
+		run, next, err = s.Read(dst, from, limit, maxBytes)
+		if err != nil || len(run) > 0 || last {
+			s.Unpin()
+			return run, next, l.located(err)
 		}
 		// Nothing at or after the offset in this segment: a gap before the next one.
-		var ok bool
-		if s, ok = l.pinnedAfter(base); !ok {
+		follower, ok := l.pinnedAfter(s.Base())
+		if !ok {
+			s.Unpin()
 			return run, from, nil
+		}
+		err = l.checkSeam(s, follower, from.Offset)
+		s.Unpin()
+		s = follower
+		if err != nil {
+			s.Unpin()
+			return run, from, err
 		}
 		from = At(max(from.Offset, s.Base()))
 		last = s == l.activeSegment()
 	}
-	if o.Check && len(run) > 0 {
-		return l.checkRead(run, from, next)
+}
+
+// checkSeam tells whether a segment, of which nothing is left to read, ends where the
+// next one begins. If it does not, and nothing says that offsets may have gaps, what lay
+// between is lost.
+func (l *Log) checkSeam(s, follower *segment.Segment, offset int64) error {
+	next, base := s.Next(), follower.Base()
+	if next >= base || offset >= base || l.cfg.Load().Compacted || s.Sparse() || follower.Sparse() {
+		return nil
 	}
-	return run, next, nil
+	return &CorruptionError{Path: s.Path(), Pos: s.Size(), End: s.Size(), FirstOffset: max(next, offset), NextOffset: base,
+		Cause: errors.New("the segment that held these offsets is missing")}
 }
 
 // readable returns the bound's offset, or an error for an offset the log does not hold.
@@ -91,9 +116,9 @@ func (l *Log) activeSegment() *segment.Segment {
 	return v.active()
 }
 
-// located adds the log's directory to damage found by a segment.
+// located turns what a segment says of being closed into what the log says.
 func (l *Log) located(err error) error {
-	if errors.Is(err, segment.ErrRetired) {
+	if err != nil && l.closed.Load() && (errors.Is(err, segment.ErrRetired) || errors.Is(err, segment.ErrClosed)) {
 		return ErrClosed
 	}
 	return err
@@ -115,7 +140,7 @@ func (l *Log) checkRead(run []byte, from, next Place) ([]byte, Place, error) {
 			if good > 0 {
 				return run[:good], place, nil
 			}
-			return run[:0], from, l.damageAt(b, from, next, err)
+			return run[:0], from, l.damageAt(run, from, next, err)
 		}
 		good += len(b)
 		place = Place{Offset: b.NextOffset(), Pos: -1}
@@ -123,15 +148,24 @@ func (l *Log) checkRead(run []byte, from, next Place) ([]byte, Place, error) {
 	return run, next, nil
 }
 
-// damageAt describes a batch whose header was plausible and whose content is not.
-func (l *Log) damageAt(b record.Batch, from, next Place, cause error) error {
-	e := &CorruptionError{Path: l.dir, Pos: from.Pos, FirstOffset: from.Offset, NextOffset: next.Offset, Cause: cause}
+// damageAt describes the first batch of a run, whose header was plausible and whose
+// content is not. The offsets it covers end where the next batch begins.
+func (l *Log) damageAt(run []byte, from, next Place, cause error) error {
+	e := &CorruptionError{Path: l.dir, Pos: from.Pos, End: -1, FirstOffset: from.Offset, NextOffset: next.Offset, Cause: cause}
 	if s, _, err := l.pinned(from.Offset); err == nil {
 		e.Path = s.Path()
 		s.Unpin()
 	}
-	if len(b) >= record.HeaderSize {
-		e.FirstOffset, e.NextOffset = b.BaseOffset(), b.NextOffset()
+	b, err := record.First(run)
+	if err != nil {
+		return e
+	}
+	e.FirstOffset = b.BaseOffset()
+	if e.Pos >= 0 {
+		e.End = e.Pos + int64(len(b))
+	}
+	if follower := run[len(b):]; len(follower) >= record.HeaderSize {
+		e.NextOffset = record.Batch(follower).BaseOffset()
 	}
 	return e
 }

@@ -88,12 +88,14 @@ type opener struct {
 
 	epochsChanged bool // the history differs from its file
 	rebuildEpochs bool // its file cannot be used
+	recovered     bool // the last segment was not stopped cleanly
+	noteNow       bool // what the slot says on disk must not be met by another open
 }
 
 func (o *opener) run() error {
 	steps := []func() error{
 		o.list, o.readSlot, o.loadEpochs, o.openSegments, o.finishTruncation, o.checkLoss,
-		o.publish, o.loadProducers, o.saveEpochs,
+		o.publish, o.loadProducers, o.saveEpochs, o.note,
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -182,7 +184,7 @@ func (o *opener) openSegments() error {
 			o.segments = append(o.segments, segment.OpenSealed(o.l.fs, o.l.dir, base, o.bases[i+1], seg))
 			continue
 		}
-		s, err := o.recoverSegment(base)
+		s, err := o.recoverInner(base)
 		if err != nil {
 			return err
 		}
@@ -192,14 +194,24 @@ func (o *opener) openSegments() error {
 }
 
 // trusted reports whether a segment that is not the last needs no recovery: ours
-// are sealed before the next begins; those of a Kafka directory are flushed below
-// the recovery point.
+// are sealed before the next begins, which their side files tell if the slot is lost;
+// those of a Kafka directory are flushed below the recovery point.
 func (o *opener) trusted(base int64) bool {
-	if o.haveSlot || o.st.ReadOnly || o.st.Kafka.Clean {
+	if o.haveSlot || o.st.ReadOnly || o.st.Kafka.Clean || o.following(base) <= o.st.Kafka.RecoveryPoint {
 		return true
 	}
+	s, err := segment.OpenActive(o.l.fs, o.l.dir, base, o.cfg.segmentConfig())
+	if err != nil {
+		return false
+	}
+	_ = s.Close()
+	return true
+}
+
+// following is the base of the segment behind the one at base, which is not the last.
+func (o *opener) following(base int64) int64 {
 	i, _ := slices.BinarySearch(o.bases, base)
-	return o.bases[i+1] <= o.st.Kafka.RecoveryPoint
+	return o.bases[i+1]
 }
 
 func (o *opener) create() error {
@@ -224,22 +236,38 @@ func (o *opener) openLast(base int64) error {
 	if !errors.Is(err, segment.ErrNoSide) {
 		return err
 	}
-	s, err = o.recoverSegment(base)
-	if err != nil {
-		return err
-	}
-	o.segments = append(o.segments, s)
-	o.l.writer.opened = !o.st.ReadOnly
-	return nil
-}
-
-// recoverSegment scans a segment from the last place known to be on disk.
-func (o *opener) recoverSegment(base int64) (*segment.Segment, error) {
-	opt := segment.RecoverOptions{ReadOnly: o.st.ReadOnly, Sparse: o.slot.sparse, Visit: o.visit}
+	opt := segment.RecoverOptions{Sparse: o.slot.sparse}
 	if o.haveSlot && o.slot.segmentBase == base && !o.slot.truncating {
 		opt.From = Place{Offset: o.slot.durable, Pos: o.slot.position}
 		opt.Durable = o.slot.durable
 	}
+	if s, err = o.recoverSegment(base, opt); err != nil {
+		return err
+	}
+	o.segments = append(o.segments, s)
+	if o.haveSlot || s.Size() > 0 || o.report.CutBytes > 0 || len(o.bases) > 1 {
+		o.recovered = true
+		o.noteNow = !o.haveSlot || o.slot.clean
+	} else {
+		o.report.Clean = true // nothing was ever written
+	}
+	return nil
+}
+
+// recoverInner recovers a segment that is not the last. Only Kafka leaves one in doubt.
+// Nothing of it is cut, since what follows may be good: damage is reported.
+func (o *opener) recoverInner(base int64) (*segment.Segment, error) {
+	before := len(o.report.Damage)
+	s, err := o.recoverSegment(base, segment.RecoverOptions{Durable: o.following(base)})
+	// Missing bytes at the end are what compaction leaves, and looks no different.
+	found := slices.DeleteFunc(o.report.Damage[before:], func(d segment.Damage) bool { return d.Pos == d.End })
+	o.report.Damage = o.report.Damage[:before+len(found)]
+	return s, err
+}
+
+// recoverSegment scans a segment from the last place known to be on disk.
+func (o *opener) recoverSegment(base int64, opt segment.RecoverOptions) (*segment.Segment, error) {
+	opt.ReadOnly, opt.Visit = o.st.ReadOnly, o.visit
 	s, done, err := segment.Recover(o.l.fs, o.l.dir, base, o.cfg.segmentConfig(), opt)
 	if err != nil {
 		return nil, err
@@ -270,6 +298,10 @@ func (o *opener) finishTruncation() error {
 		return nil
 	}
 	to := o.slot.durable
+	o.noteNow = true
+	if o.slot.start == to && o.slot.leaderEpoch == noEpoch {
+		return o.startOver(to) // TruncateFully
+	}
 	for len(o.segments) > 1 && o.active().Base() > to {
 		if err := o.dropLast(); err != nil {
 			return err
@@ -278,10 +310,10 @@ func (o *opener) finishTruncation() error {
 	if o.active().Base() > to || o.slot.start > o.active().Next() {
 		return o.startOver(max(to, o.slot.start))
 	}
+	if err := o.active().Unseal(); err != nil {
+		return err
+	}
 	if o.active().Next() > to {
-		if err := o.active().Unseal(); err != nil {
-			return err
-		}
 		if err := o.active().Truncate(to); err != nil {
 			return err
 		}
@@ -291,7 +323,7 @@ func (o *opener) finishTruncation() error {
 	}
 	o.slot.durable = o.active().Next()
 	o.epochsChanged = o.l.writer.epochs.truncateEnd(o.active().Next()) || o.epochsChanged
-	o.l.writer.opened = true
+	o.recovered = true
 	return nil
 }
 
@@ -315,8 +347,12 @@ func (o *opener) startOver(offset int64) error {
 		}
 	}
 	o.slot.start, o.slot.high, o.slot.durable = offset, offset, offset
+	o.slot.anonymous, o.slot.plain = true, true
 	o.epochsChanged = o.l.writer.epochs.clear() || o.epochsChanged
-	o.l.writer.opened = true
+	o.recovered, o.noteNow = true, true
+	if err := o.l.dropSnapshotsAbove(-1); err != nil {
+		return err
+	}
 	return o.create()
 }
 
@@ -327,7 +363,10 @@ func (o *opener) checkLoss() error {
 	}
 	first, end := o.segments[0].Base(), o.active().Next()
 	var lost *LossError
+	orphan, orphaned := o.orphan()
 	switch {
+	case orphaned:
+		lost = &LossError{Dir: o.l.dir, First: orphan, Next: o.behind(orphan), Reason: "a data file is missing whose other files are there"}
 	case first > o.slot.start:
 		lost = &LossError{Dir: o.l.dir, First: o.slot.start, Next: min(first, o.slot.durable), Reason: "the first segments are missing"}
 	case end < o.slot.durable:
@@ -338,13 +377,36 @@ func (o *opener) checkLoss() error {
 	if !o.st.AcceptLoss {
 		return lost
 	}
-	o.report.Lost = lost
+	o.report.Lost, o.noteNow = lost, true
 	o.slot.start = max(o.slot.start, first)
 	if o.slot.start > end || end < o.slot.durable {
 		// Offsets that readers have seen are not used again.
 		return o.skipTo(o.slot.durable)
 	}
 	return nil
+}
+
+// orphan finds a seal without its data file, where no interrupted deletion explains it.
+func (o *opener) orphan() (base int64, ok bool) {
+	for _, name := range o.names {
+		base, kind, ok := segment.ParseName(name)
+		if !ok || kind != segment.KindSums || o.slot.truncating {
+			continue
+		}
+		if _, found := slices.BinarySearch(o.bases, base); !found && base >= o.slot.start && base < o.slot.durable {
+			return base, true
+		}
+	}
+	return 0, false
+}
+
+// behind is where the log goes on after a lost segment.
+func (o *opener) behind(base int64) int64 {
+	i, _ := slices.BinarySearch(o.bases, base)
+	if i < len(o.bases) {
+		return o.bases[i]
+	}
+	return o.slot.durable
 }
 
 // skipTo makes the log go on at offset, leaving a gap behind what is left.
@@ -357,7 +419,7 @@ func (o *opener) skipTo(offset int64) error {
 		return err
 	}
 	o.segments = append(o.segments, s)
-	o.l.writer.opened = true
+	o.recovered = true
 	return o.l.fs.SyncDir(o.l.dir)
 }
 
@@ -370,14 +432,13 @@ func (o *opener) publish() error {
 	}
 	l.start.Store(start)
 	l.end.Store(end)
-	l.durable.Store(end)
 	l.high.Store(o.highAtOpen(start, end))
 	l.stable.Store(start)
 	l.view.Store(&view{o.segments})
 	l.publishTip(o.active(), 0)
 	l.raiseDurable(l.syncer.tip.load())
-	l.writer.epoch = o.st.Epoch
-	l.writer.epoch = max(l.writer.epoch, l.writer.epochs.latest())
+	l.syncer.settled.Store(end)
+	l.writer.opened = o.recovered && !o.st.ReadOnly
 	l.identified.Store(!o.report.Created && !(o.haveSlot && o.slot.anonymous))
 	l.writer.jitter = newJitter(o.cfg)
 	l.writer.sparse = o.active().Sparse()
@@ -391,6 +452,8 @@ func (o *opener) highAtOpen(start, end int64) int64 {
 	switch {
 	case o.cfg.Replicated && o.haveSlot:
 		return min(max(o.slot.high, start), end)
+	case o.cfg.Replicated && !o.report.Created:
+		return start
 	case o.st.ReadOnly && o.haveSlot && o.cfg.Durability == Sync && !o.report.Clean:
 		return min(max(o.slot.durable, start), end)
 	}
@@ -409,8 +472,15 @@ func (o *opener) loadProducers() error {
 	if o.haveSlot && o.slot.anonymous {
 		from = max(from, min(o.slot.durable, l.end.Load()))
 	}
+	l.transacted.Store(o.haveSlot && !o.slot.plain)
 	if err := l.reloadProducers(offsets, from, l.end.Load()); err != nil {
 		return err
+	}
+	if !o.haveSlot {
+		l.transacted.Store(l.identified.Load())
+	}
+	if o.recovered && l.transacted.Load() {
+		l.doubtful.Store(o.active())
 	}
 	l.mu.Lock()
 	l.raiseStableLocked()
@@ -418,28 +488,57 @@ func (o *opener) loadProducers() error {
 	if o.st.ReadOnly {
 		return nil
 	}
+	if err := l.dropSnapshotsAbove(l.end.Load()); err != nil {
+		return err
+	}
 	return dropSnapshots(l.fs, l.dir, offsets, func(offset int64) bool {
-		return offset > l.end.Load() || (offset < l.writer.producers.saved && !l.view.Load().begins(offset))
+		return offset < l.writer.producers.saved && !l.view.Load().begins(offset)
 	})
 }
 
 // saveEpochs publishes the epoch history, cut to the log, and stores it if it changed.
 func (o *opener) saveEpochs() error {
 	e := &o.l.writer.epochs
-	changed := e.truncateEnd(o.l.end.Load())
-	changed = e.truncateFront(o.l.start.Load()) || changed || o.epochsChanged
+	if o.staleEpochs() {
+		o.rebuildEpochs = true
+	}
 	if o.rebuildEpochs {
 		if err := o.replayEpochs(); err != nil {
 			return err
 		}
-		changed = true
+		o.epochsChanged = true
 	}
+	changed := e.truncateEnd(o.l.end.Load())
+	changed = e.truncateFront(o.l.start.Load()) || changed || o.epochsChanged
+	o.l.writer.epoch = max(o.st.Epoch, e.latest())
 	if changed && !o.st.ReadOnly {
 		return o.l.saveEpochs()
 	}
 	o.l.publishEpochs()
 	o.l.epochSum.Store(e.sum())
 	return nil
+}
+
+// staleEpochs tells that the history lacks the newest epoch, because its file is missing
+// or could not be written in time.
+func (o *opener) staleEpochs() bool {
+	latest, end := o.l.writer.epochs.latest(), o.l.end.Load()
+	switch {
+	case end == o.l.start.Load():
+		return false
+	case o.haveSlot:
+		return !o.slot.truncating && o.slot.leaderEpoch > latest
+	}
+	return latest == noEpoch && o.active().LastEpoch() > latest
+}
+
+// note replaces what the slot says on disk where the next open must not meet it: an
+// intent that is done, a loss that was accepted, or nothing at all.
+func (o *opener) note() error {
+	if !o.noteNow || o.st.ReadOnly {
+		return nil
+	}
+	return o.l.noteTwice()
 }
 
 // replayEpochs builds the history from all batches: only after its file was damaged.
@@ -454,11 +553,7 @@ func (l *Log) reloadProducersLocked(end int64) error {
 	if err != nil {
 		return err
 	}
-	offsets := snapshotOffsets(names)
-	if err := dropSnapshots(l.fs, l.dir, offsets, func(offset int64) bool { return offset > end }); err != nil {
-		return err
-	}
-	return l.reloadProducers(offsets, l.start.Load(), end)
+	return l.reloadProducers(snapshotOffsets(names), l.start.Load(), end)
 }
 
 // reloadProducers loads the newest snapshot at or below end and replays the rest;
@@ -478,6 +573,9 @@ func (l *Log) reloadProducers(offsets []int64, from, end int64) error {
 	return l.replay(from, end, func(b record.Batch) {
 		if b.ProducerID() >= 0 {
 			l.identified.Store(true)
+			if b.Transactional() {
+				l.transacted.Store(true)
+			}
 			_, _, _ = w.producers.apply(b, now)
 		}
 	})
@@ -489,7 +587,7 @@ func (l *Log) replay(from, end int64, visit func(b record.Batch)) error {
 	var run []byte
 	var err error
 	for place := At(from); place.Offset < end; {
-		run, place, err = l.Read(run, place, ReadOptions{Bound: End})
+		run, place, err = l.readBelow(run, place, end, 1<<20)
 		var damage *CorruptionError
 		if errors.As(err, &damage) && damage.NextOffset > place.Offset {
 			place = At(damage.NextOffset)

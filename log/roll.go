@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/quirelog/quire/log/record"
+	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/segment"
 )
 
@@ -15,15 +16,22 @@ func (l *Log) beginWritingLocked() error {
 	if w.opened {
 		return nil
 	}
-	if err := l.note(noteOptions{sync: true}); err != nil {
-		return err
+	err := l.note(noteOptions{sync: true})
+	if err == nil {
+		err = l.view.Load().active().Unseal()
 	}
-	if err := l.view.Load().active().Unseal(); err != nil {
+	if err != nil {
+		if !retriable(err) {
+			l.fail(err)
+		}
 		return err
 	}
 	w.opened = true
 	return nil
 }
+
+// retriable tells whether an error goes away by itself: with space or descriptors.
+func retriable(err error) bool { return vfs.IsNoSpace(err) || vfs.IsTooManyFiles(err) }
 
 // rollLocked seals the active segment and starts one at base. The order is that
 // of the doc's I4: the old data and its side file are on disk before the new file
@@ -31,30 +39,31 @@ func (l *Log) beginWritingLocked() error {
 func (l *Log) rollLocked(cfg *Config, base int64) (*segment.Segment, error) {
 	v := l.view.Load()
 	old := v.active()
-	base = max(base, l.end.Load())
+	l.settleAbortedLocked(old)
 	if err := old.Seal(l.sideFacts()); err != nil {
-		l.fail(err)
-		return nil, fmt.Errorf("seal %s: %w", segment.FileName(old.Base(), ""), err)
+		// A failed fsync is final even if it says that there is no space.
+		if !retriable(err) || old.Sync() != nil {
+			l.fail(err)
+		}
+		return nil, diskError(fmt.Errorf("seal %s: %w", old.Path(), err))
 	}
-	l.raiseDurable(l.syncer.tip.load())
-	l.raiseHighLocked(l.end.Load())
+	l.tipSyncedLocked()
 	if err := l.takeSnapshotLocked(); err != nil {
 		return nil, diskError(err)
 	}
+	base = max(base, l.end.Load())
 	fresh, err := l.startSegment(cfg, base)
 	if err != nil {
 		return nil, diskError(err)
 	}
-	l.view.Store(v.with(fresh))
-	l.publishTip(fresh, 0)
-	l.raiseDurable(l.syncer.tip.load())
 	l.writer.jitter = newJitter(cfg)
 	l.writer.unindexed = 0
 	l.writer.sparse = base > l.end.Load()
-	if err := l.note(noteOptions{}); err != nil {
-		l.fail(err)
-		return nil, err
-	}
+	l.view.Store(v.with(fresh))
+	l.advanceEndLocked(cfg, base) // a gap belongs to the log as soon as its new segment exists
+	l.publishTip(fresh, 0)
+	l.tipSyncedLocked()
+	l.noteSynced()
 	l.rolled.Store(true)
 	return fresh, nil
 }
@@ -88,6 +97,7 @@ func (l *Log) noteProducerLocked(b record.Batch, now int64) {
 	}
 	if b.Transactional() || ended {
 		l.transactions.Store(true)
+		l.transacted.Store(true)
 	}
 }
 

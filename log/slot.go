@@ -10,7 +10,8 @@ package log
 //	 0  4  magic "QSLT"
 //	 4  2  version, 1
 //	 6  2  flags: bit 0 clean stop, bit 1 the active segment's offsets may have gaps,
-//	       bit 2 a truncation to durable is under way, bit 3 no producer id below durable
+//	       bit 2 a truncation to durable is under way, bit 3 no producer id below durable,
+//	       bit 4 no transaction below durable
 //	 8  8  sequence: one more for each write; the greater of two whole slots holds
 //	16  8  durable: every offset below is on disk
 //	24  8  base offset of the segment that holds durable, durable itself at its start
@@ -66,7 +67,8 @@ const (
 	slotCut    = 1 << 2
 
 	slotAnonymous = 1 << 3
-	slotFlags     = slotClean | slotSparse | slotCut | slotAnonymous
+	slotPlain     = 1 << 4
+	slotFlags     = slotClean | slotSparse | slotCut | slotAnonymous | slotPlain
 )
 
 // ErrNewerFormat: a file was written by a newer version of this program, or
@@ -86,6 +88,7 @@ type slotState struct {
 	clean       bool // the log was closed in order and nothing was written since
 	sparse      bool // offsets of the active segment may have gaps
 	anonymous   bool // no batch below durable has a producer id: nothing to replay there
+	plain       bool // no batch below durable is part of a transaction
 	truncating  bool // a truncation to durable is under way and has to be done again
 }
 
@@ -112,6 +115,9 @@ func (st *slotState) flags() (flags uint16) {
 	}
 	if st.anonymous {
 		flags |= slotAnonymous
+	}
+	if st.plain {
+		flags |= slotPlain
 	}
 	if st.sparse {
 		flags |= slotSparse
@@ -149,8 +155,8 @@ func (st *slotState) read(b []byte) (sequence uint64) {
 		position: int64(be.Uint32(b[32:])), epochSum: be.Uint32(b[36:]),
 		start: int64(be.Uint64(b[40:])), high: int64(be.Uint64(b[48:])),
 		leaderEpoch: int32(be.Uint32(b[56:])), topicID: [16]byte(b[60:slotSumAt]),
-		anonymous: flags&slotAnonymous != 0,
-		clean:     flags&slotClean != 0, sparse: flags&slotSparse != 0, truncating: flags&slotCut != 0,
+		anonymous: flags&slotAnonymous != 0, plain: flags&slotPlain != 0,
+		clean: flags&slotClean != 0, sparse: flags&slotSparse != 0, truncating: flags&slotCut != 0,
 	}
 	return be.Uint64(b[8:])
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/quirelog/quire/internal/watermark"
 	"github.com/quirelog/quire/segment"
 )
 
@@ -27,7 +28,6 @@ type tipState struct {
 	offset  int64            // the next offset
 	pos     int64            // its position in the segment
 	written int64            // bytes ever appended; never falls
-	cut     int64            // counts truncations: what an older round synced says nothing about newer bytes
 }
 
 func (t *tip) load() tipState {
@@ -40,10 +40,15 @@ func (t *tip) load() tipState {
 type syncer struct {
 	tip    tip
 	synced atomic.Int64 // tipState.written as of the last finished fsync
+	// settled is the durable watermark once all that depends on it has followed: the slot
+	// and the high watermark. Committers wait for this one.
+	settled watermark.Mark
+	cuts    atomic.Int64 // counts truncations: a committer that sees it change knows nothing any more
 
 	mu      sync.Mutex
-	running bool   // somebody holds the lead
-	next    *round // those waiting for a sync that has not begun; nil if none
+	running bool            // somebody holds the lead
+	next    *round          // those waiting for a sync that has not begun; nil if none
+	alone   []chan struct{} // those who want the lead without a sync, in order; served first
 }
 
 // round is one fsync and those who wait for it.
@@ -56,20 +61,22 @@ type round struct {
 
 // Commit waits until every record below end is as durable as the log's level
 // asks, and visible to readers. It returns at once for levels that ask for no
-// fsync. The error matches [ErrUncertain] when the fsync failed or ctx ended first.
+// fsync. The error matches [ErrUncertain] when the fsync failed, the records were cut
+// off, the log closed without them, or ctx ended first.
 func (l *Log) Commit(ctx context.Context, end int64) error {
-	return l.commit(ctx, end, l.cfg.Load().Durability)
+	return l.commit(ctx, end, l.cfg.Load().Durability, l.syncer.cuts.Load())
 }
 
-// commit is Commit at a level that may be stronger than the log's.
-func (l *Log) commit(ctx context.Context, end int64, level Durability) error {
-	if level != Sync || l.durable.Load() >= end {
+// commit is Commit at a level that may be stronger than the log's. cuts is the number
+// of truncations when the records were appended.
+func (l *Log) commit(ctx context.Context, end int64, level Durability, cuts int64) error {
+	if level != Sync {
 		return nil
 	}
 	sy := &l.syncer
-	for l.durable.Load() < end {
+	for sy.settled.Load() < end {
 		if l.end.Load() < end {
-			return uncertain(ErrTruncated)
+			break
 		}
 		sy.mu.Lock()
 		if !sy.running {
@@ -85,6 +92,10 @@ func (l *Log) commit(ctx context.Context, end int64, level Durability) error {
 		if err := l.awaitRound(ctx, r); err != nil {
 			return uncertain(err)
 		}
+	}
+	// Looked at last: other records may have taken the offsets of those cut off.
+	if sy.cuts.Load() != cuts || sy.settled.Load() < end {
+		return uncertain(ErrTruncated)
 	}
 	return nil
 }
@@ -138,14 +149,8 @@ func (l *Log) runRound() error {
 	sy.mu.Unlock()
 
 	err := l.syncTip()
-
-	sy.mu.Lock()
-	if sy.next != nil {
-		sy.next.lead <- struct{}{}
-	} else {
-		sy.running = false
-	}
-	sy.mu.Unlock()
+	l.tell()
+	sy.handOn()
 	if r != nil {
 		r.err = err
 		close(r.done)
@@ -153,17 +158,47 @@ func (l *Log) runRound() error {
 	return err
 }
 
+// handOn gives the lead to whoever waits for it, or up.
+func (sy *syncer) handOn() {
+	sy.mu.Lock()
+	defer sy.mu.Unlock()
+	switch {
+	case len(sy.alone) > 0:
+		close(sy.alone[0])
+		sy.alone = sy.alone[1:]
+	case sy.next != nil:
+		sy.next.lead <- struct{}{} // has room: a round is handed the lead once
+	default:
+		sy.running = false
+	}
+}
+
+// takeLead waits for the lead: until handOn no sync round runs. Truncations and Close
+// need that, because a round writes the slot. The caller holds no lock.
+func (sy *syncer) takeLead() {
+	sy.mu.Lock()
+	if !sy.running {
+		sy.running = true
+		sy.mu.Unlock()
+		return
+	}
+	mine := make(chan struct{})
+	sy.alone = append(sy.alone, mine)
+	sy.mu.Unlock()
+	<-mine
+}
+
 // syncTip makes everything written so far durable and visible.
 func (l *Log) syncTip() error {
 	t := l.syncer.tip.load()
-	if t.offset <= l.durable.Load() {
+	if t.offset <= l.syncer.settled.Load() {
 		return nil
 	}
 	if f := l.fence.Load(); f != nil && f.sticky {
 		return f
 	}
 	if !t.segment.Pin() {
-		// Retired since: whoever rolled or closed the log synced it first.
+		// Retired since: whoever rolled the log synced it first.
 		if t.offset <= l.durable.Load() {
 			return nil
 		}
@@ -175,32 +210,31 @@ func (l *Log) syncTip() error {
 		l.fail(err)
 		return err
 	}
-	if !l.raiseDurable(t) {
-		return nil
-	}
+	l.raiseDurable(t)
 	// The slot is written before anybody is told, so that it is exact after a kill.
-	// The data is on disk: a failure here fences later appends, not this one.
-	if err := l.note(noteOptions{}); err != nil {
-		l.fail(err)
-	}
+	l.noteSynced()
 	l.raiseHigh(t.offset)
+	l.syncer.settled.Advance(t.offset)
 	return nil
 }
 
-// raiseDurable moves the durable watermark to t, unless a truncation came in
-// between.
-func (l *Log) raiseDurable(t tipState) bool {
+// raiseDurable moves the durable watermark to t.
+func (l *Log) raiseDurable(t tipState) {
 	l.syncer.tip.mu.Lock()
 	defer l.syncer.tip.mu.Unlock()
-	if t.cut != l.syncer.tip.at.cut {
-		return false
-	}
 	if t.offset >= l.syncer.tip.durable.offset {
 		l.syncer.tip.durable = t
 	}
-	l.syncer.synced.Store(t.written)
+	l.syncer.synced.Store(max(t.written, l.syncer.synced.Load()))
 	l.durable.Advance(t.offset)
-	return true
+}
+
+// tipSyncedLocked is what follows when the holder of Log.mu has synced everything.
+func (l *Log) tipSyncedLocked() {
+	t := l.syncer.tip.load()
+	l.raiseDurable(t)
+	l.raiseHighLocked(t.offset)
+	l.syncer.settled.Advance(t.offset)
 }
 
 // durableTip is the durable watermark with its place in a segment file.
@@ -212,14 +246,12 @@ func (l *Log) durableTip() tipState {
 
 // Flush makes everything appended so far durable, whatever the level.
 func (l *Log) Flush(ctx context.Context) error {
-	end := l.end.Load()
-	if err := l.commit(ctx, end, Sync); err != nil {
-		return err
-	}
-	return nil
+	cuts := l.syncer.cuts.Load()
+	return l.commit(ctx, l.end.Load(), Sync, cuts)
 }
 
-// publishTip tells the syncer about the end of the active segment. The caller holds mu.
+// publishTip tells the syncer about the end of the active segment, after everything
+// else has taken note of it: a round may make it visible at once. The caller holds mu.
 func (l *Log) publishTip(s *segment.Segment, appended int64) {
 	t := &l.syncer.tip
 	t.mu.Lock()

@@ -9,13 +9,12 @@ import (
 // the durable watermark lags after a power cut.
 const slotInterval = time.Second
 
-// snapshotBytes is how much may be appended between two producer snapshots of a
+// snapshotInterval is how much may be appended between two producer snapshots of a
 // log that is being written: what a recovery has to replay at most.
 const snapshotInterval = 64 << 20
 
 // tend tells the owner, once, that the log wants Tick to be called.
 func (l *Log) tend(cfg *Config) {
-	l.tellRoll()
 	if l.hooks.Dirty == nil || l.tended.Load() || !l.wantsCare(cfg) {
 		return
 	}
@@ -43,7 +42,7 @@ func (l *Log) wantsCare(cfg *Config) bool {
 	if cfg.Durability != OS && l.durable.Load() < l.end.Load() {
 		return true
 	}
-	return l.notes.isDirty()
+	return l.notes.dirty.Load()
 }
 
 // Tick does what is due by time alone: the fsync of level [Interval], the fsync
@@ -52,25 +51,32 @@ func (l *Log) wantsCare(cfg *Config) bool {
 // nothing is left to do until the next append calls Hooks.Dirty.
 func (l *Log) Tick(ctx context.Context) (again time.Duration, err error) {
 	cfg := l.cfg.Load()
-	if cfg.Durability != OS {
-		if err := l.Flush(ctx); err != nil {
-			l.tended.Store(false)
-			return 0, err
-		}
-	}
-	if err := l.snapshotIfDue(); err != nil {
-		return careDelay(cfg), err
-	}
-	if err := l.flushNote(); err != nil {
-		l.fail(err)
-		l.tended.Store(false)
-		return 0, err
-	}
+	err = l.tick(ctx, cfg)
+	l.tell()
+	// An append that comes between these two lines calls the hook, any later one finds
+	// that it need not.
 	l.tended.Store(false)
 	if l.wantsCare(cfg) && l.tended.CompareAndSwap(false, true) {
-		return careDelay(cfg), nil
+		return careDelay(cfg), err
 	}
-	return 0, nil
+	return 0, err
+}
+
+func (l *Log) tick(ctx context.Context, cfg *Config) error {
+	if l.closed.Load() {
+		return nil
+	}
+	if cfg.Durability != OS {
+		if err := l.Flush(ctx); err != nil {
+			return err
+		}
+	}
+	err := l.snapshotIfDue()
+	if failed := l.flushNote(); failed != nil {
+		l.fail(failed)
+		return failed
+	}
+	return err
 }
 
 // snapshotIfDue bounds what a recovery replays for producer state.
@@ -81,16 +87,6 @@ func (l *Log) snapshotIfDue() error {
 		return nil
 	}
 	return l.takeSnapshotLocked()
-}
-
-// tellRoll calls the hook for rolls that happened under mu.
-func (l *Log) tellRoll() {
-	if l.hooks.Rolled == nil || !l.rolled.Load() || !l.rolled.CompareAndSwap(true, false) {
-		return
-	}
-	if s := l.activeSegment(); s != nil {
-		l.hooks.Rolled(s.Base())
-	}
 }
 
 // ExpireProducers forgets producers that have been idle for longer than the

@@ -112,14 +112,14 @@ func (l *Log) offsetOfLargest(b Bound) (TimeOffset, bool, error) {
 		return TimeOffset{}, false, nil
 	}
 	found, ok, err := l.offsetForTime(largest, b)
-	if ok || err != nil || l.Limit(b) == l.end.Load() {
+	if ok || err != nil {
 		return found, ok, err
 	}
 	return l.largestBelow(l.Limit(b))
 }
 
 // largestBelow walks the records below limit: the largest timestamp of the log
-// belongs to a record that readers with this bound may not see yet.
+// belongs to a record that readers with this bound may not see yet, or no more.
 func (l *Log) largestBelow(limit int64) (TimeOffset, bool, error) {
 	best := TimeOffset{Timestamp: record.NoTimestamp}
 	var d record.Decoder

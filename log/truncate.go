@@ -5,15 +5,28 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/quirelog/quire/internal/watermark"
+	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/segment"
 )
 
 // Truncate cuts the log back so that its end is offset, at batch boundaries: a
 // batch that straddles offset goes whole, and the end is then below offset. It
 // never cuts below the high watermark ([ErrBelowHigh]); an offset at or beyond
-// the end changes nothing. When it returns nil the cut is on disk and survives a
+// the end changes nothing. Appends that still wait for their fsync get [ErrUncertain]. When it returns nil the cut is on disk and survives a
 // power cut; a crash inside it is completed by the next Open.
 func (l *Log) Truncate(offset int64) error {
+	l.syncer.takeLead()
+	defer l.syncer.handOn()
+	err := l.truncate(offset)
+	l.tell()
+	if err == nil {
+		l.watchers.notify()
+	}
+	return err
+}
+
+func (l *Log) truncate(offset int64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.changeable(); err != nil {
@@ -28,12 +41,39 @@ func (l *Log) Truncate(offset int64) error {
 	if err := l.beginWritingLocked(); err != nil {
 		return diskError(err)
 	}
+	if err := l.lowerEndLocked(offset); err != nil {
+		return err
+	}
 	// The intent comes first: a crash from here on must not bring back what is cut.
 	if err := l.note(noteOptions{sync: true, truncate: true, to: offset}); err != nil {
 		l.fail(err)
 		return err
 	}
 	return l.cutLocked(offset)
+}
+
+// lowerEndLocked takes what is about to be cut off from readers and committers, unless
+// the high watermark has passed the offset. From here on it cannot pass it any more.
+func (l *Log) lowerEndLocked(offset int64) error {
+	t := &l.syncer.tip
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if high := l.high.Load(); offset < high {
+		return fmt.Errorf("%w: %d is below %d", ErrBelowHigh, offset, high)
+	}
+	l.lowerLocked(offset)
+	return nil
+}
+
+// lowerLocked lowers the marks of the end to offset, and tells committers by the counter
+// of cuts. The caller holds mu, tip.mu and the lead.
+func (l *Log) lowerLocked(offset int64) {
+	l.syncer.cuts.Add(1)
+	for _, m := range []*watermark.Mark{&l.durable, &l.syncer.settled, &l.end} {
+		if m.Load() > offset {
+			m.Store(offset)
+		}
+	}
 }
 
 // changeable is appendable for operations that a fence by the leader does not stop.
@@ -58,12 +98,21 @@ func (l *Log) cutLocked(offset int64) error {
 		err = l.cutStateLocked()
 	}
 	if err == nil {
-		err = l.note(noteOptions{sync: true})
+		err = l.noteTwice()
 	}
 	if err != nil {
 		l.fail(err)
 	}
 	return err
+}
+
+// noteTwice overwrites both halves of the slot, so that rot in one never brings the
+// intent of a finished truncation back.
+func (l *Log) noteTwice() error {
+	if err := l.note(noteOptions{sync: true}); err != nil {
+		return err
+	}
+	return l.note(noteOptions{sync: true})
 }
 
 // cutSegmentsLocked removes segments beyond offset, newest first, and cuts the one that holds it.
@@ -75,21 +124,19 @@ func (l *Log) cutSegmentsLocked(offset int64) error {
 	}
 	gone := segments[keep:]
 	active := segments[keep-1]
-	// Readers must not see the bytes go: they see the new view and end first.
 	l.view.Store(&view{slices.Clone(segments[:keep])})
 	for _, s := range slices.Backward(gone) {
-		if err := s.MarkDeleted(); err != nil {
+		if err := l.dropSegment(s); err != nil {
 			return err
 		}
-		s.Retire(func() { _ = s.Unlink() })
 	}
 	if len(gone) > 0 {
 		if err := l.fs.SyncDir(l.dir); err != nil {
 			return err
 		}
-		if err := active.Unseal(); err != nil {
-			return err
-		}
+	}
+	if err := active.Unseal(); err != nil {
+		return err
 	}
 	if err := active.Truncate(offset); err != nil {
 		return err
@@ -97,22 +144,35 @@ func (l *Log) cutSegmentsLocked(offset int64) error {
 	if err := active.Sync(); err != nil {
 		return err
 	}
+	l.writer.sparse = active.Sparse()
 	l.resetTipLocked(active)
 	return nil
 }
 
-// resetTipLocked makes the end of the cut active segment the end of everything.
+// dropSegment removes a segment that is in no view any more, once its readers are gone.
+// One that cannot be marked is closed and left: the next open judges it.
+func (l *Log) dropSegment(s *segment.Segment) error {
+	err := s.MarkDeleted()
+	if err != nil {
+		s.Retire(func() { _ = s.Close() })
+		return err
+	}
+	s.Retire(func() { _ = s.Unlink() })
+	return nil
+}
+
+// resetTipLocked makes the end of the active segment, which is on disk, the end of everything.
 func (l *Log) resetTipLocked(active *segment.Segment) {
 	t := &l.syncer.tip
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.at.segment, t.at.offset, t.at.pos = active, active.Next(), active.Size()
-	t.at.cut++
 	t.durable = t.at
 	l.syncer.synced.Store(t.at.written)
 	end := t.at.offset
-	l.durable.Store(end)
-	l.end.Store(end)
-	t.mu.Unlock()
+	for _, m := range []*watermark.Mark{&l.end, &l.durable, &l.syncer.settled} {
+		m.Store(end)
+	}
 }
 
 // cutStateLocked brings the derived state back to the new end.
@@ -124,13 +184,34 @@ func (l *Log) cutStateLocked() error {
 			return err
 		}
 	}
+	if err := l.dropSnapshotsAbove(end); err != nil {
+		return err
+	}
 	if !w.producers.truncate(end) {
 		if err := l.reloadProducersLocked(end); err != nil {
 			return err
 		}
 	}
+	l.raiseHighLocked(end)
 	l.raiseStableLocked()
 	return nil
+}
+
+// dropSnapshotsAbove removes, durably, the producer snapshots beyond end: one that came
+// back would be taken for the state of what is written there later.
+func (l *Log) dropSnapshotsAbove(end int64) error {
+	names, err := l.fs.List(l.dir)
+	if err != nil {
+		return err
+	}
+	offsets := snapshotOffsets(names)
+	if len(offsets) == 0 || offsets[len(offsets)-1] <= end {
+		return nil
+	}
+	if err := dropSnapshots(l.fs, l.dir, offsets, func(offset int64) bool { return offset > end }); err != nil {
+		return err
+	}
+	return l.fs.SyncDir(l.dir)
 }
 
 // TruncateFully drops everything and starts an empty log at offset, as a
@@ -141,6 +222,17 @@ func (l *Log) TruncateFully(offset int64) error {
 	if offset < 0 {
 		return &RangeError{Offset: offset, Start: 0, End: l.end.Load()}
 	}
+	l.syncer.takeLead()
+	defer l.syncer.handOn()
+	err := l.truncateFully(offset)
+	l.tell()
+	if err == nil {
+		l.watchers.notify()
+	}
+	return err
+}
+
+func (l *Log) truncateFully(offset int64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.changeable(); err != nil {
@@ -149,46 +241,68 @@ func (l *Log) TruncateFully(offset int64) error {
 	if err := l.beginWritingLocked(); err != nil {
 		return diskError(err)
 	}
-	if err := l.restartLocked(offset); err != nil {
-		l.fail(err)
-		return err
+	err := l.note(noteOptions{sync: true, truncate: true, full: true, to: offset})
+	if err == nil {
+		err = l.restartLocked(offset)
 	}
-	l.watchers.notify()
-	return nil
+	if err != nil {
+		l.fail(err)
+	}
+	return err
 }
 
+// restartLocked replaces everything by an empty log at offset. The intent to do so is on disk.
 func (l *Log) restartLocked(offset int64) error {
-	// The start above everything makes Open drop the old segments, should this be cut short.
-	l.start.Store(offset)
-	if err := l.note(noteOptions{sync: true, truncate: true, to: offset}); err != nil {
-		return err
-	}
 	old := l.view.Load().segments
 	for _, s := range slices.Backward(old) {
 		if err := s.MarkDeleted(); err != nil {
 			return err
 		}
 	}
+	if err := l.dropSnapshotsAbove(-1); err != nil {
+		return err
+	}
 	fresh, err := l.startSegment(l.cfg.Load(), offset)
 	if err != nil {
 		return err
 	}
-	l.view.Store(&view{[]*segment.Segment{fresh}})
+	l.restartMarksLocked(fresh, offset)
 	for _, s := range old {
 		s.Retire(func() { _ = s.Unlink() })
 	}
 	w := &l.writer
 	w.producers.reset()
 	w.epochs.clear()
-	w.sparse = false
-	l.resetTipLocked(fresh)
-	l.high.Store(offset)
-	l.stable.Store(offset)
+	w.sparse, w.unindexed, w.snapshotBytes = false, 0, 0
 	l.transactions.Store(false)
-	if err := errors.Join(l.saveEpochs(), l.takeSnapshotLocked()); err != nil {
+	l.identified.Store(false)
+	l.transacted.Store(false)
+	l.doubtful.Store(nil)
+	if err := l.saveEpochs(); err != nil {
 		return err
 	}
-	return l.note(noteOptions{sync: true})
+	return l.noteTwice()
+}
+
+// restartMarksLocked shows readers the empty log, and its offsets in an order in which
+// none passes the one above it.
+func (l *Log) restartMarksLocked(fresh *segment.Segment, offset int64) {
+	t := &l.syncer.tip
+	t.mu.Lock()
+	for _, m := range []*watermark.Mark{&l.start, &l.stable, &l.high} {
+		if m.Load() > offset {
+			m.Store(offset)
+		}
+	}
+	l.lowerLocked(offset)
+	t.mu.Unlock()
+	l.view.Store(&view{[]*segment.Segment{fresh}})
+	l.resetTipLocked(fresh)
+	t.mu.Lock()
+	for _, m := range []*watermark.Mark{&l.high, &l.stable, &l.start} {
+		m.Store(offset)
+	}
+	t.mu.Unlock()
 }
 
 // DeleteRecords raises the start to offset, at most to the high watermark; -1
@@ -197,55 +311,69 @@ func (l *Log) restartLocked(offset int64) error {
 // readers that hold them finish. It returns the start. An offset above the high
 // watermark is a [RangeError]; one below the start changes nothing.
 func (l *Log) DeleteRecords(offset int64) (start int64, err error) {
+	start, err = l.deleteRecords(offset)
+	l.tell()
+	l.watchers.notify()
+	return start, err
+}
+
+func (l *Log) deleteRecords(offset int64) (start int64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	start = l.start.Load()
 	if err := l.changeable(); err != nil {
-		return l.start.Load(), err
+		return start, err
 	}
 	high := l.high.Load()
 	if offset == -1 {
 		offset = high
 	}
 	if offset < 0 || offset > high {
-		return l.start.Load(), &RangeError{Offset: offset, Start: l.start.Load(), End: high}
+		return start, &RangeError{Offset: offset, Start: start, End: high}
 	}
-	if offset <= l.start.Load() {
-		return l.start.Load(), nil
+	if offset <= start {
+		return start, nil
 	}
 	if err := l.beginWritingLocked(); err != nil {
-		return l.start.Load(), diskError(err)
+		return start, diskError(err)
 	}
 	l.stable.Advance(offset)
 	l.start.Advance(offset)
 	if err := l.note(noteOptions{sync: true}); err != nil {
 		l.fail(err)
-		return l.start.Load(), err
+		return offset, err
 	}
-	l.watchers.notify()
 	return offset, l.dropBelowLocked(offset)
 }
 
-// dropBelowLocked removes the segments whose successor begins at or below start, oldest first.
+// dropBelowLocked removes the segments whose successor begins at or below start, oldest
+// first. That needs no free space: an epoch history that cannot be stored is cut when it is loaded.
 func (l *Log) dropBelowLocked(start int64) error {
-	if l.writer.epochs.truncateFront(start) {
-		if err := l.saveEpochs(); err != nil {
-			return err
-		}
-	}
 	segments := l.view.Load().segments
 	n := 0
 	for n < len(segments)-1 && segments[n+1].Base() <= start {
 		n++
 	}
-	if n == 0 {
+	var faults []error
+	if n > 0 {
+		l.view.Store(&view{slices.Clone(segments[n:])})
+		for _, s := range segments[:n] {
+			faults = append(faults, l.dropSegment(s), l.dropSnapshotAt(s.Base()))
+		}
+		faults = append(faults, l.fs.SyncDir(l.dir))
+	}
+	if l.writer.epochs.truncateFront(start) {
+		if err := l.saveEpochs(); err != nil && !vfs.IsNoSpace(err) {
+			faults = append(faults, err)
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// dropSnapshotAt removes the producer snapshot at a segment's begin, unless it is the newest.
+func (l *Log) dropSnapshotAt(base int64) error {
+	if p := &l.writer.producers; !p.snapped || p.saved == base {
 		return nil
 	}
-	l.view.Store(&view{slices.Clone(segments[n:])})
-	for _, s := range segments[:n] {
-		if err := s.MarkDeleted(); err != nil {
-			return err
-		}
-		s.Retire(func() { _ = s.Unlink() })
-	}
-	return l.fs.SyncDir(l.dir)
+	return dropSnapshots(l.fs, l.dir, []int64{base}, func(int64) bool { return true })
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/quirelog/quire/compress"
 	"github.com/quirelog/quire/log/record"
 )
 
@@ -19,36 +18,49 @@ type checked struct {
 // validate applies a leader's rules to a client batch (Apache Kafka's
 // LogValidator; kafka protocol guide, message format v2), all or nothing. It may
 // change the batch's timestamps in place or replace the batch by a recompressed one.
-func validate(cfg *Config, b record.Batch, o AppendOptions) (checked, error) {
+func validate(cfg *Config, b record.Batch, o *AppendOptions) (checked, error) {
 	if err := validateShape(cfg, b, o); err != nil {
 		return checked{}, err
 	}
 	c := checked{batch: b, maxTimestamp: b.MaxTimestamp(), stamp: record.NoTimestamp}
 	if !o.Trusted || cfg.Compacted || cfg.TimestampBeforeMax > 0 {
-		largest, err := validateRecords(cfg, b)
+		largest, err := validateRecords(cfg, b, o.Now)
 		if err != nil {
 			return checked{}, err
 		}
 		c.maxTimestamp = largest
 	}
+	if err := claimTime(cfg, &c, o); err != nil {
+		return checked{}, err
+	}
 	if cfg.Recompress && b.Codec() != cfg.Codec && !b.Control() {
-		rebuilt, err := recompress(b, cfg.Codec, cfg.Level)
+		rebuilt, err := record.Recompress(b, cfg.Codec, cfg.Level, decodeLimit)
 		if err != nil {
-			return checked{}, err
+			return checked{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
 		if err := checkSize(cfg, rebuilt); err != nil {
 			return checked{}, err
 		}
 		c.batch = rebuilt
 	}
-	if err := stamp(cfg, &c, o); err != nil {
-		return checked{}, err
+	return c, stamp(cfg, &c, o)
+}
+
+// claimTime refuses a batch that claims the log's own time where that is the log's to
+// say, and takes the claim away elsewhere. A trusted batch has it from an earlier try.
+func claimTime(cfg *Config, c *checked, o *AppendOptions) error {
+	if c.batch.TimestampType() != record.LogAppendTime || o.Trusted {
+		return nil
 	}
-	return c, nil
+	if cfg.Timestamps == record.LogAppendTime {
+		return fmt.Errorf("%w: the client claims log append time", ErrInvalidTimestamp)
+	}
+	c.batch.SetTimestamps(record.CreateTime, c.maxTimestamp)
+	return nil
 }
 
 // validateShape checks what the header tells.
-func validateShape(cfg *Config, b record.Batch, o AppendOptions) error {
+func validateShape(cfg *Config, b record.Batch, o *AppendOptions) error {
 	if !o.Trusted {
 		if whole, err := record.First(b); err != nil {
 			return fmt.Errorf("%w: %w", ErrCorrupt, err)
@@ -63,6 +75,8 @@ func validateShape(cfg *Config, b record.Batch, o AppendOptions) error {
 		return err
 	}
 	switch {
+	case len(b) < record.HeaderSize:
+		return &InvalidRecordError{Reason: fmt.Sprintf("%d bytes are no batch", len(b))}
 	case b.BaseOffset() != 0 && !o.Trusted:
 		return &InvalidRecordError{Reason: fmt.Sprintf("base offset %d, want 0", b.BaseOffset())}
 	case b.Count() <= 0 || int(b.LastOffsetDelta())+1 != b.Count():
@@ -92,7 +106,7 @@ const decodeLimit = 256 << 20
 
 // validateRecords walks the records of a batch that comes from outside and
 // returns their largest timestamp.
-func validateRecords(cfg *Config, b record.Batch) (largest int64, err error) {
+func validateRecords(cfg *Config, b record.Batch, now int64) (largest int64, err error) {
 	if b.Control() {
 		return b.MaxTimestamp(), nil
 	}
@@ -107,7 +121,10 @@ func validateRecords(cfg *Config, b record.Batch) (largest int64, err error) {
 	if cfg.Compacted && info.Keyless > 0 {
 		return 0, &InvalidRecordError{Reason: "a compacted log needs a key in every record", Indexes: slices.Clone(info.KeylessIndexes)}
 	}
-	return info.MaxTimestamp, checkWindow(cfg, info.MinTimestamp, info.MaxTimestamp, 0)
+	if b.TimestampType() == record.LogAppendTime && info.MissingTimestamps > 0 {
+		return 0, fmt.Errorf("%w: the client claims log append time for records without a time", ErrInvalidTimestamp)
+	}
+	return info.MaxTimestamp, checkWindow(cfg, info.MinTimestamp, info.MaxTimestamp, now)
 }
 
 // checkWindow applies the accepted window to records that carry a time.
@@ -136,12 +153,9 @@ func tooFar(later, earlier int64, limit time.Duration) bool {
 }
 
 // stamp puts the timestamps into the header as the topic wants them.
-func stamp(cfg *Config, c *checked, o AppendOptions) error {
+func stamp(cfg *Config, c *checked, o *AppendOptions) error {
 	b := c.batch
 	if cfg.Timestamps == record.LogAppendTime {
-		if b.TimestampType() == record.LogAppendTime {
-			return fmt.Errorf("%w: the client claims log append time", ErrInvalidTimestamp)
-		}
 		c.stamp = nowMillis(o.Now)
 		c.maxTimestamp = c.stamp
 		b.SetTimestamps(record.LogAppendTime, c.stamp)
@@ -150,31 +164,10 @@ func stamp(cfg *Config, c *checked, o AppendOptions) error {
 	if o.Trusted {
 		return checkWindow(cfg, record.NoTimestamp, c.maxTimestamp, o.Now)
 	}
-	if b.TimestampType() != record.CreateTime || b.MaxTimestamp() != c.maxTimestamp {
+	if b.MaxTimestamp() != c.maxTimestamp {
 		b.SetTimestamps(record.CreateTime, c.maxTimestamp)
 	}
 	return nil
-}
-
-// recompress rebuilds a batch with another codec; everything else is kept.
-func recompress(b record.Batch, codec compress.Codec, level int) (record.Batch, error) {
-	rebuilt := record.NewBuilder(record.BuilderConfig{Codec: codec, Level: level, LimitBytes: decodeLimit,
-		HasProducer: b.ProducerID() >= 0, ProducerID: b.ProducerID(), ProducerEpoch: b.ProducerEpoch(), BaseSequence: b.BaseSequence(),
-		Transactional: b.Transactional()})
-	var d record.Decoder
-	if err := d.Reset(b, decodeLimit); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	var r record.Record
-	for d.Next(&r) {
-		if err := rebuilt.Add(&r); err != nil {
-			return nil, err
-		}
-	}
-	if err := d.Err(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	return rebuilt.Seal()
 }
 
 // checkRun checks a leader's batches before any of them is written.

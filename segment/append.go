@@ -9,6 +9,9 @@ import (
 	"github.com/quirelog/quire/log/vfs"
 )
 
+// minAhead is the least that is written ahead at once.
+const minAhead = 16 << 10
+
 // zeros is what is written ahead of the end. It is never changed.
 var zeros [64 << 10]byte
 
@@ -27,7 +30,7 @@ func (s *Segment) Append(run []byte) error {
 	}
 	size := s.facts.size // only the writer changes it
 	if end := size + int64(len(run)); end > s.ahead && s.cfg.PreWrite > 0 {
-		s.writeAhead(f, end)
+		s.writeAhead(f, end, int64(len(run)))
 	}
 	if n, err := f.WriteAt(run, size); err != nil || n != len(run) {
 		return s.cutBack(f, size, err)
@@ -114,10 +117,12 @@ func (s *Segment) cutBack(f vfs.File, size int64, cause error) error {
 	return cause
 }
 
-// writeAhead puts zeros behind end, where the write that comes next will end. A failure costs speed only: the file's size and blocks are
-// then settled by the appends themselves.
-func (s *Segment) writeAhead(f vfs.File, end int64) {
-	stop := (end + s.cfg.PreWrite + 4095) / 4096 * 4096
+// writeAhead puts zeros behind end, where the write of n bytes that comes next will end. How many grows with the file, so that ten thousand
+// small logs do not take PreWrite bytes each; and it is enough for some more writes like this one, or the zeros would cost more than they
+// save. A failure costs speed only: the file's size and blocks are then settled by the appends themselves.
+func (s *Segment) writeAhead(f vfs.File, end, n int64) {
+	room := max(min(s.cfg.PreWrite, max(end, minAhead)), 4*n)
+	stop := (end + room + 4095) / 4096 * 4096
 	s.ahead = stop
 	for at := end; at < stop; {
 		n := min(stop-at, int64(len(zeros)))

@@ -22,8 +22,9 @@ type Config struct {
 	// MaxBatchBytes is the largest batch to be expected. It limits nothing: it tells how far a search for the next good batch must look at
 	// once, and from which size on a batch's length is checked against what follows it before memory is taken for it. 0 means 1 MiB.
 	MaxBatchBytes int
-	// PreWrite is how many bytes of zeros are written ahead of the end when it comes within reach, so that a Sync after an append changes
-	// no file size. 0 means none.
+	// PreWrite is how many bytes of zeros are written ahead of the end, each time it has come as far, so that a Sync after an append changes no
+	// file size: fewer while the file is small, more for appends above a quarter of it. 1 MiB is a good value for a log that is synced with
+	// each append. 0 means none.
 	PreWrite int64
 	// Budget is the memory for sealed indexes; nil is unlimited.
 	Budget *index.Budget

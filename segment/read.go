@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/quirelog/quire/index"
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/log/vfs"
 )
@@ -14,7 +15,7 @@ const (
 	// maxRelative is the largest offset or position relative to a segment that its indexes can hold.
 	maxRelative = math.MaxInt32
 	// minRead is the least that is asked of the disk at once; smaller reads cost the same.
-	minRead = 4 << 10
+	minRead = 2 << 10
 	// leapBytes is from how many bytes to skip on a header is read alone instead of everything up to the batch wanted.
 	leapBytes = 32 << 10
 	// resyncBytes is how far a reader looks for the next good batch behind damage.
@@ -97,6 +98,9 @@ func (s *Segment) newReader(buf []byte) (reader, error) {
 // knows, then the file from its start: what is wrong is found out by going on with less trust.
 func (r *reader) seek(from Place, max int) (head, error) {
 	target := from.Offset
+	if target < r.s.base {
+		target = r.s.base
+	}
 	ask := int64(max)
 	if from.Pos >= 0 && from.Pos < r.size {
 		h, err := r.walk(spot{from.Pos, target, -1}, target, ask)
@@ -112,7 +116,7 @@ func (r *reader) seek(from Place, max int) (head, error) {
 	if a.Offset < 0 {
 		at.want = r.s.base
 	}
-	h, err := r.walkFrom(at, target, r.span(a.Pos, a.After, a.Beyond, ask), a.After)
+	h, err := r.walkFrom(at, target, r.span(a, target, ask), a.After)
 	if err == nil || !isDamage(err) {
 		return h, err
 	}
@@ -123,17 +127,18 @@ func (r *reader) seek(from Place, max int) (head, error) {
 	return h, err
 }
 
-// span is how many bytes from pos on surely hold the batch wanted, given the positions of the next two index entries, or else max bytes
-// behind it; never unreasonably more than asked for.
-func (r *reader) span(pos, after, beyond, ask int64) int64 {
+// span is how many bytes from the floor entry on to read at once: up to where target should lie if offsets were spread evenly between two
+// entries, and what was asked for behind that. If the guess falls short the rest is read by itself.
+func (r *reader) span(a index.Around, target, ask int64) int64 {
+	after, reach, offsets := a.After, int64(0), a.AfterOffset-max(a.Offset, r.s.base-1)
 	if after < 0 {
-		after = r.size
+		after, offsets = r.size, r.next-1-max(a.Offset, r.s.base-1)
 	}
-	if beyond < 0 {
-		beyond = r.size
+	if gap := min(after-a.Pos, leapBytes); offsets > 0 {
+		reach = int64(float64(target-max(a.Offset, r.s.base-1)) / float64(offsets) * float64(gap))
+		ask = max(ask, min(gap/2, minRead))
 	}
-	n := max(ask, min(after-pos, leapBytes)+min(ask, beyond-after), min(beyond-pos, 2*leapBytes))
-	return min(n, r.size-pos)
+	return min(reach+ask, r.size-a.Pos)
 }
 
 // walkFrom is walk, but steps over a long first batch by its header alone.
@@ -246,7 +251,7 @@ func (r *reader) leaps(h head, want int64) bool {
 
 // load fills the buffer with n bytes at pos, or somewhat more.
 func (r *reader) load(pos, n int64) error {
-	if n > record.HeaderSize {
+	if n = max(n, record.HeaderSize); n > record.HeaderSize {
 		n = max(n, minRead)
 	}
 	n = min(n, r.size-pos)

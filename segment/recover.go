@@ -56,6 +56,7 @@ type Damage struct {
 // Recover is idempotent: a crash inside it changes nothing about what the next one finds.
 func Recover(fsys vfs.FS, dir string, base int64, cfg *Config, opt RecoverOptions) (*Segment, Recovery, error) {
 	s := newSegment(fsys, dir, base, cfg)
+	opt.Durable = min(opt.Durable, s.ceiling())
 	r := &recovery{s: s, opt: opt}
 	err := r.open()
 	if err == nil {
@@ -73,17 +74,18 @@ func Recover(fsys vfs.FS, dir string, base int64, cfg *Config, opt RecoverOption
 
 // recovery is a Recover in progress. The segment's facts and indexes grow as batches are passed.
 type recovery struct {
-	s      *Segment
-	opt    RecoverOptions
-	f      vfs.File
-	size   int64 // of the file
-	end    int64 // behind the last byte that is not zero; a batch may well end with zeros
-	edge   int64 // what is searched and saved ends here: behind it are only zeros, too many to be a batch's
-	check  int64 // batches from here on are checked in full and visited
-	out    Recovery
-	facts  *facts
-	cut    bool // what lies behind the facts' end goes
-	synced bool // the directory has to be synced
+	s       *Segment
+	opt     RecoverOptions
+	f       vfs.File
+	size    int64 // of the file
+	end     int64 // behind the last byte that is not zero; a batch may well end with zeros
+	edge    int64 // what is searched and saved ends here: behind it are only zeros, too many to be a batch's
+	check   int64 // batches from here on are checked in full and visited
+	out     Recovery
+	facts   *facts
+	crossed bool // the scan has left the part that is trusted
+	cut     bool // what lies behind the facts' end goes
+	synced  bool // the directory has to be synced
 
 	abortedLost bool
 }
@@ -141,7 +143,7 @@ func (r *recovery) reset(keep bool) {
 	}
 	r.s.facts = newFacts(r.s.base, time.Now().UnixMilli())
 	r.facts = &r.s.facts
-	r.s.unindexed = 0
+	r.s.unindexed, r.crossed = 0, false
 	r.out = Recovery{AbortedLost: r.abortedLost}
 }
 
@@ -197,7 +199,7 @@ func (r *recovery) scan(start int64) error {
 	}
 	c := newScanner(r.f, start, r.size)
 	for c.pos < r.end {
-		if r.check > 0 && c.pos >= r.check && !r.onBoundary(c.pos) {
+		if !r.onBoundary(c.pos) {
 			return errNoBoundary
 		}
 		b, err := c.next()
@@ -221,18 +223,20 @@ func (r *recovery) scan(start int64) error {
 			return err
 		}
 	}
-	if c.pos < r.check || c.pos == r.check && r.check > 0 && !r.onBoundary(c.pos) {
+	if c.pos < r.check || !r.onBoundary(c.pos) {
 		return errNoBoundary
 	}
 	return r.missing(c.pos, nil)
 }
 
-// onBoundary tells whether the scan reached the end of the trusted part at the offset it should.
+// onBoundary tells whether the scan leaves the part that is trusted where it should, at the offset it should; true inside the part and
+// behind it.
 func (r *recovery) onBoundary(pos int64) bool {
-	if pos >= r.check && r.out.Scanned == 0 {
-		return pos == r.check && r.facts.next <= r.opt.From.Offset
+	if r.check == 0 || r.crossed || pos < r.check {
+		return true
 	}
-	return true
+	r.crossed = pos == r.check && r.facts.next <= r.opt.From.Offset
+	return r.crossed
 }
 
 // resume sets the facts as of the last index entry taken over.
@@ -321,7 +325,7 @@ func (r *recovery) bad(c *scanner, cause error) (done bool, err error) {
 		r.cut = true
 		return true, nil
 	}
-	at, b, err := r.s.resync(r.f, c.pos+1, r.edge, next, maxOffset, r.edge)
+	at, b, err := r.s.resync(r.f, c.pos+1, r.edge, next, r.s.ceiling(), r.edge)
 	if err == io.EOF || err == errLimit {
 		return true, r.missing(c.pos, cause)
 	}
@@ -344,10 +348,8 @@ func (r *recovery) missing(pos int64, cause error) error {
 		cause = io.ErrUnexpectedEOF
 	}
 	end := max(pos, r.end)
-	// The damaged batch may have ended with zeros.
-	look := reader{s: r.s, f: r.f, size: r.size, next: maxOffset, sparse: true}
-	if h, err := look.header(spot{pos, -1, -1}, record.HeaderSize); err == nil {
-		end = max(end, h.pos+h.size)
+	if pos < r.end {
+		end = r.edge // a batch among the damaged bytes may have ended with zeros
 	}
 	r.note(Damage{pos, end, next, r.opt.Durable, cause})
 	r.facts.next, r.facts.size = r.opt.Durable, end

@@ -14,6 +14,14 @@ import (
 // maxOffset bounds offsets nobody knows anything about.
 const maxOffset = math.MaxInt64
 
+// ceiling is the offset behind the last one that the segment could hold.
+func (s *Segment) ceiling() int64 {
+	if s.base > maxOffset-maxRelative-1 {
+		return maxOffset
+	}
+	return s.base + maxRelative + 1
+}
+
 // saveAside copies what is about to be cut off at pos to a file of its own, durably, if a whole batch is among it: it may hold data that was
 // written behind a hole. The name is <base>.log.cut-<pos>, with -1, -2 and so on behind it if another recovery has saved other bytes there.
 func (r *recovery) saveAside(pos int64) error {

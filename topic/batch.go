@@ -26,7 +26,8 @@ type batch struct {
 	log      *log.Log // where it was appended
 	appended log.Appended
 	err      error
-	told     int // callbacks that have been called
+	told     int  // callbacks that have been called
+	orphan   bool // another batch took the callbacks over (guarded by the lane's mu); never used again
 }
 
 // add encodes one record; the batch is unchanged by an error.

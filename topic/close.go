@@ -20,7 +20,7 @@ const closeGrace = 5 * time.Second
 // synced; the next Open then recovers as after a crash.
 func (e *Engine) Close() error {
 	if !e.beginClose() {
-		if !e.goroutines.mine() {
+		if !e.insideClose() {
 			<-e.done
 		}
 		return nil
@@ -45,10 +45,19 @@ func (e *Engine) beginClose() bool {
 	if e.closed {
 		return false
 	}
-	e.closed = true
+	e.closed, e.closer = true, goroutineNumber()
 	e.goroutines.close()
 	close(e.closing)
 	return true
+}
+
+// insideClose tells a call that must not wait for the end of Close: one from a goroutine that Close waits
+// for, or from within Close itself, by a callback.
+func (e *Engine) insideClose() bool {
+	e.mu.RLock()
+	closer := e.closer
+	e.mu.RUnlock()
+	return closer == goroutineNumber() || e.goroutines.mine()
 }
 
 func (e *Engine) goroutinesGone() error {

@@ -25,7 +25,7 @@ func (f *abortFilter) begin(l *log.Log, from, to int64) error {
 		return err
 	}
 	for _, txn := range txns {
-		f.list = append(f.list, abortedFrom{txn.ProducerID, txn.FirstOffset})
+		f.list = append(f.list, abortedFrom{txn.ProducerID, txn.First})
 	}
 	f.sort()
 	return nil

@@ -16,11 +16,17 @@ func (l *lane) complete() {
 	held = 0
 }
 
-// completeFlight completes what is in flight until nothing is. The caller holds the completer's duty.
+// completeFlight completes what is in flight until nothing is. The caller holds the completer's duty, which
+// is over at return.
 func (l *lane) completeFlight() {
 	for b := l.head(); b != nil; b = l.head() {
 		if !l.settled(b) {
-			if err := l.await(b); err != nil && l.takeBack(b, err) {
+			turn := l.beginAwait()
+			err := l.await(b)
+			if !l.endAwait(turn) {
+				return // the disk took too long: another completer has done it
+			}
+			if err != nil && l.takeBack(b, err) {
 				continue // head sees the rewind and ends the duty
 			}
 		}

@@ -49,6 +49,7 @@ type Engine struct {
 
 	mu      sync.RWMutex // guards what follows; held for moments only
 	closed  bool
+	closer  uint64 // number of the goroutine that runs Close
 	topics  map[string]*Topic
 	folded  map[string]string // folded name -> name, so that near-equal names are found
 	members map[*member]struct{}

@@ -134,7 +134,7 @@ func (p *Partition) rawSlice(l *log.Log, s *log.Slice, offset int64, level Isola
 			return nil, p.fault(err)
 		}
 		for _, a := range aborted {
-			r.Aborted = append(r.Aborted, AbortedTransaction{ProducerID: a.ProducerID, FirstOffset: a.FirstOffset})
+			r.Aborted = append(r.Aborted, AbortedTransaction{ProducerID: a.ProducerID, FirstOffset: a.First})
 		}
 	}
 	p.topic.stats.fetched(s.Len())

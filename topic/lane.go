@@ -52,6 +52,14 @@ type lane struct {
 	renumber   bool // an outcome is unknown: the next numbers begin a new epoch
 	timer      *time.Timer
 
+	// What overdue looks at.
+	hands       *batch // the sender's
+	trying      bool   // the sender is in the log
+	awaiting    bool   // the completer is in the log
+	turn        uint64 // of the completer's duty; a completer that comes back to another turn has lost it
+	watchdog    *time.Timer
+	lookedAfter bool // the watchdog is set
+
 	// The sender's own.
 	producerID int64
 	epoch      int16
@@ -127,6 +135,7 @@ func (l *lane) addLocked(r *record.Record, credit int64, now time.Time, cb func(
 	l.open = b
 	l.depth.Add(1)
 	l.armLocked()
+	l.lookAfterLocked()
 	return b.builder.Buffered() >= l.limit, 0, nil
 }
 
@@ -241,15 +250,16 @@ func (l *lane) next() *batch {
 	if len(l.ready) == 0 {
 		l.queueLocked()
 	}
-	b := l.ready[0]
+	l.hands = l.ready[0]
 	l.ready = slices.Delete(l.ready, 0, 1)
-	return b
+	return l.hands
 }
 
 // putBack returns batches to the head of the queue: the parts of one that was split.
 func (l *lane) putBack(parts ...*batch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.hands = nil
 	l.ready = slices.Insert(l.ready, 0, parts...)
 }
 
@@ -258,6 +268,7 @@ func (l *lane) fly(b *batch) handover {
 	settled := l.settled(b)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.hands = nil
 	l.flight = append(l.flight, b)
 	switch {
 	case l.rewind, l.completing:

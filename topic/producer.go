@@ -203,9 +203,15 @@ func (p *Producer) Close() error {
 	p.end(ErrClosed)
 	if err != nil {
 		// What waited for the disk is told so now; only a callback, or the disk itself, can hold on longer.
+		for _, l := range p.everyLane() {
+			l.overdue(true)
+		}
 		patience, cancel := context.WithTimeout(context.Background(), closeGrace/10)
 		defer cancel()
 		err = p.workers.wait(patience)
+	}
+	for _, l := range p.everyLane() {
+		l.stopTimers()
 	}
 	if err != nil {
 		return fmt.Errorf("topic: producer closed, but a callback or the disk does not return: %w", err)

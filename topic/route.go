@@ -32,7 +32,10 @@ func (r *route) choose(rec Record, bound int) (l *lane, loose bool, err error) {
 	} else if rec.Key != nil {
 		partition = PartitionForKey(rec.Key, n)
 	}
-	if partition == AnyPartition {
+	switch {
+	case partition == AnyPartition && n == 1:
+		partition = 0
+	case partition == AnyPartition:
 		l, err = r.chooseLoose(n, bound)
 		return l, true, err
 	}

@@ -56,7 +56,11 @@ func (l *lane) send() {
 	held := holdsSender
 	defer func() { l.leave(held) }()
 	for b := l.next(); b != nil; b = l.next() {
-		if parts := l.deliver(b); parts != nil {
+		parts, mine := l.deliver(b)
+		if !mine {
+			continue
+		}
+		if parts != nil {
 			l.putBack(parts...)
 			continue
 		}
@@ -90,48 +94,58 @@ func (l *lane) leave(held duties) {
 }
 
 // deliver appends one batch, again and again while the failures are of a passing kind. What happened is in
-// the batch: appended or err. A batch too large for the log comes back in two parts instead.
-func (l *lane) deliver(b *batch) (parts []*batch) {
+// the batch: appended or err. A batch too large for the log comes back in two parts instead. It is not mine
+// any more when the delivery timeout came while the disk did not answer.
+func (l *lane) deliver(b *batch) (parts []*batch, mine bool) {
 	if b.err != nil {
-		return nil // taken back from flight with its outcome
+		return nil, true // taken back from flight with its outcome
 	}
 	var last error
 	for {
 		if b.err = l.giveUp(b, last); b.err != nil {
-			return nil
+			return nil, true
 		}
+		l.beginTry()
 		err := l.attempt(b)
+		if !l.endTry(b) {
+			return nil, false
+		}
 		if err == nil {
-			return nil
+			return nil, true
 		}
 		last = err
-		switch l.judge(b, err) {
-		case verdictSplit:
-			parts, err := l.split(b)
-			if err == nil {
-				return parts
-			}
-			b.err = l.final(b, err)
-			return nil
-		case verdictFail:
-			b.err = l.final(b, err)
-			return nil
-		case verdictRenumber:
-			if b.tries > 0 {
-				l.pause(b)
-			}
-			b.numbered = false
-			l.beginEpoch()
-			b.tries++
-		case verdictAgain:
-			if b.tries >= l.p.cfg.retries {
-				b.err = l.final(b, err)
-				return nil
-			}
+		parts, done := l.react(b, err)
+		if done {
+			return parts, true
+		}
+		b.tries++
+	}
+}
+
+// react does what follows from a failed attempt. Not done: the next attempt may come.
+func (l *lane) react(b *batch, err error) (parts []*batch, done bool) {
+	switch l.judge(b, err) {
+	case verdictSplit:
+		parts, splitErr := l.split(b)
+		if splitErr == nil {
+			return parts, true
+		}
+		err = splitErr
+	case verdictRenumber:
+		if b.tries > 0 {
 			l.pause(b)
-			b.tries++
+		}
+		b.numbered = false
+		l.beginEpoch()
+		return nil, false
+	case verdictAgain:
+		if b.tries < l.p.cfg.retries {
+			l.pause(b)
+			return nil, false
 		}
 	}
+	b.err = l.final(b, err)
+	return nil, true
 }
 
 // attempt seals, numbers and appends the batch once.

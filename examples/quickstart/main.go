@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 
 	"github.com/quirelog/quire/examples"
 )
@@ -15,7 +16,10 @@ func main() {
 	if dir := os.Getenv(childEnv); dir != "" {
 		os.Exit(child(dir, os.Stdout, os.Stderr))
 	}
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status)
 }
 
 // child is the program's other life; see crash.go.
@@ -38,7 +42,7 @@ usage: go run ./examples/quickstart [-dir DIRECTORY]
 `
 
 // run is the program: it returns the exit status.
-func run(args []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("quickstart", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() {
@@ -54,7 +58,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	good, err := inDirectory(*dir, func(dir string) (bool, error) {
-		return tour(context.Background(), dir, stdout, stderr)
+		return tour(ctx, dir, stdout, stderr)
 	})
 	if err != nil {
 		fmt.Fprintln(stderr, "quickstart:", err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,7 +29,7 @@ const allGood = "produced=10000 consumed=10000 lost=0 reordered=0"
 
 func TestTour(t *testing.T) {
 	var stdout, stderr bytes.Buffer
-	status := run(nil, &stdout, &stderr)
+	status := run(t.Context(), nil, &stdout, &stderr)
 	require.Equal(t, 0, status, "%s%s", stdout.String(), stderr.String())
 	assert.Empty(t, stderr.String())
 	lines := strings.Split(strings.TrimSuffix(stdout.String(), "\n"), "\n")
@@ -39,14 +40,27 @@ func TestTour(t *testing.T) {
 func TestTourKeepsNamedDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "kept")
 	var stdout, stderr bytes.Buffer
-	require.Equal(t, 0, run([]string{"-dir", dir}, &stdout, &stderr), "%s%s", stdout.String(), stderr.String())
+	require.Equal(t, 0, run(t.Context(), []string{"-dir", dir}, &stdout, &stderr), "%s%s", stdout.String(), stderr.String())
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	assert.NotEmpty(t, entries)
 
 	stdout.Reset()
-	assert.Equal(t, 1, run([]string{"-dir", dir}, &stdout, &stderr))
+	assert.Equal(t, 1, run(t.Context(), []string{"-dir", dir}, &stdout, &stderr))
 	assert.Contains(t, stderr.String(), "is not empty")
+}
+
+// An interrupt ends the tour, and the child with it, and leaves no directory behind.
+func TestTourInterrupted(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var stdout, stderr bytes.Buffer
+	assert.Equal(t, 1, run(ctx, nil, &stdout, &stderr))
+	assert.Contains(t, stderr.String(), "quickstart: ")
+	left, err := os.ReadDir(os.Getenv("TMPDIR"))
+	require.NoError(t, err)
+	assert.Empty(t, left)
 }
 
 func TestFlags(t *testing.T) {
@@ -59,7 +73,7 @@ func TestFlags(t *testing.T) {
 		{[]string{"word"}, 2},
 	} {
 		var stdout, stderr bytes.Buffer
-		assert.Equal(t, c.status, run(c.args, &stdout, &stderr), "%v", c.args)
+		assert.Equal(t, c.status, run(t.Context(), c.args, &stdout, &stderr), "%v", c.args)
 		assert.Empty(t, stdout.String())
 		assert.Contains(t, stderr.String(), "-dir")
 	}
@@ -118,7 +132,7 @@ func TestSurvivorsFindLoss(t *testing.T) {
 	eng, err := topic.Open("", topic.InMemory())
 	require.NoError(t, err)
 	defer eng.Close()
-	tp, err := eng.Topic(t.Context(), topicName, topic.Retention(topic.Forever))
+	tp, err := eng.Topic(t.Context(), topicName, topic.Retention(-1))
 	require.NoError(t, err)
 	_, err = tp.Append(t.Context(), recordOf(v[0]))
 	require.NoError(t, err)

@@ -25,7 +25,7 @@ func open(ctx context.Context, dir string) (*topic.Engine, *topic.Topic, error) 
 	t, err := eng.Topic(ctx, topicName,
 		topic.Partitions(partitions),
 		topic.Compression(compress.LZ4),
-		topic.Retention(topic.Forever)) // the default, a week, would drop what happened in 2015
+		topic.Retention(-1)) // for ever: the default, a week, would drop what happened in 2015
 	if err != nil {
 		return nil, nil, errors.Join(err, eng.Close())
 	}

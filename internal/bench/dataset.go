@@ -80,9 +80,6 @@ func (s shape) values() [][]byte {
 
 // openData opens a log made for reading. A nil store says that the system lacks what the workload needs.
 func openData[T any](e *env, sys System, s shape) (st Store, can T, err error) {
-	if c, ok := sys.(Choosy); ok && !c.Can(OS) {
-		return nil, can, nil
-	}
 	f, err := e.dataset(sys, s)
 	if err != nil {
 		return nil, can, err

@@ -16,12 +16,6 @@ type idleShape struct{}
 var idleFewer = map[string]int{"raft-wal": 100, "tidwall": 5000, "raw": 5000}
 
 func (idleShape) open(e *env, sys System) (trial, error) {
-	if _, ok := sys.(quireLog); ok {
-		return nil, nil // a bare log is no use idle: the engine is what keeps many
-	}
-	if c, ok := sys.(Choosy); ok && !c.Can(OS) {
-		return nil, nil
-	}
 	n := e.idleLogs
 	if fewer, ok := idleFewer[sys.Name()]; ok {
 		n = min(n, fewer)

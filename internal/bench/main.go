@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"runtime/pprof"
 	"strings"
 	"time"
 )
@@ -22,6 +21,7 @@ type settings struct {
 	check   bool
 	page    string
 	profile string
+	heap    string
 	dir     string
 	rounds  int
 	list    bool
@@ -62,6 +62,7 @@ func parse(args []string) (s settings, err error) {
 	f.BoolVar(&s.check, "check", false, "fail on missed times and ratios too, not only on counts")
 	f.StringVar(&s.page, "md", "", "write a markdown page to this `file`, plots beside it")
 	f.StringVar(&s.profile, "cpuprofile", "", "write a CPU profile of quire in one workload to this `file` (with -run; -systems chooses another system)")
+	f.StringVar(&s.heap, "memprofile", "", "write a profile of every allocation to this `file`, under the same rules")
 	f.StringVar(&s.dir, "dir", "", "where the logs lie (default: a new directory in the system's temporary one; give a disk, not memory)")
 	f.IntVar(&s.rounds, "rounds", 0, "samples of each system in each workload (default: the tier's)")
 	f.BoolVar(&s.list, "list", false, "list the workloads and stop")
@@ -113,7 +114,9 @@ func measure(s settings) (code int, err error) {
 	p := &paper{systems: systems}
 	begin, before := time.Now(), load()
 	p.results = e.runAll(list, systems)
-	stop()
+	if err := stop(); err != nil {
+		return 1, err
+	}
 	p.facts = facts(e, time.Since(begin), before)
 	if err := p.writeText(os.Stdout); err != nil {
 		return 1, err
@@ -127,7 +130,7 @@ func measure(s settings) (code int, err error) {
 }
 
 func chooseSystems(s settings) ([]System, error) {
-	if len(s.systems) == 0 && s.profile != "" {
+	if len(s.systems) == 0 && s.profiled() {
 		s.systems = []string{"quire"}
 	}
 	if len(s.systems) == 0 {
@@ -141,7 +144,7 @@ func chooseSystems(s settings) ([]System, error) {
 		}
 		list = append(list, sys)
 	}
-	if _, first := list[0].(raw); !first && s.profile == "" {
+	if _, first := list[0].(raw); !first && !s.profiled() {
 		list = append([]System{raw{}}, list...)
 	}
 	return list, nil
@@ -183,28 +186,6 @@ func newEnv(s settings) (*env, error) {
 		_, _ = fmt.Fprintf(os.Stderr, "bench: %s is %s: syncs cost nothing there, so the durable figures mean nothing; use -dir\n", dir, name)
 	}
 	return e, nil
-}
-
-func startProfile(s settings, list []*workload) (stop func(), err error) {
-	if s.profile == "" {
-		return func() {}, nil
-	}
-	if len(list) != 1 {
-		return nil, errors.New("-cpuprofile wants one workload: name it with -run")
-	}
-	f, err := os.Create(s.profile)
-	if err != nil {
-		return nil, err
-	}
-	if err := pprof.StartCPUProfile(f); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return func() {
-		pprof.StopCPUProfile()
-		if err := f.Close(); err != nil {
-			_, _ = fmt.Fprintln(os.Stderr, "bench:", err)
-		}
-	}, nil
 }
 
 // runAll measures in order and drops the logs that were read when the reading is done.

@@ -31,7 +31,7 @@ const (
 	plotTop, plotFoot       = 46, 30
 )
 
-var plotColours = map[string]string{"quire": "#c2410c", "quire-log": "#fb923c", "raw": "#9ca3af", "rawpre": "#6b7280", "tidwall": "#2563eb", "raft-wal": "#059669"}
+var plotColours = map[string]string{"quire": "#c2410c", "quire-log": "#fb923c", "raw": "#9ca3af", "rawpre": "#6b7280", "channel": "#d1d5db", "tidwall": "#2563eb", "raft-wal": "#059669"}
 
 // plotOf draws the workloads of a group that have a ratio.
 func plotOf(group string, results []*result) plot {

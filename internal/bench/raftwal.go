@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
@@ -23,8 +24,8 @@ func (raftwal) Note() string {
 	return "hashicorp/raft-wal: checksum checked at recovery, not on read; fsync under the lock, so no group commit; page-cache acks by a file system of ours with Sync taken out; one record a read call; no time index, no wake-up (the harness rings)"
 }
 
-// Can: the library has no call that syncs what was appended without.
-func (raftwal) Can(l Level) bool { return l != Interval }
+// Takes: the library has no call that syncs what was appended without.
+func (raftwal) Takes(_ string, l Level) bool { return l != Interval }
 
 func (raftwal) Open(dir string, o Options) (Store, error) {
 	var vfs types.VFS = fs.New()
@@ -127,10 +128,10 @@ type raftwalCursor struct {
 
 func (c *raftwalCursor) Close() error { return nil }
 
-func (c *raftwalCursor) Read(n int) (t Tally, err error) {
+func (c *raftwalCursor) Read(deadline time.Time) (t Tally, err error) {
 	var r raft.Log
 	last := c.l.end()
-	for i := 0; i < n && c.next <= last; i++ {
+	for c.next <= last && (c.next%256 != 0 || time.Now().Before(deadline)) {
 		if err := c.l.l.GetLog(c.next, &r); err != nil {
 			return t, err
 		}

@@ -42,8 +42,8 @@ func (s raw) Note() string {
 	return "pwrite + CRC32C a batch, dense index in memory, one fdatasync for all who wait; reads borrow"
 }
 
-// Can leaves the pre-written file to the workloads whose syncs it spares the change of size.
-func (s raw) Can(l Level) bool { return !s.prewritten || l == Durable }
+// Takes leaves the pre-written file to the workloads whose syncs it spares the change of size.
+func (s raw) Takes(_ string, l Level) bool { return !s.prewritten || l == Durable }
 
 func (s raw) Open(dir string, o Options) (Store, error) {
 	f, err := os.OpenFile(filepath.Join(dir, "raw.log"), os.O_CREATE|os.O_RDWR, 0o644)

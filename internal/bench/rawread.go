@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"sort"
+	"time"
 )
 
 const readSize = 1 << 20
@@ -51,7 +52,11 @@ func readAt(f *os.File, b []byte, off int64) (int, error) {
 
 // load checks the whole file and rebuilds the index: what opening costs when nothing is trusted.
 func (l *rawLog) load() error {
-	buf := make([]byte, readSize)
+	info, err := l.f.Stat()
+	if err != nil {
+		return err
+	}
+	buf := make([]byte, min(readSize, info.Size()))
 	for {
 		n, err := readAt(l.f, buf, l.end)
 		if err != nil {
@@ -64,7 +69,7 @@ func (l *rawLog) load() error {
 		if used > 0 {
 			continue
 		}
-		if n < len(buf) || binary.LittleEndian.Uint32(buf) == 0 {
+		if n < len(buf) || n < rawHead || binary.LittleEndian.Uint32(buf) == 0 {
 			l.durable = l.end
 			return nil
 		}
@@ -101,8 +106,8 @@ type rawCursor struct {
 
 func (c *rawCursor) Close() error { return nil }
 
-func (c *rawCursor) Read(n int) (t Tally, err error) {
-	for t.Records < int64(n) {
+func (c *rawCursor) Read(deadline time.Time) (t Tally, err error) {
+	for time.Now().Before(deadline) {
 		got, err := readAt(c.l.f, c.buf, c.pos)
 		if err != nil {
 			return t, err

@@ -53,7 +53,7 @@ func (r *result) bestPeer() (best *outcome) {
 
 func isPeer(sys System) bool {
 	switch sys.(type) {
-	case raw, quire, quireLog:
+	case raw, channel, quire, quireLog:
 		return false
 	}
 	return true

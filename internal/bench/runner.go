@@ -28,7 +28,7 @@ type tier struct {
 
 var tiers = map[string]tier{
 	"quick": {name: "quick", rounds: 5, slice: 60 * time.Millisecond, appendCap: 64 << 20, durableCap: 24 << 20,
-		dataBytes: 64 << 20, randBytes: 128 << 20, openBytes: 256 << 20, paced: 250 * time.Millisecond, idleLogs: 10000},
+		dataBytes: 128 << 20, randBytes: 128 << 20, openBytes: 256 << 20, paced: 250 * time.Millisecond, idleLogs: 10000},
 	"full": {name: "full", rounds: 9, slice: 400 * time.Millisecond, appendCap: 512 << 20, durableCap: 128 << 20,
 		dataBytes: 512 << 20, randBytes: 1 << 30, openBytes: 1 << 30, paced: time.Second, idleLogs: 10000, fullMatrix: true},
 }
@@ -66,6 +66,9 @@ func (e *env) run(w *workload, systems []System, progress io.Writer) *result {
 	r := &result{workload: w}
 	var trials []trial
 	for _, sys := range systems {
+		if !takes(sys, w) {
+			continue
+		}
 		t, err := w.open(e, sys)
 		if t == nil && err == nil {
 			continue // this system cannot do it

@@ -17,7 +17,14 @@ func (w scanShape) open(e *env, sys System) (trial, error) {
 	if st == nil {
 		return nil, err
 	}
-	return &scanTrial{e: e, st: st, sc: sc, shape: s, owned: w.owned}, nil
+	cur, err := sc.Scan(w.owned)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil, st.Close()
+	}
+	if err == nil {
+		err = cur.Close()
+	}
+	return &scanTrial{e: e, st: st, sc: sc, shape: s, owned: w.owned}, err
 }
 
 type scanTrial struct {
@@ -30,23 +37,14 @@ type scanTrial struct {
 
 func (t *scanTrial) close() error { return t.st.Close() }
 
-// sample starts over at the beginning as often as the time allows. A whole pass must have seen every record.
+// sample is one pass, as far as the time allows.
 func (t *scanTrial) sample() (sample, error) {
 	cur, err := t.sc.Scan(t.owned)
 	if err != nil {
 		return sample{}, err
 	}
-	if _, err := cur.Read(1); err != nil { // buffers are made once a cursor
-		return sample{}, errors.Join(err, cur.Close())
-	}
-	var seen Tally
-	step := max(1, (1<<20)/t.shape.size)
 	m := startMeter(t.st)
-	err = t.e.until(func() (bool, error) {
-		part, err := cur.Read(step)
-		seen.merge(part)
-		return part.Records > 0, err
-	})
+	seen, err := cur.Read(m.begin.Add(t.e.slice))
 	s := m.stop()
 	s.records, s.bytes = seen.Records, seen.Bytes
 	if err == nil && seen.Bytes != seen.Records*int64(t.shape.size) {

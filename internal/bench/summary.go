@@ -45,10 +45,10 @@ func summary(results []*result) table {
 		line := []string{w.id, w.name, figure(r, "raw"), figure(r, "quire"), "-", w.target.String(), "-", "-", "-"}
 		if o := r.of("quire"); o != nil {
 			line[4], line[7] = showRatio(r.ratio(o)), allocCell(r, o)
-			line[8] = judge(r).String()
-			if line[8] == "ok" && line[5] == "-" {
-				line[8] = "-"
-			}
+		}
+		aimed := w.target != target{} && r.of("quire") != nil
+		if v := judge(r).String(); v != "ok" || aimed {
+			line[8] = v
 		}
 		if o := r.bestPeer(); o != nil {
 			line[6] = fmt.Sprintf("%s %s (%s)", o.sys.Name(), figure(r, o.sys.Name()), showRatio(r.ratio(o)))
@@ -59,7 +59,7 @@ func summary(results []*result) table {
 }
 
 func allocCell(r *result, o *outcome) string {
-	if r.workload.group == "open" || r.workload.group == "idle" {
+	if r.workload.group == groupOpen || r.workload.group == groupIdle {
 		return "-"
 	}
 	return showCount(mid(o, allocsPerRecord))
@@ -72,12 +72,12 @@ func figure(r *result, name string) string {
 		return "-"
 	}
 	switch r.workload.group {
-	case "open":
+	case groupOpen:
 		return showDuration(mid(o, elapsed))
-	case "idle":
+	case groupIdle:
 		c := o.samples[0].idle
 		return fmt.Sprintf("%.1f KB, %.2g, %.2g", c.Heap/1000, c.Goroutines, c.Files)
-	case "end to end":
+	case groupTail:
 		if r.workload.target.p50 > 0 {
 			return showDuration(mid(o, p50)) + " / " + showDuration(mid(o, p99))
 		}

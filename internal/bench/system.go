@@ -1,6 +1,9 @@
 package main
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // A System is one contestant: a way to keep a log in a directory. Systems hold no state; what they open does.
 type System interface {
@@ -12,9 +15,14 @@ type System interface {
 	Open(dir string, o Options) (Store, error)
 }
 
-// A Choosy system cannot serve every level.
+// A Choosy system takes part only in some workloads.
 type Choosy interface {
-	Can(Level) bool
+	Takes(group string, level Level) bool
+}
+
+func takes(sys System, w *workload) bool {
+	c, ok := sys.(Choosy)
+	return !ok || c.Takes(w.group, w.level)
 }
 
 // A Store is an open log. What else it can do is found by assertion on the interfaces below: a system that lacks one sits that workload out.
@@ -78,13 +86,7 @@ func (t *Tally) add(value []byte) {
 	t.Sum += uint64(value[0])
 }
 
-func (t *Tally) merge(o Tally) {
-	t.Records += o.Records
-	t.Bytes += o.Bytes
-	t.Sum += o.Sum
-}
-
-// A Scanner reads from the first record on. owned asks for records that the caller may keep; otherwise they may be borrowed from buffers
+// A Scanner reads from the first record on; ErrUnsupported says that it cannot. owned asks for records that the caller may keep; otherwise they may be borrowed from buffers
 // that the next read overwrites.
 type Scanner interface {
 	Scan(owned bool) (Cursor, error)
@@ -92,8 +94,8 @@ type Scanner interface {
 
 // A Cursor loops over records itself, in the way that is natural for its system, so that no call per record is charged to anyone.
 type Cursor interface {
-	// Read goes over at least n records (whole fetches) and tells what it saw. No records means the end.
-	Read(n int) (Tally, error)
+	// Read goes on to the end of the log, or until it sees the deadline gone by: it looks about once a batch.
+	Read(deadline time.Time) (Tally, error)
 	Close() error
 }
 

@@ -8,7 +8,7 @@ import (
 
 // allSystems in the order of the tables: the machine, us, the peers.
 func allSystems() []System {
-	return []System{raw{}, raw{prewritten: true}, quire{}, quireLog{}, tidwall{}, raftwal{}}
+	return []System{raw{}, raw{prewritten: true}, channel{}, quire{}, quireLog{}, tidwall{}, raftwal{}}
 }
 
 func systemNames() (names []string) {

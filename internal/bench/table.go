@@ -102,17 +102,17 @@ func columnsOf(group string) []column {
 	writes := []column{{"writes/batch", count(writesPerBatch)}, {"written B/B", count(writtenPerByte)}}
 	reads := []column{{"reads/rec", count(readsPerRecord)}, {"read B/B", count(readPerByte)}}
 	switch group {
-	case "append":
+	case groupAppend:
 		return join(speed, memory, writes)
-	case "durable":
+	case groupDurable:
 		return join(speed, tailTimes, memory, writes, []column{{"syncs/batch", syncCell}})
-	case "read":
+	case groupRead:
 		return join(speed, memory, reads)
-	case "random":
+	case groupRandom:
 		return join(speed[:1], speed[2:], tailTimes, memory, reads)
-	case "end to end":
+	case groupTail:
 		return join(speed[:1], speed[2:], tailTimes, memory)
-	case "open":
+	case groupOpen:
 		return []column{{"time", duration(elapsed)}, {"x raw", ratioCell}}
 	}
 	return idleColumns()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/tidwall/wal"
 )
@@ -92,9 +93,9 @@ type tidwallCursor struct {
 
 func (c *tidwallCursor) Close() error { return nil }
 
-func (c *tidwallCursor) Read(n int) (t Tally, err error) {
+func (c *tidwallCursor) Read(deadline time.Time) (t Tally, err error) {
 	last := c.l.end()
-	for i := 0; i < n && c.next <= last; i++ {
+	for c.next <= last && (c.next%256 != 0 || time.Now().Before(deadline)) {
 		v, err := c.l.l.Read(c.next)
 		if err != nil {
 			return t, err

@@ -11,6 +11,7 @@ type workload struct {
 	id     string // "P4-100": the target, then the variant
 	group  string // the table and plot it belongs to
 	name   string
+	level  Level
 	open   func(*env, System) (trial, error) // nil, nil: the system cannot do it
 	score  func(sample) float64              // higher is better; the ratio to raw is made of it
 	target target

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/quirelog/quire/log/record"
+	"github.com/quirelog/quire/log/vfs"
+	"github.com/quirelog/quire/topic"
+)
+
+// quire is the front door: package topic, one partition, defaults but for the level.
+type quire struct{}
+
+const quireTopic = "bench"
+
+// idleFiles is the engine's file budget with ten thousand partitions.
+const idleFiles = 400
+
+func (quire) Name() string { return "quire" }
+
+func (quire) Note() string {
+	return "package topic: Partition.Append; borrowed reads by Topic.Batches and record.Decoder, owned ones by Consumer.Poll, single ones by Partition.FetchRaw; saturated: Producer.Send"
+}
+
+func (quire) Open(dir string, o Options) (Store, error) {
+	return openQuire(dir, o, 1)
+}
+
+func (o Options) topicOptions() []topic.TopicOption {
+	list := []topic.TopicOption{topic.Durable()}
+	switch o.Level {
+	case OS:
+		list[0] = topic.NoSync()
+	case Interval:
+		list[0] = topic.SyncEvery(syncInterval)
+	}
+	if o.SegmentBytes > 0 {
+		list = append(list, topic.SegmentBytes(o.SegmentBytes))
+	}
+	return list
+}
+
+func openQuire(dir string, o Options, partitions int, opts ...topic.Option) (*quireStore, error) {
+	s := &quireStore{fs: &countingFS{FS: vfs.OS()}, ctx: context.Background()}
+	var err error
+	if s.eng, err = topic.Open(dir, append(opts, topic.On(s.fs))...); err != nil {
+		return nil, err
+	}
+	s.topic, err = s.eng.Topic(s.ctx, quireTopic, append(o.topicOptions(), topic.Partitions(partitions))...)
+	if err == nil {
+		s.part, err = s.topic.Partition(0)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.eng.Close())
+	}
+	return s, nil
+}
+
+// OpenIdle uses each partition once and leaves it.
+func (quire) OpenIdle(dir string, n int) (Store, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	s, err := openQuire(dir, Options{}, n, topic.MaxOpenFiles(idleFiles))
+	if err != nil {
+		return nil, err
+	}
+	rec := topic.Record{Value: makeValues(1, 100, 0)[0]}
+	for i := range n {
+		if _, err := s.topic.Append(s.ctx, rec, topic.AppendTo(int32(i))); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	return s, nil
+}
+
+type quireStore struct {
+	ctx   context.Context
+	fs    *countingFS
+	eng   *topic.Engine
+	topic *topic.Topic
+	part  *topic.Partition
+
+	producer sync.Once
+	async    *topic.Producer
+	failed   sync.Map // what the producer could not deliver
+
+	buf []byte
+	dec record.Decoder
+}
+
+func (s *quireStore) Close() error { return s.eng.Close() }
+
+func (s *quireStore) Calls() Calls { return s.fs.calls.load() }
+
+func (s *quireStore) Count() (int64, error) { return s.part.End() }
+
+func (s *quireStore) Prepare(values [][]byte) any {
+	recs := make([]topic.Record, len(values))
+	for i, v := range values {
+		recs[i].Value = v
+	}
+	return recs
+}
+
+func (s *quireStore) Append(batch any) error {
+	_, err := s.part.Append(s.ctx, batch.([]topic.Record)...)
+	return err
+}
+
+func (s *quireStore) Find(ms int64) (int64, error) {
+	pos, _, ok, err := s.part.OffsetForTime(s.ctx, time.UnixMilli(ms))
+	if err == nil && !ok {
+		return s.part.End()
+	}
+	return pos.Offset, err
+}
+
+// Send makes the producer at its first call.
+func (s *quireStore) Send(value []byte) (err error) {
+	s.producer.Do(func() {
+		s.async, err = s.eng.NewProducer(topic.OnError(func(_ topic.Position, err error) { s.failed.Store("first", err) }))
+	})
+	if err != nil {
+		return err
+	}
+	return s.async.Send(s.ctx, quireTopic, topic.Record{Value: value}, nil)
+}
+
+func (s *quireStore) Flush() error {
+	err := s.async.Flush(s.ctx)
+	if lost, ok := s.failed.Load("first"); ok {
+		err = errors.Join(err, lost.(error))
+	}
+	return err
+}

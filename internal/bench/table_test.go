@@ -1,0 +1,31 @@
+package main
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestTable(t *testing.T) {
+	tab := table{{"name", "n"}, {"a", "10"}, {"µ", "9"}}
+	var text, page bytes.Buffer
+	require.NoError(t, tab.writeText(&text, 1))
+	assert.Equal(t, "name   n\n--------\na     10\nµ      9\n", text.String())
+	require.NoError(t, tab.writeMarkdown(&page, 1))
+	assert.Equal(t, "| name | n |\n| --- | ---: |\n| a | 10 |\n| µ | 9 |\n", page.String())
+}
+
+func TestShow(t *testing.T) {
+	for d, want := range map[time.Duration]string{0: "-", 1500: "1.50 us", 25 * time.Microsecond: "25 us", 1500 * time.Microsecond: "1.5 ms", time.Second: "1000 ms"} {
+		assert.Equal(t, want, showDuration(d))
+	}
+	assert.Equal(t, "~0", showCount(0.0001))
+	assert.Equal(t, "0", showCount(0))
+	assert.Equal(t, "6.020", showCount(6.02))
+	assert.Equal(t, "-", showRatio(0))
+	assert.Equal(t, "0.85", showRatio(0.85))
+	assert.Equal(t, ">= 1.2 x raw, p50 <= 300 us", target{ratio: 1.2, p50: 300 * time.Microsecond}.String())
+}

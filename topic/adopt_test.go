@@ -1,0 +1,100 @@
+package topic
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/log/vfs"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// kafkaDirectory makes what an Apache Kafka broker leaves after an orderly stop: nothing of ours in it.
+func kafkaDirectory(t *testing.T) *vfs.Mem {
+	fsys := vfs.NewMem()
+	e := openOn(t, fsys)
+	tp := openTopic(t, e, "orders", Partitions(3))
+	for n := range int32(3) {
+		_, err := tp.Append(t.Context(), Record{Value: []byte("v")}, AppendTo(n))
+		require.NoError(t, err)
+	}
+	_, err := openTopic(t, e, "__consumer_offsets").Append(t.Context(), Record{Key: []byte("k")})
+	require.NoError(t, err)
+	require.NoError(t, e.Close())
+	require.NoError(t, fsys.Remove(filepath.Join("data", manifestFile)))
+	require.NoError(t, fsys.Remove(filepath.Join("data", manifestPrev)))
+	for _, base := range filesIn(t, fsys, "data") {
+		if _, ok := parseDirName(base); !ok {
+			continue
+		}
+		for _, name := range filesIn(t, fsys, filepath.Join("data", base)) {
+			if name == log.SlotFile || filepath.Ext(name) == ".sums" {
+				require.NoError(t, fsys.Remove(filepath.Join("data", base, name)))
+			}
+		}
+	}
+	return fsys
+}
+
+func TestAdoptKafkaDirectory(t *testing.T) {
+	fsys := kafkaDirectory(t)
+	// Junk and directories of other meaning are left alone.
+	for _, dir := range []string{"data/lost+found", "data/orders-1-future", "data/empty-0", "data/orders-01", "data/a..b", "data/junk-0"} {
+		require.NoError(t, fsys.MkdirAll(dir))
+	}
+	require.NoError(t, vfs.WriteFile(fsys, "data/junk-0/notes.log", []byte("x")))
+
+	e := openOn(t, fsys)
+	topics, err := e.Topics(t.Context(), WithInternal())
+	require.NoError(t, err)
+	require.Len(t, topics, 2)
+	tp := openTopic(t, e, "orders")
+	assert.Equal(t, 3, tp.Partitions())
+	for n := range int32(3) {
+		assert.Len(t, stored(t, partitionOf(t, tp, n)), 1)
+	}
+	_, err = tp.Append(t.Context(), Record{})
+	require.NoError(t, err)
+	id, err := e.nextProducerID()
+	require.NoError(t, err)
+	assert.GreaterOrEqual(t, id, int64(adoptedProducerID))
+	require.NoError(t, e.Close())
+	for _, base := range []string{"lost+found", "orders-1-future", "empty-0", "orders-01", "a..b", "junk-0"} {
+		assert.Contains(t, filesIn(t, fsys, "data"), base)
+	}
+	again := openOn(t, fsys)
+	assert.Equal(t, tp.ID(), openTopic(t, again, "orders").ID())
+}
+
+// When a generation is lost, topics that only it knew are found again, and nothing is deleted.
+func TestLostGenerationCostsNoData(t *testing.T) {
+	fsys := vfs.NewMem()
+	e := openOn(t, fsys)
+	openTopic(t, e, "first")
+	tp := openTopic(t, e, "second", Partitions(2), quick())
+	_, err := tp.Append(t.Context(), Record{Value: []byte("v")}, AppendTo(0))
+	require.NoError(t, err)
+	require.NoError(t, e.Close())
+	require.NoError(t, vfs.WriteFile(fsys, filepath.Join("data", manifestFile), []byte("rot")))
+	require.NoError(t, vfs.RemoveAll(fsys, "data/second-1")) // never used: it holds nothing that could be found
+	e = openOn(t, fsys)
+	found := openTopic(t, e, "second")
+	assert.Equal(t, tp.ID(), found.ID())
+	assert.Len(t, stored(t, partitionOf(t, found, 0)), 1)
+	assert.Contains(t, filesIn(t, fsys, "data"), manifestDamaged)
+	openTopic(t, e, "first")
+}
+
+func TestAdoptRefusesMixedIDs(t *testing.T) {
+	fsys := kafkaDirectory(t)
+	id, err := newID()
+	require.NoError(t, err)
+	require.NoError(t, log.WritePartitionMetadata(fsys, "data/orders-1/partition.metadata", id))
+	e := openOn(t, fsys)
+	_, err = e.lookup("orders")
+	assert.ErrorIs(t, err, ErrNotFound, "left alone")
+	_, err = e.lookup("__consumer_offsets")
+	assert.NoError(t, err)
+	assert.Contains(t, filesIn(t, fsys, "data"), "orders-1")
+}

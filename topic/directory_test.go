@@ -1,0 +1,72 @@
+package topic
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/quirelog/quire/log/vfs"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestEnsureDirIsDurable(t *testing.T) {
+	disk := vfs.NewCrash()
+	dir := filepath.Join("a", "b", "c")
+	require.NoError(t, ensureDir(disk, dir))
+	require.NoError(t, ensureDir(disk, dir))
+	info, err := disk.After(vfs.KeepNone, 0).Stat(dir)
+	require.NoError(t, err)
+	assert.True(t, info.IsDir)
+}
+
+func TestIdentityFile(t *testing.T) {
+	cases := map[string]struct {
+		text  string
+		found bool
+		want  identity
+	}{
+		"kafka":   {"#\n#Sat Nov 21\nnode.id=3\nversion=1\ndirectory.id=d\ncluster.id=c\n", true, identity{cluster: "c", node: "3", directory: "d"}},
+		"older":   {"broker.id=7\nversion=0\ncluster.id=c\n", true, identity{cluster: "c", node: "7"}},
+		"windows": {"version=1\r\ncluster.id=c\r\ndirectory.id=d\r\n", true, identity{cluster: "c", directory: "d"}},
+		"empty":   {"", false, identity{}},
+		"junk":    {"\x00\xff=\n===\n", false, identity{}},
+		"extra":   {"version=1\nx.y=z\n", true, identity{rest: []string{"x.y=z"}}},
+	}
+	for name, c := range cases {
+		fsys := vfs.NewMem()
+		require.NoError(t, fsys.MkdirAll("d"))
+		require.NoError(t, vfs.WriteFile(fsys, filepath.Join("d", metaFile), []byte(c.text)))
+		id, found, err := readIdentity(fsys, "d")
+		require.NoError(t, err, name)
+		assert.Equal(t, c.found, found, name)
+		if found {
+			assert.Equal(t, c.want, id, name)
+		}
+		whole, err := completeIdentity(fsys, "d", id, found)
+		require.NoError(t, err, name)
+		again, found, err := readIdentity(fsys, "d")
+		require.NoError(t, err, name)
+		assert.True(t, found)
+		assert.Equal(t, whole, again, name)
+		assert.NotEmpty(t, again.cluster)
+		assert.Len(t, again.directory, max(len(c.want.directory), len(again.directory)))
+	}
+}
+
+func TestCleanMark(t *testing.T) {
+	disk := vfs.NewCrash()
+	require.NoError(t, ensureDir(disk, "d"))
+	clean, err := takeCleanMark(disk, "d")
+	require.NoError(t, err)
+	assert.False(t, clean)
+	require.NoError(t, writeCleanMark(disk, "d"))
+	clean, err = takeCleanMark(disk.After(vfs.KeepNone, 0), "d")
+	require.NoError(t, err)
+	assert.True(t, clean, "it is durable when written")
+	clean, err = takeCleanMark(disk, "d")
+	require.NoError(t, err)
+	assert.True(t, clean)
+	clean, err = takeCleanMark(disk.After(vfs.KeepNone, 0), "d")
+	require.NoError(t, err)
+	assert.False(t, clean, "and durably gone when taken")
+}

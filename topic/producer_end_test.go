@@ -1,0 +1,125 @@
+package topic
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestProducerCloseDuringSends(t *testing.T) {
+	for range 20 {
+		e := clientEngine(t)
+		top := clientTopic(t, e, "t", Partitions(2), NoSync())
+		p := clientProducer(t, e, BatchSize(300), BufferMemory(3000))
+		var accepted, good, bad atomic.Int64
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for i := 0; ; i++ {
+					err := p.Send(t.Context(), "t", numbered(i), func(_ Position, err error) {
+						if err == nil {
+							good.Add(1)
+						} else {
+							assert.ErrorIs(t, err, ErrClosed)
+							bad.Add(1)
+						}
+					})
+					if err != nil {
+						assert.ErrorIs(t, err, ErrClosed)
+						return
+					}
+					accepted.Add(1)
+				}
+			})
+		}
+		for good.Load() < 50 {
+			runtime.Gosched()
+		}
+		require.NoError(t, p.Close())
+		wg.Wait()
+		assert.Equal(t, accepted.Load(), good.Load()+bad.Load(), "each accepted record has one outcome, before Close returns")
+		total := 0
+		for _, list := range values(t, top) {
+			total += len(list)
+		}
+		assert.EqualValues(t, good.Load(), total, "what failed with ErrClosed is not there")
+		require.NoError(t, p.Close())
+		assert.Zero(t, p.memory.used())
+	}
+}
+
+func TestProducerEndsWithItsEngine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := clientEngine(t)
+		clientTopic(t, e, "t")
+		p := clientProducer(t, e, Linger(time.Minute))
+		var got acks
+		require.NoError(t, p.Send(t.Context(), "t", numbered(1), got.cb))
+		require.NoError(t, e.Close())
+		require.Equal(t, 1, got.count())
+		assert.ErrorIs(t, got.errs[0], ErrClosed)
+		assert.ErrorIs(t, p.Send(t.Context(), "t", numbered(1), nil), ErrClosed)
+		_, err := e.NewProducer()
+		assert.ErrorIs(t, err, ErrClosed)
+	})
+}
+
+func TestProducerEngineShutdownDelivers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := clientEngine(t)
+		clientTopic(t, e, "t")
+		p := clientProducer(t, e, Linger(time.Minute))
+		var got acks
+		require.NoError(t, p.Send(t.Context(), "t", numbered(1), got.cb))
+		require.NoError(t, e.Shutdown(t.Context()))
+		require.Equal(t, 1, got.count())
+		assert.NoError(t, got.errs[0])
+	})
+}
+
+func TestProducerManyAtOnce(t *testing.T) {
+	e := clientEngine(t)
+	top := clientTopic(t, e, "t", Partitions(3), NoSync())
+	p := clientProducer(t, e, BatchSize(2000), BufferMemory(100_000), Linger(time.Millisecond))
+	const senders, each = 8, 2000
+	var acked atomic.Int64
+	var wg sync.WaitGroup
+	for s := range senders {
+		wg.Go(func() {
+			last := map[int32]int64{}
+			var mu sync.Mutex
+			for i := range each {
+				key := []byte{byte(s), byte(i % 5)}
+				err := p.Send(t.Context(), "t", Record{Key: key, Value: fmt.Appendf(nil, "%d/%d", s, i)}, func(pos Position, err error) {
+					assert.NoError(t, err)
+					mu.Lock()
+					defer mu.Unlock()
+					if prev, ok := last[pos.Partition]; ok {
+						assert.Greater(t, pos.Offset, prev)
+					}
+					last[pos.Partition] = pos.Offset
+					acked.Add(1)
+				})
+				assert.NoError(t, err)
+				if i%500 == 0 {
+					assert.NoError(t, p.Flush(t.Context()))
+				}
+			}
+		})
+	}
+	wg.Wait()
+	require.NoError(t, p.Shutdown(t.Context()))
+	assert.EqualValues(t, senders*each, acked.Load())
+	total := 0
+	for _, list := range values(t, top) {
+		total += len(list)
+	}
+	assert.Equal(t, senders*each, total)
+}

@@ -1,0 +1,270 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/quirelog/quire/log/record"
+	"github.com/quirelog/quire/log/vfs"
+)
+
+// faultyEngine is an engine on a memory disk whose calls can be made to fail.
+func faultyEngine(t testing.TB) (*Engine, *vfs.Fault) {
+	t.Helper()
+	disk := vfs.NewFault(vfs.NewMem())
+	e, err := Open("data", On(disk))
+	require.NoError(t, err)
+	t.Cleanup(func() { disk.Clear(); _ = e.Close() })
+	return e, disk
+}
+
+func TestProducerFullDiskPasses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, disk := faultyEngine(t)
+		top := clientTopic(t, e, "t")
+		p := clientProducer(t, e)
+		var got acks
+		require.NoError(t, p.Send(t.Context(), "t", numbered(0), got.cb))
+		require.NoError(t, p.Flush(t.Context()))
+		disk.Add(vfs.Rule{Op: vfs.OpWrite, Path: "*.log", Count: vfs.Forever, Err: syscall.ENOSPC})
+		start := time.Now()
+		for i := 1; i < 50; i++ {
+			require.NoError(t, p.Send(t.Context(), "t", numbered(i), got.cb))
+		}
+		time.AfterFunc(5*time.Second, disk.Clear)
+		require.NoError(t, p.Flush(t.Context()))
+		took := time.Since(start)
+		assert.GreaterOrEqual(t, took, 5*time.Second)
+		assert.LessOrEqual(t, took, 6*time.Second+200*time.Millisecond, "waits grow to one second")
+		for i, err := range got.errs {
+			require.NoError(t, err)
+			require.EqualValues(t, i, got.pos[i].Offset)
+		}
+		assert.Len(t, values(t, top)[0], 50, "each once")
+		require.NoError(t, p.Close())
+	})
+}
+
+func TestProducerBackoffGrows(t *testing.T) {
+	p := &Producer{cfg: &producerConfig{backoff: 100 * time.Millisecond, backoffMax: time.Second}}
+	ms := time.Millisecond
+	for i, want := range []time.Duration{100 * ms, 200 * ms, 400 * ms, 800 * ms, 1000 * ms, 1000 * ms} {
+		assert.Equal(t, want, p.backoff(i, 0.5).Round(ms))
+	}
+	assert.Equal(t, 80*ms, p.backoff(0, 0).Round(ms))
+	assert.Equal(t, 120*ms, p.backoff(0, 1).Round(ms))
+	assert.Equal(t, time.Second, p.backoff(1<<30, 1))
+}
+
+func TestProducerDeliveryTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, disk := faultyEngine(t)
+		top := clientTopic(t, e, "t")
+		p := clientProducer(t, e, DeliveryTimeout(7*time.Second))
+		_, err := p.SendSync(t.Context(), "t", numbered(0))
+		require.NoError(t, err)
+		disk.Add(vfs.Rule{Op: vfs.OpWrite, Path: "*.log", Count: vfs.Forever, Err: syscall.ENOSPC})
+		start := time.Now()
+		_, err = p.SendSync(t.Context(), "t", numbered(1))
+		assert.Equal(t, 7*time.Second, time.Since(start))
+		var late *DeliveryError
+		require.ErrorAs(t, err, &late)
+		assert.ErrorIs(t, err, ErrDeliveryTimeout)
+		assert.ErrorIs(t, err, ErrNoSpace)
+		assert.NotErrorIs(t, err, ErrUncertain)
+		assert.Equal(t, 7*time.Second, late.After)
+		assert.Greater(t, late.Tries, 5)
+		// No gap in the sequence numbers: the next record goes through.
+		disk.Clear()
+		_, err = p.SendSync(t.Context(), "t", numbered(2))
+		require.NoError(t, err)
+		assert.Equal(t, []string{"0", "2"}, values(t, top)[0])
+		require.NoError(t, p.Close())
+	})
+}
+
+func TestProducerRetriesAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, retries := range []int{0, 1, 3} {
+			e, disk := faultyEngine(t)
+			clientTopic(t, e, "t")
+			p := clientProducer(t, e, Retries(retries))
+			_, err := p.SendSync(t.Context(), "t", numbered(0))
+			require.NoError(t, err)
+			disk.Add(vfs.Rule{Op: vfs.OpWrite, Path: "*.log", Count: vfs.Forever, Err: syscall.ENOSPC})
+			before := e.Metrics().Total.AppendErrors
+			_, err = p.SendSync(t.Context(), "t", numbered(1))
+			assert.ErrorIs(t, err, ErrNoSpace)
+			assert.EqualValues(t, retries+1, e.Metrics().Total.AppendErrors-before)
+			require.NoError(t, p.Close())
+		}
+	})
+}
+
+func TestProducerFailedSyncIsUncertain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, disk := faultyEngine(t)
+		clientTopic(t, e, "t", Partitions(2))
+		p := clientProducer(t, e, PartitionBy(Manual()))
+		_, err := p.SendSync(t.Context(), "t", numbered(0))
+		require.NoError(t, err)
+		disk.Add(vfs.Rule{Op: vfs.OpSync, Path: "t-0/*.log", Count: vfs.Forever, Err: syscall.EIO},
+			vfs.Rule{Op: vfs.OpSync, Path: "t-0", Count: vfs.Forever, Err: syscall.EIO})
+		var got acks
+		start := time.Now()
+		for i := 1; i < 4; i++ {
+			require.NoError(t, p.Send(t.Context(), "t", numbered(i), got.cb))
+		}
+		require.NoError(t, p.Flush(t.Context()))
+		require.Equal(t, 3, got.count())
+		assert.ErrorIs(t, got.errs[0], ErrUncertain)
+		_, err = p.SendSync(t.Context(), "t", numbered(9))
+		assert.ErrorIs(t, err, ErrFenced, "definitely not there: the log refuses")
+		assert.NotErrorIs(t, err, ErrUncertain)
+		assert.Equal(t, start, time.Now(), "nothing is tried again on a disk that does not say what it did")
+		pos, err := p.SendSync(t.Context(), "t", Record{Partition: 1})
+		require.NoError(t, err, "other partitions go on")
+		assert.Zero(t, pos.Offset)
+		require.NoError(t, p.Close())
+	})
+}
+
+// retriableFence is a reason that will pass.
+type retriableFence struct{}
+
+func (retriableFence) Error() string   { return "moving" }
+func (retriableFence) Retriable() bool { return true }
+
+func TestProducerWaitsForAFenceThatPasses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := clientEngine(t)
+		top := clientTopic(t, e, "t")
+		p := clientProducer(t, e)
+		part, _ := top.Partition(0)
+		require.NoError(t, part.Fence(retriableFence{}))
+		time.AfterFunc(2*time.Second, func() { _, _ = part.Unfence() })
+		_, err := p.SendSync(t.Context(), "t", numbered(0))
+		require.NoError(t, err)
+		require.NoError(t, part.Fence(errors.New("for good")))
+		_, err = p.SendSync(t.Context(), "t", numbered(1))
+		assert.ErrorIs(t, err, ErrFenced)
+		require.NoError(t, p.Close())
+	})
+}
+
+// Another writer under the producer's own id and a higher epoch: the log refuses the numbers, definitely; the
+// producer takes new ones and goes on.
+func TestProducerNumbersAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := clientEngine(t)
+		top := clientTopic(t, e, "t")
+		p := clientProducer(t, e)
+		_, err := p.SendSync(t.Context(), "t", numbered(0))
+		require.NoError(t, err)
+		part, _ := top.Partition(0)
+		for _, epoch := range []int16{0, 2} { // numbers out of order, then fenced
+			b := record.NewBuilder(record.BuilderConfig{HasProducer: true, ProducerID: p.identity, ProducerEpoch: epoch, BaseSequence: int32(1 - epoch/2)})
+			require.NoError(t, b.Add(&record.Record{Value: []byte("other")}))
+			require.NoError(t, b.Add(&record.Record{Value: []byte("one")}))
+			sealed, err := b.Seal()
+			require.NoError(t, err)
+			_, err = part.AppendRaw(t.Context(), sealed, RawAppend{})
+			require.NoError(t, err)
+			_, err = p.SendSync(t.Context(), "t", numbered(int(epoch)+1))
+			require.NoError(t, err)
+		}
+		assert.Equal(t, []string{"0", "other", "one", "1", "other", "one", "3"}, values(t, top)[0])
+		require.NoError(t, p.Close())
+	})
+}
+
+func TestProducerSyncThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, disk := faultyEngine(t)
+		top := clientTopic(t, e, "t")
+		p := clientProducer(t, e, DeliveryTimeout(3*time.Second), MaxInFlight(2), BatchSize(200))
+		_, err := p.SendSync(t.Context(), "t", numbered(0))
+		require.NoError(t, err)
+		release := make(chan struct{})
+		disk.Add(vfs.Rule{Op: vfs.OpSync, Path: "t-0", Count: vfs.Forever, Hook: func(vfs.Op, string) { <-release }})
+		start := time.Now()
+		var mu sync.Mutex
+		var order []int
+		var unknown, not int
+		for i := 1; i <= 60; i++ {
+			require.NoError(t, p.Send(t.Context(), "t", numbered(i), func(_ Position, err error) {
+				mu.Lock()
+				defer mu.Unlock()
+				order = append(order, i)
+				assert.ErrorIs(t, err, ErrDeliveryTimeout)
+				assert.Equal(t, 3*time.Second, time.Since(start))
+				if errors.Is(err, ErrUncertain) {
+					unknown++
+					assert.Zero(t, not, "what was written comes first")
+				} else {
+					not++
+				}
+			}))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = p.SendSync(ctx, "t", numbered(61))
+		assert.ErrorIs(t, err, ErrUncertain, "the caller's own patience")
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		require.NoError(t, p.Flush(t.Context()))
+		require.Len(t, order, 60)
+		for i := range order {
+			require.Equal(t, i+1, order[i])
+		}
+		assert.Positive(t, unknown)
+		assert.Positive(t, not)
+		close(release)
+		disk.Clear()
+		synctest.Wait()
+		_, err = p.SendSync(t.Context(), "t", numbered(99))
+		require.NoError(t, err, "once the disk answers, the producer goes on")
+		list := values(t, top)[0]
+		assert.Equal(t, "99", list[len(list)-1])
+		for i, v := range list[:len(list)-1] {
+			require.Equal(t, strconv.Itoa(i), v, "what was of unknown outcome is there in order, or not at all")
+		}
+		assert.Len(t, list, unknown+2)
+		require.NoError(t, p.Close())
+		assert.Zero(t, p.memory.used())
+	})
+}
+
+func TestProducerCloseWhileTheDiskHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, disk := faultyEngine(t)
+		clientTopic(t, e, "t")
+		p := clientProducer(t, e)
+		_, err := p.SendSync(t.Context(), "t", numbered(0))
+		require.NoError(t, err)
+		release := make(chan struct{})
+		disk.Add(vfs.Rule{Op: vfs.OpSync, Path: "t-0", Count: vfs.Forever, Hook: func(vfs.Op, string) { <-release }})
+		var got acks
+		require.NoError(t, p.Send(t.Context(), "t", numbered(1), got.cb))
+		synctest.Wait()
+		require.NoError(t, p.Send(t.Context(), "t", numbered(2), got.cb))
+		synctest.Wait()
+		start := time.Now()
+		assert.Error(t, p.Close())
+		assert.LessOrEqual(t, time.Since(start), 6*time.Second)
+		synctest.Wait()
+		require.Equal(t, 2, got.count())
+		assert.ErrorIs(t, got.errs[0], ErrUncertain)
+		assert.ErrorIs(t, got.errs[0], ErrClosed)
+		close(release)
+		disk.Clear()
+	})
+}
