@@ -229,7 +229,7 @@ func (l *Log) writeLocked(cfg *Config, b record.Batch, maxTimestamp, now int64) 
 	}
 	l.noteBatchLocked(b, now)
 	l.advanceEndLocked(cfg, b.NextOffset())
-	l.publishTip(active, int64(len(b)))
+	l.publishTip(active, b.NextOffset(), int64(len(b)))
 	l.writer.snapshotBytes += int64(len(b))
 	l.flushIndexLocked(active, len(b))
 	return nil
@@ -246,15 +246,18 @@ func (l *Log) appendFailed(err error) error {
 }
 
 func (l *Log) rollRules(cfg *Config, active *segment.Segment, now int64) segment.RollRules {
-	if now == 0 && active.FirstTimestamp() < 0 {
-		now = nowMillis(0) // records without a time age by the clock
+	if w := &l.writer; w.timed != active {
+		if active.FirstTimestamp() >= 0 {
+			w.timed = active
+		}
+		now = nowMillis(now) // records without a time age by the clock
 	}
 	return segment.RollRules{Bytes: cfg.segmentBytes(), Age: cfg.segmentAge() - l.writer.jitter, Now: now}
 }
 
 // indexFlushBytes is how much data may be appended between two writes of the
 // active indexes to their files: what a recovery has to read again for them.
-const indexFlushBytes = 1 << 20
+const indexFlushBytes = 8 << 20
 
 // flushIndexLocked writes the active indexes out from time to time. They are
 // derived data: a failure costs a rebuild, not the append.

@@ -94,8 +94,8 @@ type Config struct {
 	// TimestampBeforeMax and TimestampAfterMax bound how far a record's own time may lie
 	// in the past and in the future. 0: no bound.
 	TimestampBeforeMax, TimestampAfterMax time.Duration
-	// Recompress makes the log store every client batch with Codec at Level. Off by default:
-	// a batch keeps the producer's codec.
+	// Recompress makes the log store every client batch with Codec at Level (0 is the
+	// codec's default). Off by default: a batch keeps the producer's codec.
 	Recompress bool
 	Codec      record.Codec
 	Level      int
@@ -134,7 +134,7 @@ func (c *Config) Validate() error {
 	check(c.ProducerExpiry >= 0, "negative ProducerExpiry %v", c.ProducerExpiry)
 	check(c.Timestamps == record.CreateTime || c.Timestamps == record.LogAppendTime, "unknown timestamp type %d", c.Timestamps)
 	if c.Recompress {
-		faults = append(faults, record.CheckLevel(c.Codec, c.Level))
+		faults = append(faults, record.CheckLevel(c.Codec, orDefault(c.Level, math.MinInt32))) // which is package compress's default
 	}
 	return errors.Join(faults...)
 }

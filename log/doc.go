@@ -68,6 +68,8 @@
 //	offsets.go     the four offsets         tend.go      what time alone makes due
 //	times.go       offset for a time        truncate.go  cut the end, raise the start
 //	wait.go        Wait, Watch              recover.go   Open
+//	loss.go        what Open misses         replay.go    what batches tell again
+//	get.go         one record               aborted.go   aborted transactions
 //	producers.go   sequences                unstable.go  open transactions
 //	epochs.go      leader epochs            snapshot.go  producer state on disk
 //	slot.go        the slot's bytes         checkpointfile.go, topicid.go  Kafka's text files

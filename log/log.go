@@ -64,7 +64,8 @@ type writer struct {
 	opened    bool  // the slot says "not clean": data may be written
 	damaged   bool  // something went wrong that a clean stop must not hide
 	readOnly  bool
-	sparse    bool // offsets of the active segment may have gaps
+	sparse    bool             // offsets of the active segment may have gaps
+	timed     *segment.Segment // the active segment if its first batch is known to have a time
 	jitter    time.Duration
 	// unindexed counts the bytes appended since the active indexes were last written out.
 	unindexed int64

@@ -45,11 +45,18 @@ func (l *Log) note(o noteOptions) error {
 	return nil
 }
 
-// flushNote makes the slot durable if it was written since.
+// flushNote makes the slot durable if it was written since, and gives its file
+// back: a log that nobody writes to holds neither a descriptor nor memory for it.
 func (l *Log) flushNote() error {
 	l.notes.mu.Lock()
 	defer l.notes.mu.Unlock()
-	return l.notes.syncLocked()
+	if err := l.notes.syncLocked(); err != nil {
+		return err
+	}
+	if l.notes.closed {
+		return nil
+	}
+	return l.notes.slot.close()
 }
 
 func (n *notebook) syncLocked() error {

@@ -68,10 +68,15 @@ func (l *Log) raiseHigh(offset int64) {
 
 // raiseHighLocked is raiseHigh for the holder of mu.
 func (l *Log) raiseHighLocked(offset int64) {
-	if !l.cfg.Load().Replicated && l.high.Advance(offset) {
-		l.raiseStableLocked()
-		l.watchers.notify()
+	if l.cfg.Load().Replicated || !l.high.Advance(offset) {
+		return
 	}
+	if l.transactions.Load() {
+		l.raiseStableLocked()
+	} else {
+		l.stable.Advance(offset)
+	}
+	l.watchers.notify()
 }
 
 // moveHigh raises the high watermark to offset, at most to limit. It holds tip.mu, under

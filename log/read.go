@@ -60,26 +60,33 @@ func (l *Log) readBelow(dst []byte, from Place, limit int64, maxBytes int) (run 
 	if err != nil {
 		return dst[:0], from, err
 	}
-	for {
-		run, next, err = s.Read(dst, from, limit, maxBytes)
-		if err != nil || len(run) > 0 || last {
+	for at := from; ; {
+		run, next, err = s.Read(dst, at, limit, maxBytes)
+		if err != nil {
 			s.Unpin()
-			return run, next, l.located(err)
+			return run, from, l.located(err)
 		}
-		// Nothing at or after the offset in this segment: a gap before the next one.
-		follower, ok := l.pinnedAfter(s.Base())
+		if len(run) > 0 {
+			s.Unpin()
+			return run, next, nil
+		}
+		// Nothing in this segment: go on behind it, unless the bound lies before that.
+		follower, ok := s, false
+		if !last {
+			follower, ok = l.pinnedAfter(s.Base())
+		}
 		if !ok {
 			s.Unpin()
 			return run, from, nil
 		}
-		err = l.checkSeam(s, follower, from.Offset)
+		err = l.checkSeam(s, follower, at.Offset, limit)
 		s.Unpin()
 		s = follower
-		if err != nil {
+		if err != nil || s.Base() >= limit {
 			s.Unpin()
 			return run, from, err
 		}
-		from = At(max(from.Offset, s.Base()))
+		at = At(max(at.Offset, s.Base()))
 		last = s == l.activeSegment()
 	}
 }
@@ -87,9 +94,9 @@ func (l *Log) readBelow(dst []byte, from Place, limit int64, maxBytes int) (run 
 // checkSeam tells whether a segment, of which nothing is left to read, ends where the
 // next one begins. If it does not, and nothing says that offsets may have gaps, what lay
 // between is lost.
-func (l *Log) checkSeam(s, follower *segment.Segment, offset int64) error {
+func (l *Log) checkSeam(s, follower *segment.Segment, offset, limit int64) error {
 	next, base := s.Next(), follower.Base()
-	if next >= base || offset >= base || l.cfg.Load().Compacted || s.Sparse() || follower.Sparse() {
+	if next >= base || next >= limit || offset >= base || l.cfg.Load().Compacted || s.Sparse() || follower.Sparse() {
 		return nil
 	}
 	return &CorruptionError{Path: s.Path(), Pos: s.Size(), End: s.Size(), FirstOffset: max(next, offset), NextOffset: base,

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"time"
 
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/log/vfs"
@@ -245,6 +244,12 @@ func (o *opener) openLast(base int64) error {
 		return err
 	}
 	o.segments = append(o.segments, s)
+	if !o.st.ReadOnly {
+		// After a kill the file's entry may not be on disk yet.
+		if err := o.l.fs.SyncDir(o.l.dir); err != nil {
+			return err
+		}
+	}
 	if o.haveSlot || s.Size() > 0 || o.report.CutBytes > 0 || len(o.bases) > 1 {
 		o.recovered = true
 		o.noteNow = !o.haveSlot || o.slot.clean
@@ -292,137 +297,6 @@ func (o *opener) visit(_ int64, b record.Batch) error {
 
 func (o *opener) active() *segment.Segment { return o.segments[len(o.segments)-1] }
 
-// finishTruncation completes a truncation that a crash cut short.
-func (o *opener) finishTruncation() error {
-	if !o.haveSlot || !o.slot.truncating || o.st.ReadOnly {
-		return nil
-	}
-	to := o.slot.durable
-	o.noteNow = true
-	if o.slot.start == to && o.slot.leaderEpoch == noEpoch {
-		return o.startOver(to) // TruncateFully
-	}
-	for len(o.segments) > 1 && o.active().Base() > to {
-		if err := o.dropLast(); err != nil {
-			return err
-		}
-	}
-	if o.active().Base() > to || o.slot.start > o.active().Next() {
-		return o.startOver(max(to, o.slot.start))
-	}
-	if err := o.active().Unseal(); err != nil {
-		return err
-	}
-	if o.active().Next() > to {
-		if err := o.active().Truncate(to); err != nil {
-			return err
-		}
-		if err := o.active().Sync(); err != nil {
-			return err
-		}
-	}
-	o.slot.durable = o.active().Next()
-	o.epochsChanged = o.l.writer.epochs.truncateEnd(o.active().Next()) || o.epochsChanged
-	o.recovered = true
-	return nil
-}
-
-func (o *opener) dropLast() error {
-	s := o.active()
-	if err := s.MarkDeleted(); err != nil {
-		return err
-	}
-	if err := s.Unlink(); err != nil {
-		return err
-	}
-	o.segments = o.segments[:len(o.segments)-1]
-	return o.l.fs.SyncDir(o.l.dir)
-}
-
-// startOver replaces everything by an empty log that begins at offset.
-func (o *opener) startOver(offset int64) error {
-	for len(o.segments) > 0 {
-		if err := o.dropLast(); err != nil {
-			return err
-		}
-	}
-	o.slot.start, o.slot.high, o.slot.durable = offset, offset, offset
-	o.slot.anonymous, o.slot.plain = true, true
-	o.epochsChanged = o.l.writer.epochs.clear() || o.epochsChanged
-	o.recovered, o.noteNow = true, true
-	if err := o.l.dropSnapshotsAbove(-1); err != nil {
-		return err
-	}
-	return o.create()
-}
-
-// checkLoss compares what was found with what the slot says was on disk.
-func (o *opener) checkLoss() error {
-	if !o.haveSlot || o.st.ReadOnly {
-		return nil
-	}
-	first, end := o.segments[0].Base(), o.active().Next()
-	var lost *LossError
-	orphan, orphaned := o.orphan()
-	switch {
-	case orphaned:
-		lost = &LossError{Dir: o.l.dir, First: orphan, Next: o.behind(orphan), Reason: "a data file is missing whose other files are there"}
-	case first > o.slot.start:
-		lost = &LossError{Dir: o.l.dir, First: o.slot.start, Next: min(first, o.slot.durable), Reason: "the first segments are missing"}
-	case end < o.slot.durable:
-		lost = &LossError{Dir: o.l.dir, First: end, Next: o.slot.durable, Reason: "the log ends before its durable watermark"}
-	default:
-		return nil
-	}
-	if !o.st.AcceptLoss {
-		return lost
-	}
-	o.report.Lost, o.noteNow = lost, true
-	o.slot.start = max(o.slot.start, first)
-	if o.slot.start > end || end < o.slot.durable {
-		// Offsets that readers have seen are not used again.
-		return o.skipTo(o.slot.durable)
-	}
-	return nil
-}
-
-// orphan finds a seal without its data file, where no interrupted deletion explains it.
-func (o *opener) orphan() (base int64, ok bool) {
-	for _, name := range o.names {
-		base, kind, ok := segment.ParseName(name)
-		if !ok || kind != segment.KindSums || o.slot.truncating {
-			continue
-		}
-		if _, found := slices.BinarySearch(o.bases, base); !found && base >= o.slot.start && base < o.slot.durable {
-			return base, true
-		}
-	}
-	return 0, false
-}
-
-// behind is where the log goes on after a lost segment.
-func (o *opener) behind(base int64) int64 {
-	i, _ := slices.BinarySearch(o.bases, base)
-	if i < len(o.bases) {
-		return o.bases[i]
-	}
-	return o.slot.durable
-}
-
-// skipTo makes the log go on at offset, leaving a gap behind what is left.
-func (o *opener) skipTo(offset int64) error {
-	if err := o.active().Seal(segment.SideFacts{TopicID: o.cfg.TopicID, Sparse: true}); err != nil {
-		return err
-	}
-	s, err := segment.Create(o.l.fs, o.l.dir, offset, o.cfg.segmentConfig())
-	if err != nil {
-		return err
-	}
-	o.segments = append(o.segments, s)
-	o.recovered = true
-	return o.l.fs.SyncDir(o.l.dir)
-}
-
 // publish sets the offsets and makes the log readable.
 func (o *opener) publish() error {
 	l, end := o.l, o.active().Next()
@@ -435,7 +309,7 @@ func (o *opener) publish() error {
 	l.high.Store(o.highAtOpen(start, end))
 	l.stable.Store(start)
 	l.view.Store(&view{o.segments})
-	l.publishTip(o.active(), 0)
+	l.publishTip(o.active(), end, 0)
 	l.raiseDurable(l.syncer.tip.load())
 	l.syncer.settled.Store(end)
 	l.writer.opened = o.recovered && !o.st.ReadOnly
@@ -460,78 +334,6 @@ func (o *opener) highAtOpen(start, end int64) int64 {
 	return end
 }
 
-// loadProducers restores the producer state as of the end: the newest snapshot
-// and a replay of the batches after it.
-func (o *opener) loadProducers() error {
-	l := o.l
-	offsets := snapshotOffsets(o.names)
-	if len(offsets) == 0 && (o.report.Created || (!o.haveSlot && o.st.Kafka.Clean)) {
-		return nil // nothing to replay, or Kafka says that there is nothing
-	}
-	from := l.start.Load()
-	if o.haveSlot && o.slot.anonymous {
-		from = max(from, min(o.slot.durable, l.end.Load()))
-	}
-	l.transacted.Store(o.haveSlot && !o.slot.plain)
-	if err := l.reloadProducers(offsets, from, l.end.Load()); err != nil {
-		return err
-	}
-	if !o.haveSlot {
-		l.transacted.Store(l.identified.Load())
-	}
-	if o.recovered && l.transacted.Load() {
-		l.doubtful.Store(o.active())
-	}
-	l.mu.Lock()
-	l.raiseStableLocked()
-	l.mu.Unlock()
-	if o.st.ReadOnly {
-		return nil
-	}
-	if err := l.dropSnapshotsAbove(l.end.Load()); err != nil {
-		return err
-	}
-	return dropSnapshots(l.fs, l.dir, offsets, func(offset int64) bool {
-		return offset < l.writer.producers.saved && !l.view.Load().begins(offset)
-	})
-}
-
-// saveEpochs publishes the epoch history, cut to the log, and stores it if it changed.
-func (o *opener) saveEpochs() error {
-	e := &o.l.writer.epochs
-	if o.staleEpochs() {
-		o.rebuildEpochs = true
-	}
-	if o.rebuildEpochs {
-		if err := o.replayEpochs(); err != nil {
-			return err
-		}
-		o.epochsChanged = true
-	}
-	changed := e.truncateEnd(o.l.end.Load())
-	changed = e.truncateFront(o.l.start.Load()) || changed || o.epochsChanged
-	o.l.writer.epoch = max(o.st.Epoch, e.latest())
-	if changed && !o.st.ReadOnly {
-		return o.l.saveEpochs()
-	}
-	o.l.publishEpochs()
-	o.l.epochSum.Store(e.sum())
-	return nil
-}
-
-// staleEpochs tells that the history lacks the newest epoch, because its file is missing
-// or could not be written in time.
-func (o *opener) staleEpochs() bool {
-	latest, end := o.l.writer.epochs.latest(), o.l.end.Load()
-	switch {
-	case end == o.l.start.Load():
-		return false
-	case o.haveSlot:
-		return !o.slot.truncating && o.slot.leaderEpoch > latest
-	}
-	return latest == noEpoch && o.active().LastEpoch() > latest
-}
-
 // note replaces what the slot says on disk where the next open must not meet it: an
 // intent that is done, a loss that was accepted, or nothing at all.
 func (o *opener) note() error {
@@ -539,72 +341,4 @@ func (o *opener) note() error {
 		return nil
 	}
 	return o.l.noteTwice()
-}
-
-// replayEpochs builds the history from all batches: only after its file was damaged.
-func (o *opener) replayEpochs() error {
-	o.l.writer.epochs.clear()
-	return o.l.replay(o.l.start.Load(), o.l.end.Load(), func(b record.Batch) { _ = o.visit(0, b) })
-}
-
-// reloadProducersLocked rebuilds the producer state after a truncation to end.
-func (l *Log) reloadProducersLocked(end int64) error {
-	names, err := l.fs.List(l.dir)
-	if err != nil {
-		return err
-	}
-	return l.reloadProducers(snapshotOffsets(names), l.start.Load(), end)
-}
-
-// reloadProducers loads the newest snapshot at or below end and replays the rest;
-// from is where to begin if there is no snapshot.
-func (l *Log) reloadProducers(offsets []int64, from, end int64) error {
-	w := &l.writer
-	now := time.Now().UnixMilli()
-	load, err := w.producers.loadSnapshot(l.fs, l.dir, offsets, snapshotWindow{
-		after: l.start.Load() - 1, upTo: end, now: now, ttl: l.cfg.Load().producerExpiry().Milliseconds()})
-	if err != nil {
-		return err
-	}
-	if load.found {
-		from = load.offset
-		l.identified.Store(true)
-	}
-	return l.replay(from, end, func(b record.Batch) {
-		if b.ProducerID() >= 0 {
-			l.identified.Store(true)
-			if b.Transactional() {
-				l.transacted.Store(true)
-			}
-			_, _, _ = w.producers.apply(b, now)
-		}
-	})
-}
-
-// replay visits the batches of [from, end). Damaged stretches are stepped over:
-// whoever reads them is told.
-func (l *Log) replay(from, end int64, visit func(b record.Batch)) error {
-	var run []byte
-	var err error
-	for place := At(from); place.Offset < end; {
-		run, place, err = l.readBelow(run, place, end, 1<<20)
-		var damage *CorruptionError
-		if errors.As(err, &damage) && damage.NextOffset > place.Offset {
-			place = At(damage.NextOffset)
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if len(run) == 0 {
-			return nil
-		}
-		for b, err := range record.Batches(run) {
-			if err != nil {
-				return err
-			}
-			visit(b)
-		}
-	}
-	return nil
 }

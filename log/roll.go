@@ -61,7 +61,7 @@ func (l *Log) rollLocked(cfg *Config, base int64) (*segment.Segment, error) {
 	l.writer.sparse = base > l.end.Load()
 	l.view.Store(v.with(fresh))
 	l.advanceEndLocked(cfg, base) // a gap belongs to the log as soon as its new segment exists
-	l.publishTip(fresh, 0)
+	l.publishTip(fresh, base, 0)
 	l.tipSyncedLocked()
 	l.noteSynced()
 	l.rolled.Store(true)

@@ -37,14 +37,20 @@ func (l *Log) Slice(offset int64, o ReadOptions) (*Slice, error) {
 		if n > 0 {
 			return &Slice{segment: s, pos: pos, n: n}, nil
 		}
-		base := s.Base()
-		s.Unpin()
-		if last {
+		follower, ok := s, false
+		if !last {
+			follower, ok = l.pinnedAfter(s.Base())
+		}
+		if !ok {
+			s.Unpin()
 			return &Slice{}, nil
 		}
-		var ok bool
-		if s, ok = l.pinnedAfter(base); !ok {
-			return &Slice{}, nil
+		err = l.checkSeam(s, follower, offset, limit)
+		s.Unpin()
+		s = follower
+		if err != nil || s.Base() >= limit {
+			s.Unpin()
+			return &Slice{}, err
 		}
 		offset = max(offset, s.Base())
 		last = s == l.activeSegment()

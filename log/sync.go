@@ -167,7 +167,10 @@ func (sy *syncer) handOn() {
 		close(sy.alone[0])
 		sy.alone = sy.alone[1:]
 	case sy.next != nil:
-		sy.next.lead <- struct{}{} // has room: a round is handed the lead once
+		select {
+		case sy.next.lead <- struct{}{}:
+		default: // not met: a round is handed the lead once
+		}
 	default:
 		sy.running = false
 	}
@@ -250,12 +253,16 @@ func (l *Log) Flush(ctx context.Context) error {
 	return l.commit(ctx, l.end.Load(), Sync, cuts)
 }
 
-// publishTip tells the syncer about the end of the active segment, after everything
+// publishTip tells the syncer that s is the active segment and ends at next, after everything
 // else has taken note of it: a round may make it visible at once. The caller holds mu.
-func (l *Log) publishTip(s *segment.Segment, appended int64) {
+func (l *Log) publishTip(s *segment.Segment, next, appended int64) {
 	t := &l.syncer.tip
 	t.mu.Lock()
-	t.at.segment, t.at.offset, t.at.pos = s, s.Next(), s.Size()
+	if t.at.segment != s {
+		t.at.segment, t.at.pos = s, s.Size()-appended
+	}
+	t.at.offset = next
+	t.at.pos += appended
 	t.at.written += appended
 	t.mu.Unlock()
 }

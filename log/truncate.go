@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/quirelog/quire/internal/watermark"
+	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/segment"
 )
@@ -35,6 +36,10 @@ func (l *Log) truncate(offset int64) error {
 	if offset >= l.end.Load() {
 		return nil
 	}
+	offset, err := l.boundary(offset)
+	if err != nil {
+		return err
+	}
 	if high := l.high.Load(); offset < high {
 		return fmt.Errorf("%w: %d is below %d", ErrBelowHigh, offset, high)
 	}
@@ -50,6 +55,25 @@ func (l *Log) truncate(offset int64) error {
 		return err
 	}
 	return l.cutLocked(offset)
+}
+
+// boundary is offset, or the begin of the batch that straddles it.
+func (l *Log) boundary(offset int64) (int64, error) {
+	if offset <= l.start.Load() {
+		return offset, nil
+	}
+	run, _, err := l.readBelow(nil, At(offset-1), l.end.Load(), 1)
+	if errors.Is(err, ErrCorrupt) || err == nil && len(run) == 0 {
+		return offset, nil // damage or a gap: there is nothing to straddle
+	}
+	if err != nil {
+		return 0, err
+	}
+	b, err := record.First(run)
+	if err != nil || b.BaseOffset() >= offset || b.NextOffset() <= offset {
+		return offset, err
+	}
+	return b.BaseOffset(), nil
 }
 
 // lowerEndLocked takes what is about to be cut off from readers and committers, unless
@@ -144,7 +168,7 @@ func (l *Log) cutSegmentsLocked(offset int64) error {
 	if err := active.Sync(); err != nil {
 		return err
 	}
-	l.writer.sparse = active.Sparse()
+	l.writer.sparse, l.writer.timed = active.Sparse(), nil
 	l.resetTipLocked(active)
 	return nil
 }

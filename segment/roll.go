@@ -8,7 +8,7 @@ func (s *Segment) NeedsRoll(n int, lastOffset, maxTimestamp int64, r RollRules) 
 	if lastOffset-s.base > math.MaxInt32 {
 		return true
 	}
-	f := s.loadedLook()
+	f := &s.facts // only the writer changes them, and only the writer asks
 	if f.size == 0 {
 		return false
 	}

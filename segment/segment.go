@@ -46,6 +46,7 @@ type Segment struct {
 	torn      error // why the end of the file is unknown
 	spare     *handle
 
+	ways    wayMap // where records begin in large batches that were checked
 	offsets index.Offsets
 	times   index.Times
 	aborted index.Aborted
@@ -189,6 +190,9 @@ func (s *Segment) Next() int64 { return s.look().next }
 
 // Size is the number of bytes of batches. It may read the side file; 0 if that fails.
 func (s *Segment) Size() int64 { return s.loadedLook().size }
+
+// Tip is Next and Size of an active segment, for its writer only: it takes no lock.
+func (s *Segment) Tip() (next, size int64) { return s.facts.next, s.facts.size }
 
 // MaxTimestamp is the largest timestamp, ms since the epoch, and the last offset of the first batch that has it; (-1, base) if there is
 // none. It may read the side file.

@@ -1,11 +1,25 @@
 package segment
 
 import (
+	"sync"
+
 	"github.com/quirelog/quire/log/record"
 )
 
-// timeReadBytes is how much FindTime reads at once.
-const timeReadBytes = 64 << 10
+// FindTime reads little at first, because the time index leads close to the
+// record, and more with each step, because the record may still be far.
+const (
+	firstTimeRead = 8 << 10
+	lastTimeRead  = 256 << 10
+)
+
+// timeScratch is the memory of one FindTime.
+type timeScratch struct {
+	buf     []byte
+	decoder record.Decoder
+}
+
+var timeScratches = sync.Pool{New: func() any { return new(timeScratch) }}
 
 // FindTime finds the first record, by offset, with a timestamp at or after ts (ms since the epoch) and an offset at or after from. ok is false
 // when the segment has none. Records need not be in the order of their timestamps.
@@ -22,27 +36,35 @@ func (s *Segment) FindTime(ts, from int64) (offset, timestamp int64, ok bool, er
 		return 0, 0, false, err
 	}
 	place := Place{max(floor, from), -1}
-	var buf []byte
-	var decoder record.Decoder
-	for {
-		buf, place, err = s.Read(buf, place, s.Next(), timeReadBytes)
-		if err != nil || len(buf) == 0 {
+	t := timeScratches.Get().(*timeScratch)
+	defer timeScratches.Put(t)
+	for n := firstTimeRead; ; n = min(n*4, lastTimeRead) {
+		t.buf, place, err = s.Read(t.buf, place, s.Next(), n)
+		if err != nil || len(t.buf) == 0 {
 			return 0, 0, false, err
 		}
-		pos := place.Pos - int64(len(buf))
-		for b, err := range record.Batches(buf) {
-			if err != nil {
-				return 0, 0, false, err
-			}
-			if b.MaxTimestamp() >= ts && b.LastOffset() >= from {
-				offset, timestamp, ok, err = s.findInBatch(&decoder, b, pos, ts, from)
-				if ok || err != nil {
-					return offset, timestamp, ok, err
-				}
-			}
-			pos += int64(len(b))
+		offset, timestamp, ok, err = s.findInRun(t, place.Pos-int64(len(t.buf)), ts, from)
+		if ok || err != nil {
+			return offset, timestamp, ok, err
 		}
 	}
+}
+
+// findInRun looks into the batches just read, which start at pos.
+func (s *Segment) findInRun(t *timeScratch, pos, ts, from int64) (offset, timestamp int64, ok bool, err error) {
+	for b, err := range record.Batches(t.buf) {
+		if err != nil {
+			return 0, 0, false, err
+		}
+		if b.MaxTimestamp() >= ts && b.LastOffset() >= from {
+			offset, timestamp, ok, err = s.findInBatch(&t.decoder, b, pos, ts, from)
+			if ok || err != nil {
+				return offset, timestamp, ok, err
+			}
+		}
+		pos += int64(len(b))
+	}
+	return 0, 0, false, nil
 }
 
 // findInBatch looks into one batch, after checking it.
@@ -61,9 +83,7 @@ func (s *Segment) findInBatch(d *record.Decoder, b record.Batch, pos, ts, from i
 		err = d.Err()
 	}
 	if err != nil {
-		err = &CorruptionError{
-			Path: s.Path(), Pos: pos, End: pos + int64(len(b)), FirstOffset: b.BaseOffset(), NextOffset: b.NextOffset(), Cause: err,
-		}
+		err = s.batchDamage(b, pos, err)
 	}
 	return 0, 0, false, err
 }

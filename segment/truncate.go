@@ -34,6 +34,7 @@ func (s *Segment) Truncate(offset int64) error {
 	s.facts = facts
 	s.mu.Unlock()
 	s.cuts.Add(1)
+	s.ways.forget()
 	if err := r.f.Truncate(cut.pos); err != nil {
 		s.mu.Lock()
 		s.facts = before

@@ -35,7 +35,7 @@ func BenchmarkPoll(b *testing.B) {
 	e := clientEngine(b)
 	fill(b, e, 200_000)
 	b.Run("owned", func(b *testing.B) {
-		c, err := e.NewConsumer()
+		c, err := e.NewConsumer(MaxWait(0))
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -93,8 +93,27 @@ func fill(b testing.TB, e *Engine, n int) {
 
 // One goroutine sends, another polls: records a second from Send to Poll.
 func BenchmarkEndToEnd(b *testing.B) {
-	e := clientEngine(b)
-	clientTopic(b, e, "t", NoSync())
+	for _, c := range []struct {
+		name  string
+		disk  bool
+		level TopicOption
+	}{{"memory", false, NoSync()}, {"disk-os", true, NoSync()}, {"disk-sync", true, Durable()}} {
+		b.Run(c.name, func(b *testing.B) { endToEnd(b, c.disk, c.level) })
+	}
+}
+
+func endToEnd(b *testing.B, disk bool, level TopicOption) {
+	var e *Engine
+	if disk {
+		var err error
+		if e, err = Open(b.TempDir()); err != nil {
+			b.Fatal(err)
+		}
+		defer e.Close()
+	} else {
+		e = clientEngine(b)
+	}
+	clientTopic(b, e, "t", level)
 	p := clientProducer(b, e)
 	c, err := e.NewConsumer()
 	if err != nil {
@@ -122,4 +141,38 @@ func BenchmarkEndToEnd(b *testing.B) {
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/1e6, "Mrec/s")
 	_ = p.Close()
+}
+
+// One record at a time, each waited for: what handing over to the lane's goroutine and back costs.
+func BenchmarkSendSync(b *testing.B) {
+	e := clientEngine(b)
+	clientTopic(b, e, "t", NoSync())
+	p := clientProducer(b, e)
+	rec := Record{Value: make([]byte, 100)}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := p.SendSync(b.Context(), "t", rec); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.StopTimer()
+	_ = p.Close()
+}
+
+func BenchmarkGoroutineOfTheEngine(b *testing.B) {
+	e := clientEngine(b)
+	done := make(chan struct{})
+	b.ReportAllocs()
+	for b.Loop() {
+		e.goFunc(func() { done <- struct{}{} })
+		<-done
+	}
+}
+
+func BenchmarkGoroutine(b *testing.B) {
+	done := make(chan struct{})
+	for b.Loop() {
+		go func() { done <- struct{}{} }()
+		<-done
+	}
 }

@@ -57,7 +57,7 @@ func (e *Engine) insideClose() bool {
 	e.mu.RLock()
 	closer := e.closer
 	e.mu.RUnlock()
-	return closer == goroutineNumber() || e.goroutines.mine()
+	return closer == goroutineNumber() || onEngineGoroutine()
 }
 
 func (e *Engine) goroutinesGone() error {

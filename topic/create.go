@@ -22,6 +22,9 @@ func (e *Engine) Topic(ctx context.Context, name string, opts ...TopicOption) (*
 		return nil, err
 	}
 	t, err := e.lookup(name)
+	if errors.Is(err, ErrNotFound) && e.readOnly {
+		return nil, fmt.Errorf("%w, and cannot be created: %w", err, ErrReadOnly)
+	}
 	if errors.Is(err, ErrNotFound) {
 		t, err = e.CreateTopic(ctx, name, opts...)
 		if !errors.Is(err, ErrExists) {

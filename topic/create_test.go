@@ -188,6 +188,7 @@ type model struct {
 	next    map[string]int // the same as the call under way would make it
 	records map[string]int64
 	ids     map[string]ID
+	lastID  int64 // producer id
 	done    bool
 }
 
@@ -213,7 +214,7 @@ func (m *model) step(change func(map[string]int), do func() error) error {
 // script creates, alters, deletes and creates again, until the disk stops.
 func (m *model) script(t *testing.T, fsys vfs.FS) error {
 	m.acked, m.next = map[string]int{}, map[string]int{}
-	m.records, m.ids = map[string]int64{}, map[string]ID{}
+	m.records, m.ids, m.lastID = map[string]int64{}, map[string]ID{}, -1
 	e, err := Open("data", On(fsys))
 	if err != nil {
 		return err
@@ -250,6 +251,7 @@ func (m *model) script(t *testing.T, fsys vfs.FS) error {
 	for _, do := range []func() error{
 		func() error { return create("a", 2) },
 		func() error { return write("a") },
+		func() (err error) { m.lastID, err = e.nextProducerID(); return err },
 		func() error { return grow("a", 3) },
 		func() error { return create("b", 1) },
 		func() error { return drop("a") },
@@ -270,6 +272,9 @@ func (m *model) check(t *testing.T, fsys vfs.FS) {
 	e, err := Open("data", On(fsys))
 	require.NoError(t, err)
 	defer e.Close()
+	id, err := e.nextProducerID()
+	require.NoError(t, err)
+	assert.Greater(t, id, m.lastID)
 	got := map[string]int{}
 	for _, tp := range e.allTopics() {
 		got[tp.name] = tp.Partitions()
@@ -315,13 +320,53 @@ func TestTopicChangesSurvivePowerCuts(t *testing.T) {
 		if err := m.script(t, cut); err != nil && !errors.Is(err, vfs.ErrCrashed) {
 			require.ErrorIs(t, err, ErrClosed)
 		}
-		for _, policy := range []vfs.Policy{vfs.KeepNone, policies[n%len(policies)]} {
+		for i, policy := range []vfs.Policy{vfs.KeepNone, policies[n%5], policies[(n+1)%5], policies[(n+3)%5]} {
 			states++
-			m.check(t, cut.After(policy, uint64(n)))
+			after := cut.After(policy, uint64(n))
+			if policy != vfs.KeepNone { // and once more, while what the first cut left is put in order
+				after.CrashAt(after.Ops() + 1 + (n+7*i)%19)
+				if e, err := Open("data", On(after)); err == nil {
+					e.Close()
+				}
+				after = after.After(policy, uint64(n))
+			}
+			m.check(t, after)
 			if t.Failed() {
 				t.Fatalf("crash at operation %d of %d, %v", n, ops, policy)
 			}
 		}
 	}
 	t.Logf("%d operations, %d states", ops, states)
+}
+
+// A store that fails before the new manifest is in place is definite; one that fails after it is not.
+func TestManifestOnFailingDisk(t *testing.T) {
+	mem := vfs.NewMem()
+	fault := vfs.NewFault(mem)
+	e := openOn(t, fault)
+	openTopic(t, e, "a")
+	for _, rule := range []vfs.Rule{
+		{Op: vfs.OpRename, Path: manifestTemp, Err: syscall.EIO},
+		{Op: vfs.OpSync, Path: manifestTemp, Err: syscall.EIO},
+		{Op: vfs.OpWrite, Path: manifestTemp, Err: syscall.ENOSPC, Short: 7},
+	} {
+		fault.Add(rule)
+		_, err := e.CreateTopic(t.Context(), "b")
+		require.ErrorIs(t, err, rule.Err)
+		assert.NotErrorIs(t, err, ErrUncertain)
+		assert.NotContains(t, filesIn(t, mem, "data"), "b-0")
+	}
+	openTopic(t, e, "b")
+	fault.Add(vfs.Rule{Op: vfs.OpSyncDir, Path: "data", Err: syscall.EIO})
+	_, err := e.CreateTopic(t.Context(), "c")
+	require.ErrorIs(t, err, ErrUncertain)
+	_, err = e.CreateTopic(t.Context(), "d")
+	require.ErrorIs(t, err, ErrUncertain, "nothing more is changed on a disk of which nobody knows what it holds")
+	_, err = openTopic(t, e, "a").Append(t.Context(), Record{})
+	assert.NoError(t, err, "existing topics work on")
+	require.NoError(t, e.Close())
+	assert.NotContains(t, filesIn(t, mem, "data"), cleanFile)
+	again := openOn(t, mem)
+	openTopic(t, again, "b")
+	openTopic(t, again, "d")
 }

@@ -83,8 +83,15 @@
 //	housekeeper.go   what time makes due           goroutines.go        who Close waits for
 //	metrics.go       counters                      events.go            what the engine tells
 //	producerids.go   ids for idempotent producers
-//	producer.go      Producer; with lane.go, sender.go, completer.go, batch.go, memory.go, partitioner.go
-//	consumer.go      Consumer; with fetcher.go, cursor.go, slab.go
+//	producer.go      Producer: Send, Flush, the end    produceroptions.go   its choices
+//	route.go         where a record goes           partitioner.go, murmur2.go   and by which rule
+//	interceptor.go   who may change it on the way  memory.go            how long it waits for room
+//	lane.go, batch.go   one partition's batches, filling    split.go     one that was too large
+//	sender.go        batches to the log            workers.go           the goroutines that take them there
+//	completer.go     outcomes to callbacks         overdue.go           when the time for one is up
+//	consumer.go      Consumer: positions           consumeroptions.go   its choices
+//	poll.go          Poll, Records                 fetcher.go, cursor.go   batches from the log, one partition's place
+//	committed.go     what was aborted, left out    slab.go              memory of the records of one Poll
 //	reader.go        Topic.Read                    typed.go, codec.go   typed topics
 //
 // Stability: firm. What is exported here changes only with a new major version once the module has reached 1.

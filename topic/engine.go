@@ -18,6 +18,7 @@ import (
 type Engine struct {
 	fs         vfs.FS       // refuses changes when read-only
 	limited    *vfs.Limited // fs, which counts descriptors
+	blank      vfs.FS       // read-only engines keep partitions without files here
 	dir        string
 	readOnly   bool
 	acceptLoss bool
@@ -29,6 +30,7 @@ type Engine struct {
 	plain      *Settings // what a topic without settings of its own has
 	identity   identity
 	builders   sync.Pool // of *builder, for appends by call
+	finders    sync.Pool // of *log.Finder, for reads of single records
 
 	unlock    func() error
 	startedOK bool          // the directory was stopped in good order before this Open

@@ -10,6 +10,7 @@ import (
 	"github.com/quirelog/quire/topic"
 )
 
+// must is for what cannot fail here.
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/quirelog/quire/log"
@@ -203,12 +204,15 @@ func (f *fetcher) decodeBatch(c *cursor, b record.Batch, mem *slab, dst []Record
 		if r.Offset >= c.until {
 			break
 		}
-		dst = append(dst, Record{
-			Topic: c.tp.Topic, Partition: c.tp.Partition, Offset: r.Offset, Time: timeOf(r.Timestamp),
-			Key: mem.copy(r.Key), Value: mem.copy(r.Value),
-		})
+		if len(dst) == cap(dst) {
+			dst = slices.Grow(dst, len(dst)/2+16)
+		}
+		dst = dst[:len(dst)+1]
+		out := &dst[len(dst)-1] // filled in place: a copy of the whole struct would cost as much as the decoding
+		out.Topic, out.Partition, out.Offset, out.Time = c.tp.Topic, c.tp.Partition, r.Offset, timeOf(r.Timestamp)
+		out.Key, out.Value, out.Headers = mem.copy(r.Key), mem.copy(r.Value), nil
 		if len(r.Headers) > 0 {
-			dst[len(dst)-1].Headers = mem.headers(r.Headers)
+			out.Headers = mem.headers(r.Headers)
 		}
 		c.pos = r.Offset + 1
 	}

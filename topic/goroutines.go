@@ -7,13 +7,12 @@ import (
 	"time"
 )
 
-// goroutines is those of an engine. Each is known by its number, so that a Close called from one of them
-// (from a user's callback) does not wait for itself.
+// goroutines counts those of an engine, so that Close can wait for them. A Close called from one of them
+// (from a user's callback) must not wait for itself: its stack tells.
 type goroutines struct {
 	mu      sync.Mutex
 	closed  bool
 	running int
-	numbers map[uint64]struct{}
 	left    chan struct{} // a token when one has left; room for one
 }
 
@@ -29,22 +28,17 @@ func (g *goroutines) start(f func()) bool {
 	return true
 }
 
+// runName is how the runtime calls run.
+const runName = "topic.(*goroutines).run"
+
 func (g *goroutines) run(f func()) {
-	me := goroutineNumber()
-	g.mu.Lock()
-	if g.numbers == nil {
-		g.numbers = map[uint64]struct{}{}
-	}
-	g.numbers[me] = struct{}{}
-	g.mu.Unlock()
-	defer g.leave(me)
+	defer g.leave()
 	f()
 }
 
-func (g *goroutines) leave(number uint64) {
+func (g *goroutines) leave() {
 	g.mu.Lock()
 	g.running--
-	delete(g.numbers, number)
 	g.mu.Unlock()
 	select {
 	case g.left <- struct{}{}:
@@ -59,14 +53,8 @@ func (g *goroutines) close() {
 	g.closed = true
 }
 
-// mine tells whether the calling goroutine is one of them.
-func (g *goroutines) mine() bool {
-	me := goroutineNumber()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	_, ok := g.numbers[me]
-	return ok
-}
+// onEngineGoroutine tells whether the caller runs on a goroutine of this engine, or of another one.
+func onEngineGoroutine() bool { return stackHas(runName) }
 
 // size is how many there are.
 func (g *goroutines) size() int {
@@ -75,29 +63,37 @@ func (g *goroutines) size() int {
 	return g.running
 }
 
-// wait waits until all but the caller have left, at most for the given time. It returns how many remain.
+// wait waits until all but the caller have left, at most for the given time. It returns how many remain. A
+// caller on another engine's goroutine looks like one of ours: then the last one is not waited for.
 func (g *goroutines) wait(most time.Duration) int {
 	self := 0
-	if g.mine() {
+	if onEngineGoroutine() {
 		self = 1
+	}
+	return max(g.waitFor(self, most)-self, 0)
+}
+
+// waitFor waits until at most rest are left, and returns how many are.
+func (g *goroutines) waitFor(rest int, most time.Duration) int {
+	if n := g.size(); n <= rest {
+		return n
 	}
 	timer := time.NewTimer(most)
 	defer timer.Stop()
 	for {
-		n := g.size() - self
-		if n <= 0 {
-			return 0
+		if n := g.size(); n <= rest {
+			return n
 		}
 		select {
 		case <-g.left:
 		case <-timer.C:
-			return n
+			return g.size()
 		}
 	}
 }
 
 // goroutineNumber is the number that the runtime prints in a stack trace: "goroutine 18 [running]:". It only
-// serves to tell goroutines apart at start and at Close.
+// serves to recognize a Close from within a Close.
 func goroutineNumber() uint64 {
 	const prefix = len("goroutine ")
 	var buf [64]byte

@@ -49,6 +49,7 @@ type lane struct {
 	sending    bool
 	completing bool
 	rewind     bool // the sender is to take back what is in flight and send it again
+	held       bool // nothing is sent until what is in flight has landed or was taken back
 	renumber   bool // an outcome is unknown: the next numbers begin a new epoch
 	timer      *time.Timer
 
@@ -228,7 +229,7 @@ func (l *lane) sendableLocked() bool {
 	if l.rewind {
 		return true
 	}
-	if len(l.flight) >= l.p.cfg.maxInFlight {
+	if len(l.flight) >= l.p.cfg.maxInFlight || l.held && len(l.flight) > 0 {
 		return false
 	}
 	return len(l.ready) > 0 || l.open != nil && l.p.cfg.linger == 0
@@ -239,7 +240,7 @@ func (l *lane) next() *batch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.rewind {
-		l.rewind = false
+		l.rewind, l.held = false, false
 		l.ready = slices.Insert(l.ready, 0, l.flight...)
 		l.flight = l.flight[:0]
 	}
@@ -247,6 +248,7 @@ func (l *lane) next() *batch {
 		l.sending = false
 		return nil
 	}
+	l.held = false
 	if len(l.ready) == 0 {
 		l.queueLocked()
 	}
@@ -261,6 +263,15 @@ func (l *lane) putBack(parts ...*batch) {
 	defer l.mu.Unlock()
 	l.hands = nil
 	l.ready = slices.Insert(l.ready, 0, parts...)
+}
+
+// holdBack is for a batch whose number the log refuses. What is in flight before it may have been lost and be
+// taken back: its numbers come first. True: the batch is to wait for that, under the number it has.
+func (l *lane) holdBack() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held = len(l.flight) > 0 || l.rewind
+	return l.held
 }
 
 // fly hands a batch with its outcome so far to the completer and says what the sender is to do about it.

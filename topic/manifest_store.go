@@ -70,7 +70,8 @@ func storeManifest(fsys vfs.FS, dir string, m *manifest) error {
 		return err
 	}
 	if err := fsys.Rename(temp, current); err != nil {
-		return err
+		// Back to how it was, if the disk still does that much: the failure is a definite one then.
+		return errors.Join(err, fsys.Rename(filepath.Join(dir, manifestPrev), current))
 	}
 	return fsys.SyncDir(dir)
 }

@@ -122,7 +122,7 @@ func (e *Engine) startReading() error {
 	if err != nil {
 		return err
 	}
-	e.identity = id
+	e.identity, e.blank = id, vfs.NewMem()
 	m, _, err := e.chooseManifest(true)
 	if err != nil {
 		return err
@@ -247,6 +247,9 @@ func (p *Partition) openLog() (*log.Log, OpenedFacts, error) {
 	if err := p.prepareDir(); err != nil {
 		return nil, facts, err
 	}
+	if e.readOnly && !e.holdsData(p.Dir()) {
+		return p.openBlank(facts)
+	}
 	l, found, err := log.Open(e.fs, p.Dir(), t.state.Load().config, log.OpenState{
 		Hooks: p.hooks(), ReadOnly: e.readOnly, AcceptLoss: e.acceptLoss, Kafka: p.kafkaState(),
 	})
@@ -254,6 +257,17 @@ func (p *Partition) openLog() (*log.Log, OpenedFacts, error) {
 		return nil, facts, err
 	}
 	facts.fill(l, found)
+	return l, facts, nil
+}
+
+// openBlank stands in for a partition that nobody has written to, in an engine that must not make its files.
+func (p *Partition) openBlank(facts OpenedFacts) (*log.Log, OpenedFacts, error) {
+	l, _, err := log.Open(p.topic.eng.blank, p.Dir(), p.topic.state.Load().config, log.OpenState{})
+	if err != nil {
+		return nil, facts, err
+	}
+	l.Fence(ErrReadOnly)
+	facts.Created, facts.Clean = true, true
 	return l, facts, nil
 }
 

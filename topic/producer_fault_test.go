@@ -268,3 +268,82 @@ func TestProducerCloseWhileTheDiskHangs(t *testing.T) {
 		disk.Clear()
 	})
 }
+
+// cutOff sends record 1, whose fsync takes a second, then the others, and cuts these off again before they are
+// synced, as a change of leader would.
+func cutOff(t *testing.T, disk *vfs.Fault, top *Topic, p *Producer, n int, cb func(Position, error)) {
+	t.Helper()
+	_, err := p.SendSync(t.Context(), "t", numbered(0))
+	require.NoError(t, err)
+	part, _ := top.Partition(0)
+	l, err := part.open()
+	require.NoError(t, err)
+	disk.Add(vfs.Rule{Op: vfs.OpSync, Path: "t-0", Hook: func(vfs.Op, string) { time.Sleep(time.Second) }})
+	require.NoError(t, p.Send(t.Context(), "t", numbered(1), cb))
+	synctest.Wait()
+	for i := 2; i < n; i++ {
+		require.NoError(t, p.Send(t.Context(), "t", numbered(i), cb))
+	}
+	synctest.Wait()
+	require.Greater(t, l.End(), int64(2), "written while the sync runs")
+	require.NoError(t, l.Truncate(2))
+	require.NoError(t, p.Flush(t.Context()))
+}
+
+// The disk leaves an outcome open while the log still takes appends: the same bytes go in again, in order,
+// each once.
+func TestProducerSendsAgainWhatWasCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, disk := faultyEngine(t)
+		top := clientTopic(t, e, "t")
+		p := clientProducer(t, e, BatchSize(150))
+		var got acks
+		cutOff(t, disk, top, p, 100, got.cb)
+		require.Equal(t, 99, got.count())
+		for i, err := range got.errs {
+			require.NoError(t, err)
+			require.EqualValues(t, i+1, got.pos[i].Offset)
+		}
+		list := values(t, top)[0]
+		require.Len(t, list, 100)
+		for i, v := range list {
+			require.Equal(t, strconv.Itoa(i), v)
+		}
+		require.NoError(t, p.Close())
+		assert.Zero(t, p.memory.used())
+	})
+}
+
+// Without numbers the log would not know the batch again: the outcome stays unknown.
+func TestProducerWithoutNumbersDoesNotSendAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, disk := faultyEngine(t)
+		top := clientTopic(t, e, "t")
+		p := clientProducer(t, e, Idempotent(false))
+		var got acks
+		cutOff(t, disk, top, p, 3, got.cb)
+		require.Equal(t, 2, got.count())
+		assert.NoError(t, got.errs[0])
+		assert.ErrorIs(t, got.errs[1], ErrUncertain)
+		_, err := p.SendSync(t.Context(), "t", numbered(3))
+		require.NoError(t, err)
+		assert.Equal(t, []string{"0", "1", "3"}, values(t, top)[0])
+		require.NoError(t, p.Close())
+	})
+}
+
+func TestProducerOnReadOnlyEngine(t *testing.T) {
+	disk := vfs.NewMem()
+	e, err := Open("data", On(disk))
+	require.NoError(t, err)
+	put(t, clientTopic(t, e, "t"), 0, 0, 3, 1)
+	require.NoError(t, e.Close())
+	e, err = Open("data", On(disk), ReadOnlyMode())
+	require.NoError(t, err)
+	defer e.Close()
+	_, err = e.NewProducer()
+	assert.ErrorIs(t, err, ErrReadOnly)
+	c := clientConsumer(t, e)
+	require.NoError(t, c.AssignTopics("t"))
+	assert.Len(t, poll1(t, c), 3)
+}

@@ -52,13 +52,7 @@ func runProducerModel(t *testing.T, seed uint64) {
 	p := clientProducer(t, e, PartitionBy(Manual()), BatchSize(100+rng.IntN(3000)), BufferMemory(int64(4000+rng.IntN(20_000))),
 		Linger(time.Duration(rng.IntN(3))*time.Millisecond), MaxInFlight(1+rng.IntN(5)), DeliveryTimeout(5*time.Second),
 		MaxBlock(time.Duration(rng.IntN(3000))*time.Millisecond))
-	for range 1 + rng.IntN(4) {
-		disk.Add(vfs.Rule{Op: vfs.OpWrite, Path: "*.log", K: 1 + rng.IntN(60), Count: 1 + rng.IntN(8), Err: syscall.ENOSPC})
-	}
-	if rng.IntN(4) == 0 {
-		disk.Add(vfs.Rule{Op: vfs.OpSync, Path: "t-1", K: 1 + rng.IntN(20), Hook: func(vfs.Op, string) { time.Sleep(20 * time.Second) }})
-	}
-
+	makeTrouble(rng, disk, top)
 	const senders, each = 3, 120
 	var mu sync.Mutex
 	accepted := map[string]*outcome{}
@@ -67,26 +61,8 @@ func runProducerModel(t *testing.T, seed uint64) {
 		local := rand.New(rand.NewPCG(seed, uint64(100+s)))
 		wg.Go(func() {
 			for i := range each {
-				name := fmt.Sprintf("%d:%d", s, i)
-				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(local.IntN(2000))*time.Millisecond)
-				o := &outcome{}
-				rec := Record{Partition: int32(i % partitions), Value: append([]byte(name+" "), make([]byte, local.IntN(300))...)}
-				misbehave := local.IntN(40)
-				err := p.Send(ctx, "t", rec, func(pos Position, err error) {
-					mu.Lock()
-					o.told, o.pos, o.err = o.told+1, pos, err
-					mu.Unlock()
-					switch misbehave {
-					case 0:
-						panic("misbehaving")
-					case 1:
-						runtime.Goexit()
-					case 2:
-						time.Sleep(10 * time.Millisecond)
-					}
-				})
-				cancel()
-				if err == nil {
+				name, o := fmt.Sprintf("%d:%d", s, i), &outcome{}
+				if sendOne(t, p, local, int32(i%partitions), name, &mu, o) {
 					mu.Lock()
 					accepted[name] = o
 					mu.Unlock()
@@ -108,6 +84,49 @@ func runProducerModel(t *testing.T, seed uint64) {
 	disk.Clear()
 	checkProducerModel(t, top, accepted)
 	assert.Zero(t, p.memory.used())
+}
+
+// makeTrouble lets writes fail for a while, and sometimes a disk hang or a tail be cut off.
+func makeTrouble(rng *rand.Rand, disk *vfs.Fault, top *Topic) {
+	for range 1 + rng.IntN(4) {
+		disk.Add(vfs.Rule{Op: vfs.OpWrite, Path: "*.log", K: 1 + rng.IntN(60), Count: 1 + rng.IntN(8), Err: syscall.ENOSPC})
+	}
+	if rng.IntN(4) == 0 { // a disk that hangs
+		disk.Add(vfs.Rule{Op: vfs.OpSync, Path: "t-1", K: 1 + rng.IntN(20), Hook: func(vfs.Op, string) { time.Sleep(20 * time.Second) }})
+	}
+
+	if rng.IntN(3) == 0 { // changes of leader: what nobody was promised is cut off
+		go func() {
+			part, _ := top.Partition(2)
+			for range 1500 {
+				time.Sleep(time.Millisecond)
+				if l, err := part.open(); err == nil && l.End() > l.High() {
+					_ = l.Truncate(l.High())
+				}
+			}
+		}()
+	}
+}
+
+// sendOne sends a record, with little patience, whose callback now and then misbehaves.
+func sendOne(t *testing.T, p *Producer, rng *rand.Rand, partition int32, name string, mu *sync.Mutex, o *outcome) bool {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rng.IntN(2000))*time.Millisecond)
+	defer cancel()
+	rec := Record{Partition: partition, Value: append([]byte(name+" "), make([]byte, rng.IntN(300))...)}
+	misbehave := rng.IntN(40)
+	return p.Send(ctx, "t", rec, func(pos Position, err error) {
+		mu.Lock()
+		o.told, o.pos, o.err = o.told+1, pos, err
+		mu.Unlock()
+		switch misbehave {
+		case 0:
+			panic("misbehaving")
+		case 1:
+			runtime.Goexit()
+		case 2:
+			time.Sleep(10 * time.Millisecond)
+		}
+	}) == nil
 }
 
 func checkProducerModel(t *testing.T, top *Topic, accepted map[string]*outcome) {

@@ -34,8 +34,14 @@ func TestReadOnlyBesideWriter(t *testing.T) {
 	p := partitionOf(t, seen, 0)
 	assert.Len(t, stored(t, p), 3)
 
+	assert.Empty(t, stored(t, partitionOf(t, seen, 1)), "never written to")
+
 	ctx := t.Context()
-	_, err = seen.Append(ctx, Record{})
+	_, err = seen.Append(ctx, Record{}, AppendTo(1))
+	assert.ErrorIs(t, err, ErrReadOnly)
+	_, err = r.Topic(ctx, "new")
+	assert.ErrorIs(t, err, ErrNotFound)
+	_, err = seen.Append(ctx, Record{}, AppendTo(0))
 	assert.ErrorIs(t, err, ErrReadOnly)
 	_, err = r.Topic(ctx, "new")
 	assert.ErrorIs(t, err, ErrReadOnly)

@@ -132,6 +132,9 @@ func (l *lane) react(b *batch, err error) (parts []*batch, done bool) {
 		}
 		err = splitErr
 	case verdictRenumber:
+		if l.holdBack() {
+			return []*batch{b}, true
+		}
 		if b.tries > 0 {
 			l.pause(b)
 		}

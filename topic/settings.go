@@ -1,11 +1,11 @@
 package topic
 
 import (
-	"fmt"
 	"math"
 	"time"
 
 	"github.com/quirelog/quire/compress"
+	"github.com/quirelog/quire/internal/invariant"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/record"
 )
@@ -167,9 +167,8 @@ func (s *Settings) Map() map[string]string {
 func DefaultSettings() Settings {
 	var s Settings
 	for _, k := range settingKeys {
-		if err := k.parse(&s, k.def); err != nil {
-			panic(fmt.Sprintf("topic: default of %s: %v", k.name, err)) // a fault of the table, found by its test
-		}
+		err := k.parse(&s, k.def)
+		invariant.Check(err == nil, "topic: default of %s: %v", k.name, err)
 	}
 	return s
 }

@@ -15,7 +15,8 @@ import (
 // childEnv names the environment variable that makes this program the child: the directory to write to.
 const childEnv = "QUIRE_QUICKSTART_CHILD"
 
-// killAfter is the number of acknowledgements after which the parent kills the child.
+// killAfter is the number of acknowledgements after which the parent kills the child. The child cannot be done by then: a pipe has room for
+// some five thousand lines, and a child whose parent does not read on waits.
 const killAfter = 3000
 
 // An ack is what the child was told: this line is on disk, at this place.

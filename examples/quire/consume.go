@@ -22,7 +22,7 @@ func (t *tool) consume(name string, args []string) error {
 	until := placeFlag(f, "until", "end", "stop before this `place`")
 	partitions := f.String("partitions", "", "only these, such as 0,2 (default all)")
 	most := f.Int("n", -1, "stop after so many records")
-	follow := f.Bool("follow", false, "at the end wait for more; stop by an interrupt")
+	follow := f.Bool("follow", false, "at the end wait for more, whatever -until says; stop by an interrupt")
 	committed := f.Bool("committed", false, "leave out open and aborted transactions")
 	format := f.String("format", "text", "text or json")
 	shown := f.String("columns", "", "in text, what stands before the value: "+strings.Join(columnNames, ","))

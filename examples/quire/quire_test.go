@@ -175,7 +175,7 @@ func TestJSON(t *testing.T) {
 	good(t, dir, "produce -dir {dir} -key-separator = a", "k=v\nl=\xff\xfe\n")
 	for _, line := range []string{
 		"topics list -json -dir {dir}", "describe -json -dir {dir}", "consume -format json -dir {dir} a", "verify -json {dir}",
-		"dump -json {dir}/quire.manifest", "dump -json {dir}/a-0/quire.slot {dir}/a-1/00000000000000000000.log",
+		"dump -json {dir}/quire.manifest", "dump -json {dir}/a-0/quire.slot {dir}/a-0/00000000000000000000.log",
 	} {
 		text := good(t, dir, line, "")
 		assert.NotEmpty(t, text, line)
@@ -185,6 +185,16 @@ func TestJSON(t *testing.T) {
 		}
 	}
 	assert.Contains(t, good(t, dir, "consume -format json -dir {dir} a", ""), `"value":{"base64":"//4="}`)
+}
+
+// With -all, describe tells the settings that nobody chose too.
+func TestDescribeAll(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	good(t, dir, "topics create -dir {dir} -set segment.bytes=4096 a", "")
+	text := good(t, dir, "describe -all -dir {dir} a", "")
+	assert.Contains(t, text, "  segment.bytes=4096\n")
+	assert.Contains(t, text, "  quire.durability=sync  (default)\n")
+	assert.NotContains(t, good(t, dir, "describe -dir {dir} a", ""), "(default)")
 }
 
 // The newer slot says how far the data is on disk.

@@ -15,12 +15,12 @@ import (
 func stocked(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
-	good(t, dir, "topics create -dir {dir} -partitions 2 -set segment.bytes=8192 -set index.interval.bytes=512 a", "")
+	good(t, dir, "topics create -dir {dir} -partitions 2 -set segment.bytes=8192 -set index.interval.bytes=512 -set quire.durability=os a", "")
 	var lines strings.Builder
 	for i := range 2000 {
 		fmt.Fprintf(&lines, "key-%d:%060d\n", i%17, i)
 	}
-	good(t, dir, "produce -dir {dir} -batch-size 512 -key-separator : a", lines.String())
+	good(t, dir, "produce -dir {dir} -linger 10s -batch-size 512 -key-separator : a", lines.String())
 	return dir
 }
 

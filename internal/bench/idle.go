@@ -36,7 +36,7 @@ func (t *idleTrial) sample() (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	rep, err := runChild(order{Do: "idle", System: t.sys.Name(), Dir: dir, Logs: t.logs})
+	rep, err := runChild(order{Do: "idle", System: t.sys.Name(), Dir: dir, Logs: t.logs, Kill: true}) // closing them all shows nothing
 	return sample{idle: rep.Idle, records: int64(t.logs), elapsed: rep.Opened}, errors.Join(err, os.RemoveAll(dir))
 }
 

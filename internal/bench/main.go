@@ -81,7 +81,7 @@ func parse(args []string) (s settings, err error) {
 }
 
 func split(list string) []string {
-	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
 }
 
 func printList(w io.Writer) error {
@@ -113,7 +113,7 @@ func measure(s settings) (code int, err error) {
 	}
 	p := &paper{systems: systems}
 	begin, before := time.Now(), load()
-	p.results = e.runAll(list, systems)
+	p.results = e.runAll(list, systems, progressTo(os.Stderr))
 	if err := stop(); err != nil {
 		return 1, err
 	}
@@ -188,11 +188,19 @@ func newEnv(s settings) (*env, error) {
 	return e, nil
 }
 
+// progressTo shows what is being measured, on a terminal only.
+func progressTo(f *os.File) io.Writer {
+	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return io.Discard
+	}
+	return f
+}
+
 // runAll measures in order and drops the logs that were read when the reading is done.
-func (e *env) runAll(list []*workload, systems []System) []*result {
+func (e *env) runAll(list []*workload, systems []System, progress io.Writer) []*result {
 	var results []*result
 	for i, w := range list {
-		results = append(results, e.run(w, systems, os.Stderr))
+		results = append(results, e.run(w, systems, progress))
 		if i+1 == len(list) || list[i+1].group != w.group {
 			e.forget()
 		}

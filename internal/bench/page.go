@@ -52,6 +52,9 @@ func (p *paper) writeText(w io.Writer) error {
 
 // writePage writes the markdown page and, beside it, one plot a group.
 func (p *paper) writePage(name string) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
 	names, of := p.groups()
 	plots := map[string]string{}
 	for _, g := range names {

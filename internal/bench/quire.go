@@ -69,13 +69,27 @@ func (quire) OpenIdle(dir string, n int) (Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	rec := topic.Record{Value: makeValues(1, 100, 0)[0]}
-	for i := range n {
-		if _, err := s.topic.Append(s.ctx, rec, topic.AppendTo(int32(i))); err != nil {
-			return nil, errors.Join(err, s.Close())
-		}
+	if err := s.touchAll(n); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// touchAll appends a record to every partition. Making a partition's files costs several syncs: many at a time share the journal's commits.
+func (s *quireStore) touchAll(n int) error {
+	const workers = 32
+	rec := topic.Record{Value: makeValues(1, 100, 0)[0]}
+	errs := make([]error, workers)
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for i := w; i < n && errs[w] == nil; i += workers {
+				_, errs[w] = s.topic.Append(s.ctx, rec, topic.AppendTo(int32(i)))
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 type quireStore struct {
@@ -90,6 +104,7 @@ type quireStore struct {
 	failed   sync.Map // what the producer could not deliver
 
 	buf []byte
+	see func(*record.Record) error // puts a value into buf
 	dec record.Decoder
 }
 

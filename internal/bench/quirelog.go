@@ -43,8 +43,9 @@ type logStore struct {
 	mu    sync.Mutex
 	spare []*record.Builder
 
-	buf []byte
-	dec record.Decoder
+	buf    []byte
+	finder log.Finder
+	dec    record.Decoder
 }
 
 func (s *logStore) Close() error { return s.log.Close() }
@@ -98,12 +99,12 @@ func (s *logStore) Append(batch any) error {
 	return err
 }
 
-func (s *logStore) Get(offset int64) (v []byte, err error) {
-	s.buf, _, err = s.log.Read(s.buf[:0], log.At(offset), log.ReadOptions{MaxBytes: 1})
+func (s *logStore) Get(offset int64) ([]byte, error) {
+	r, err := s.log.Get(&s.finder, offset, log.High)
 	if err != nil {
 		return nil, err
 	}
-	return pick(&s.dec, s.buf, offset)
+	return r.Value, nil
 }
 
 // Scan lends records. Owned ones are the front door's.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/quirelog/quire/log/record"
@@ -86,39 +85,16 @@ func (c *quireOwned) Read(deadline time.Time) (t Tally, err error) {
 	return t, nil
 }
 
-// Get fetches the batch that holds the record and looks for it there.
+// Get looks at one record; its value lies in the store's buffer until the next call.
 func (s *quireStore) Get(offset int64) ([]byte, error) {
-	raw, err := s.part.FetchRaw(s.ctx, offset, topic.Fetch{MaxBytes: 1})
-	if err != nil {
-		return nil, err
-	}
-	s.buf, err = raw.AppendTo(s.buf[:0])
-	raw.Release()
-	if err != nil {
-		return nil, err
-	}
-	return pick(&s.dec, s.buf, offset)
-}
-
-// pick checks the first batch of a run and gives the value of the record at an offset.
-func pick(d *record.Decoder, run []byte, offset int64) ([]byte, error) {
-	b, err := record.First(run)
-	if err == nil {
-		err = b.Check()
-	}
-	if err == nil {
-		err = d.Reset(b, 0)
-	}
-	if err != nil {
-		return nil, err
-	}
-	var r record.Record
-	for d.Next(&r) {
-		if r.Offset == offset {
-			return r.Value, nil
+	if s.see == nil {
+		s.see = func(r *record.Record) error {
+			s.buf = append(s.buf[:0], r.Value...)
+			return nil
 		}
 	}
-	return nil, fmt.Errorf("no record at %d: %w", offset, d.Err())
+	err := s.part.View(s.ctx, offset, s.see)
+	return s.buf, err
 }
 
 func (s *quireStore) Tail() (Tail, error) {

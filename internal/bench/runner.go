@@ -27,7 +27,7 @@ type tier struct {
 }
 
 var tiers = map[string]tier{
-	"quick": {name: "quick", rounds: 5, slice: 60 * time.Millisecond, appendCap: 64 << 20, durableCap: 24 << 20,
+	"quick": {name: "quick", rounds: 5, slice: 60 * time.Millisecond, appendCap: 64 << 20, durableCap: 16 << 20,
 		dataBytes: 128 << 20, randBytes: 128 << 20, openBytes: 256 << 20, paced: 250 * time.Millisecond, idleLogs: 10000},
 	"full": {name: "full", rounds: 9, slice: 400 * time.Millisecond, appendCap: 512 << 20, durableCap: 128 << 20,
 		dataBytes: 512 << 20, randBytes: 1 << 30, openBytes: 1 << 30, paced: time.Second, idleLogs: 10000, fullMatrix: true},

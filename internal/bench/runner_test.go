@@ -20,7 +20,7 @@ var tiny = tier{name: "tiny", rounds: 2, slice: 2 * time.Millisecond, appendCap:
 func TestEverythingRuns(t *testing.T) {
 	e := &env{tier: tiny, dir: t.TempDir(), data: map[string]filled{}}
 	p := &paper{facts: facts(e, 0, load()), systems: allSystems()}
-	p.results = e.runAll(workloads(tiny), p.systems)
+	p.results = e.runAll(workloads(tiny), p.systems, io.Discard)
 	for _, r := range p.results {
 		assert.NotNil(t, r.of("raw"), r.workload.id)
 		assert.NotNil(t, r.of("quire"), r.workload.id)

@@ -1,18 +1,21 @@
 package main
 
-// What profiles show where a target is missed. Printed only beside a miss; each says where the time goes, not why that would be fine.
+// What profiles show where a target is missed: printed only beside a miss. Each says where the time goes in quire, not why that would be
+// fine. Take a new profile (-run ID -cpuprofile FILE) when one of them no longer fits.
 const (
-	shortP1  = ""
-	shortP2  = ""
-	shortP3  = ""
-	shortP4  = ""
-	shortP5  = ""
-	shortP6  = ""
-	shortP7  = ""
-	shortP8  = ""
-	shortP9  = ""
-	shortP10 = ""
-	shortP11 = ""
-	shortP12 = ""
-	shortP13 = ""
+	shortP1 = "41 % of an append is the pwrite; 31 % is package log between its entry and the write (two locks, validation, tip, marks), " +
+		"27 % package topic above it (builder pool, packing, counters, two looks at the clock)"
+	shortP2 = "the index files are opened, written and closed again for every MiB appended; otherwise pwrite, copy and CRC32C as in raw"
+	shortP3 = "a builder that grew beyond the pool's bound is not kept: a batch of 1 MB grows a new buffer each time (45 % in growslice); the " +
+		"index files are opened and closed for every MiB"
+	shortP4  = "the sync itself is the time; the zeros written ahead, 1 MiB at a time, double the bytes written"
+	shortP5  = "a pwrite for each record under the log's lock is 25 % of the CPU, waking the waiters 18 %; with other processes on two cores the wake-ups queue"
+	shortP6  = "the varint fields of a record take 37 % where raw reads one length; pread 35 %, CRC32C 12 % are as in raw"
+	shortP7  = "Record is 120 bytes with pointers: filling them, write barriers and the collector's scans are about 45 %, copying values 10 %"
+	shortP8  = "two preads where raw needs one: the index has an entry per 4 KiB, so headers are read from its floor before the batch; FetchRaw allocates 4 times"
+	shortP9  = "every read checks and decodes the whole batch (pread 37 %, decoding 22 %, CRC32C 18 %): there is no call for one record that remembers a checked batch"
+	shortP10 = "the floor is the wake-up: compare the row of the channel, which has no log at all; a Poll that waits allocates a watch and two slices"
+	shortP11 = "the owned Record's write barriers and collector (P7) on one side, time.Now twice a record on the other"
+	shortP12 = "reading the manifest and the segments' side files"
+	shortP13 = "per partition: log.Log 770 bytes, segment.Segment 420, names 140, file handles 330 (two stay enrolled), Partition 110"
 )

@@ -101,8 +101,9 @@ type listener struct {
 }
 
 func (c *listener) run(ctx context.Context) error {
+	see := c.see // bound once: binding allocates
 	for c.seen < c.want {
-		if err := c.tail.Next(ctx, c.see); err != nil {
+		if err := c.tail.Next(ctx, see); err != nil {
 			if c.seen == 0 {
 				close(c.first)
 			}

@@ -142,6 +142,9 @@ func (b Batch) Count() int { return int(be32(b, posCount)) }
 // a batch that was not checked.
 func (b Batch) Codec() compress.Codec { return compress.Codec(b[posAttributes+1] & attrCodec) }
 
+// Compressed tells whether the records are compressed.
+func (b Batch) Compressed() bool { return b.Codec() != compress.None }
+
 // TimestampType tells whose clock the timestamps are of.
 func (b Batch) TimestampType() TimestampType {
 	if b.Attributes()&attrLogAppendTime != 0 {

@@ -1,0 +1,144 @@
+package log
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/quirelog/quire/log/record"
+	"github.com/quirelog/quire/log/vfs"
+	"github.com/stretchr/testify/require"
+)
+
+// txnLog writes transactions of several producers.
+type txnLog struct {
+	t    testing.TB
+	l    *Log
+	seqs map[int64]int32
+}
+
+func (x *txnLog) send(id int64) Appended {
+	x.t.Helper()
+	a, err := x.l.Append(x.t.Context(), sent{id, 0, x.seqs[id], 1, 0, true}.batch(x.t), AppendOptions{})
+	require.NoError(x.t, err)
+	x.seqs[id]++
+	return a
+}
+
+func (x *txnLog) end(id int64, kind record.ControlType) Appended {
+	x.t.Helper()
+	a, err := x.l.Append(x.t.Context(), marker(kind, id, 0, 1, 0), AppendOptions{Coordinator: true})
+	require.NoError(x.t, err)
+	return a
+}
+
+func TestStableStopsAtAnOpenTransaction(t *testing.T) {
+	for _, cfg := range []*Config{{}, {Durability: OS}, {SegmentBytes: 200}} {
+		disk := vfs.NewMem()
+		x := &txnLog{t, openLog(t, disk, cfg), map[int64]int32{}}
+		put(t, x.l, "0")
+		require.EqualValues(t, 1, x.l.Stable())
+		x.send(7) // 1
+		x.send(8) // 2
+		put(t, x.l, "3")
+		require.EqualValues(t, 1, x.l.Stable())
+		require.EqualValues(t, 4, x.l.High())
+		list, err := contents(x.l, Stable)
+		require.NoError(t, err)
+		require.Equal(t, []string{"0:0"}, list)
+		x.end(7, record.Abort) // 4
+		require.EqualValues(t, 2, x.l.Stable())
+		x.send(7) // 5
+		for _, kill := range []bool{false, true} {
+			if !kill {
+				require.NoError(t, x.l.Close())
+			}
+			x.l, _ = reopen(t, disk, cfg)
+			require.EqualValues(t, 2, x.l.Stable(), "also after opening it again, killed %v", kill)
+			_, err = x.l.Append(t.Context(), sent{7, 0, x.seqs[7], 1, 0, false}.batch(t), AppendOptions{})
+			require.ErrorIs(t, err, ErrInvalidTxnState)
+		}
+		x.end(8, record.Commit) // 6
+		require.EqualValues(t, 5, x.l.Stable())
+		x.end(7, record.Commit) // 7
+		require.EqualValues(t, 8, x.l.Stable())
+		aborted, err := x.l.AbortedIn(0, 8)
+		require.NoError(t, err)
+		require.Equal(t, []Aborted{{7, 1, 4, 2}}, aborted)
+	}
+}
+
+// Aborted transactions in many segments, against a plain list, in every state of the log.
+func TestAbortedIn(t *testing.T) {
+	disk := vfs.NewCrash()
+	require.NoError(t, disk.MkdirAll(testDir))
+	require.NoError(t, disk.SyncDir("."))
+	cfg := &Config{SegmentBytes: 900}
+	x := &txnLog{t, openLog(t, disk, cfg), map[int64]int32{}}
+	rng := rand.New(rand.NewPCG(1, 2))
+	open := map[int64]int64{}
+	var want []Aborted
+	for range 150 {
+		id := rng.Int64N(4)
+		first, running := open[id]
+		switch {
+		case rng.IntN(4) == 0:
+			put(t, x.l, "plain")
+		case !running:
+			open[id] = x.send(id).Base
+		case rng.IntN(3) > 0:
+			x.send(id)
+		default:
+			kind := record.ControlType(rng.IntN(2))
+			a := x.end(id, kind)
+			delete(open, id)
+			if kind == record.Abort {
+				stable := a.Base + 1
+				for _, other := range open {
+					stable = min(stable, other)
+				}
+				want = append(want, Aborted{id, first, a.Base, stable})
+			}
+		}
+	}
+	require.Greater(t, len(want), 9)
+	check := func(l *Log) {
+		t.Helper()
+		end := l.End()
+		for _, r := range [][2]int64{{0, end}, {0, 1}, {end / 2, end}, {end / 3, end / 2}, {end - 1, end}, {5, 5}, {end, end}} {
+			var expected []Aborted
+			for _, a := range want {
+				if r[0] < r[1] && a.Last >= r[0] && a.First < r[1] {
+					expected = append(expected, a)
+				}
+			}
+			got, err := l.AbortedIn(r[0], r[1])
+			require.NoError(t, err)
+			require.ElementsMatch(t, expected, got, "%v", r)
+		}
+	}
+	check(x.l)
+	killed := openLog(t, disk.Kill(0), cfg)
+	check(killed)
+	require.NoError(t, killed.Close())
+	cut := disk.After(vfs.KeepNone, 0)
+	for _, name := range names(t, cut) {
+		if len(name) > 9 && name[len(name)-9:] == ".txnindex" {
+			require.NoError(t, cut.Remove(testDir+"/"+name))
+		}
+	}
+	torn := openLog(t, cut, cfg)
+	check(torn)
+	require.NoError(t, torn.Close())
+	torn = openLog(t, cut, cfg)
+	check(torn)
+	// After a power cut that takes what was never synced, the seal has the whole list.
+	cut = disk.After(vfs.KeepNone, 0)
+	unasked := openLog(t, cut, cfg)
+	put(t, unasked, "x")
+	require.NoError(t, unasked.Close())
+	unasked = openLog(t, cut, cfg)
+	check(unasked)
+	require.NoError(t, x.l.Close())
+	x.l = openLog(t, disk, cfg)
+	check(x.l)
+}

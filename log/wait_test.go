@@ -1,0 +1,74 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+
+	"github.com/quirelog/quire/log/vfs"
+	"github.com/stretchr/testify/require"
+)
+
+func TestWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := openLog(t, vfs.NewMem(), &Config{Replicated: true})
+		why := errors.New("enough")
+		ctx, cancel := context.WithCancelCause(context.Background())
+		type result struct {
+			name string
+			err  error
+		}
+		got := map[string]error{}
+		results := make(chan result, 9)
+		done := func() { r := <-results; got[r.name] = r.err }
+		wait := func(name string, ctx context.Context, offset int64, b Bound) {
+			go func() {
+				results <- result{name, l.Wait(ctx, offset, b)}
+			}()
+			synctest.Wait()
+		}
+		wait("end 0", context.Background(), 0, End)
+		put(t, l, "a")
+		done()
+		wait("high 0", context.Background(), 0, High)
+		wait("stable 0", context.Background(), 0, Stable)
+		wait("high 1", context.Background(), 1, High)
+		wait("cancelled", ctx, 5, High)
+		require.Len(t, got, 1)
+		l.AdvanceHigh(1)
+		done()
+		done()
+		synctest.Wait()
+		cancel(why)
+		done()
+		put(t, l, "b")
+		l.AdvanceHigh(99)
+		done()
+		require.Equal(t, map[string]error{"end 0": nil, "high 0": nil, "stable 0": nil, "high 1": nil, "cancelled": why}, got)
+		require.NoError(t, l.Wait(ctx, 0, High), "what is there needs no context")
+		require.NoError(t, l.Close())
+	})
+}
+
+func TestWatch(t *testing.T) {
+	l := openLog(t, vfs.NewMem(), &Config{})
+	shared, other := make(chan struct{}, 1), make(chan struct{}, 1)
+	stop := l.Watch(shared)
+	stopOther := l.Watch(other)
+	put(t, l, "a")
+	put(t, l, "b")
+	<-shared
+	<-other
+	stopOther()
+	stopOther()
+	require.Empty(t, shared, "never more than one token")
+	_, err := l.DeleteRecords(1)
+	require.NoError(t, err)
+	<-shared
+	require.Empty(t, other)
+	require.NoError(t, l.Close())
+	<-shared
+	stop()
+	require.Zero(t, l.watchers.count.Load())
+}

@@ -1,0 +1,221 @@
+package segment
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/quirelog/quire/log/record"
+)
+
+// A record in the middle of a large batch should not cost the whole batch each
+// time. The first read of such a batch checks it whole and leaves waypoints in
+// memory: where in it a record begins, every so many bytes. Later reads of this
+// open read only from the waypoint before the record to the one behind it.
+const (
+	wayBatchBytes = 16 << 10 // batches from this size on get waypoints
+	wayDistance   = 2 << 10  // bytes between waypoints
+	wayBatches    = 16 << 10 // batches with waypoints per segment; beyond it all are forgotten
+)
+
+// waypoint says that the record with this offset delta begins at this position
+// behind the batch's header.
+type waypoint struct{ delta, at int32 }
+
+// waypoints are those of one batch that was checked whole.
+type waypoints struct {
+	head  [record.HeaderSize]byte
+	size  int64
+	marks []waypoint // both fields ascending; the last is the end of the batch
+}
+
+// wayMap keeps waypoints by the position of their batch. The zero value is empty
+// and small: most segments never need one.
+type wayMap struct{ known atomic.Pointer[wayTable] }
+
+type wayTable struct {
+	mu sync.RWMutex
+	at map[int64]*waypoints
+}
+
+func (m *wayMap) get(pos int64) *waypoints {
+	t := m.known.Load()
+	if t == nil {
+		return nil
+	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.at[pos]
+}
+
+func (m *wayMap) put(pos int64, w *waypoints) {
+	t := m.known.Load()
+	if t == nil {
+		t = &wayTable{at: make(map[int64]*waypoints)}
+		if !m.known.CompareAndSwap(nil, t) {
+			return // the next read will note it
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.at) >= wayBatches {
+		clear(t.at)
+	}
+	t.at[pos] = w
+}
+
+// forget drops everything: the file was cut.
+func (m *wayMap) forget() { m.known.Store(nil) }
+
+func (m *wayMap) empty() bool { return m.known.Load() == nil }
+
+// Finder is the memory of [Segment.Find]: what it returns lies there until the
+// next call. The zero value is ready. One goroutine at a time.
+type Finder struct {
+	buf     []byte
+	decoder record.Decoder
+	found   record.Record
+}
+
+// Memory is how many bytes the finder holds for its next use.
+func (f *Finder) Memory() int { return cap(f.buf) }
+
+// Find reads the record at offset, which must be below bound. ok is false when
+// the segment has no such record: a gap, or a control record. The batch's checksum
+// is verified at least on its first read since the segment was opened. The record
+// borrows the finder's memory. Damage is a *CorruptionError.
+func (s *Segment) Find(f *Finder, offset, bound int64) (r *record.Record, ok bool, err error) {
+	if r, ok, err = s.findByWaypoint(f, offset, bound); ok || err != nil {
+		return r, ok, err
+	}
+	cuts := s.cuts.Load()
+	run, next, err := s.Read(f.buf[:0], Place{offset, -1}, bound, 1)
+	f.buf = run
+	if err != nil || len(run) == 0 {
+		return nil, false, err
+	}
+	b := record.Batch(run)
+	pos := next.Pos - int64(len(b))
+	if err := b.Check(); err != nil {
+		return nil, false, s.batchDamage(b, pos, err)
+	}
+	if offset < b.BaseOffset() || b.Control() {
+		return nil, false, nil
+	}
+	if len(b) >= wayBatchBytes && !b.Compressed() {
+		w, err := f.survey(b)
+		if err != nil {
+			return nil, false, s.batchDamage(b, pos, err)
+		}
+		s.ways.put(pos, w)
+		if cuts != s.cuts.Load() {
+			s.ways.forget() // of a batch that may be gone
+		}
+	}
+	if err := f.decoder.Reset(b, 0); err != nil {
+		return nil, false, s.batchDamage(b, pos, err)
+	}
+	if f.pick(offset) {
+		return &f.found, true, nil
+	}
+	if err := f.decoder.Err(); err != nil {
+		return nil, false, s.batchDamage(b, pos, err)
+	}
+	return nil, false, nil
+}
+
+// pick advances the decoder to the record at offset.
+func (f *Finder) pick(offset int64) bool {
+	for f.decoder.Next(&f.found) {
+		if f.found.Offset >= offset {
+			return f.found.Offset == offset
+		}
+	}
+	return false
+}
+
+// survey walks a whole batch and notes waypoints.
+func (f *Finder) survey(b record.Batch) (*waypoints, error) {
+	w := &waypoints{size: int64(len(b))}
+	copy(w.head[:], b)
+	if err := f.decoder.Reset(b, 0); err != nil {
+		return nil, err
+	}
+	last := -wayDistance
+	for {
+		at := f.decoder.Pos()
+		if !f.decoder.Next(&f.found) {
+			break
+		}
+		if at-last >= wayDistance {
+			w.marks = append(w.marks, waypoint{int32(f.found.Offset - b.BaseOffset()), int32(at)})
+			last = at
+		}
+	}
+	w.marks = append(w.marks, waypoint{b.LastOffsetDelta() + 1, int32(len(b) - record.HeaderSize)})
+	return w, f.decoder.Err()
+}
+
+// findByWaypoint is Find for a batch with waypoints; ok is false when there are none.
+func (s *Segment) findByWaypoint(f *Finder, offset, bound int64) (r *record.Record, ok bool, err error) {
+	w, pos, ok := s.wayTo(offset, bound)
+	if !ok {
+		return nil, false, nil
+	}
+	cuts := s.cuts.Load()
+	head := record.Batch(w.head[:])
+	delta := int32(offset - head.BaseOffset())
+	i := 0
+	for i+2 < len(w.marks) && w.marks[i+1].delta <= delta {
+		i++
+	}
+	from, to := w.marks[i], w.marks[i+1]
+	f.buf = grow(f.buf[:0], int(to.at-from.at))
+	if err := s.ReadAt(f.buf, pos+record.HeaderSize+int64(from.at)); err != nil {
+		if cuts != s.cuts.Load() {
+			return nil, false, nil // cut meanwhile: look properly
+		}
+		return nil, false, err
+	}
+	f.decoder.Resume(head, f.buf, int(to.delta-from.delta))
+	if !f.pick(offset) {
+		return nil, false, nil // not there, or the bytes changed: the whole batch tells
+	}
+	return &f.found, cuts == s.cuts.Load(), nil
+}
+
+// wayTo finds the waypoints of the batch that holds offset. A large batch has an
+// index entry of its own, so its position is known without a read.
+func (s *Segment) wayTo(offset, bound int64) (w *waypoints, pos int64, ok bool) {
+	if s.ready() != nil {
+		return nil, 0, false
+	}
+	if s.ways.empty() {
+		return nil, 0, false
+	}
+	a, err := s.around(offset)
+	if err != nil {
+		return nil, 0, false
+	}
+	for _, pos := range [...]int64{a.After, a.Pos} {
+		if pos < 0 {
+			continue
+		}
+		w := s.ways.get(pos)
+		if w == nil {
+			continue
+		}
+		head := record.Batch(w.head[:])
+		if head.BaseOffset() <= offset && offset <= head.LastOffset() && head.NextOffset() <= bound {
+			return w, pos, true
+		}
+	}
+	return nil, 0, false
+}
+
+func (s *Segment) batchDamage(b record.Batch, pos int64, cause error) error {
+	return &CorruptionError{
+		Path: s.Path(), Pos: pos, End: pos + int64(len(b)), FirstOffset: b.BaseOffset(), NextOffset: b.NextOffset(),
+		Cause: fmt.Errorf("batch at %d: %w", pos, cause),
+	}
+}
