@@ -32,11 +32,11 @@ func (t *Times) Add(timestamp, offset int64) error {
 	if rel < 0 || rel > math.MaxInt32 {
 		return fmt.Errorf("%w: offset %d in the segment at %d", ErrFull, offset, base)
 	}
-	lastTime, lastRel := int64(-1), int64(0)
+	lastTime := int64(-1)
 	if last := t.Bytes(); len(last) > 0 {
 		last = last[len(last)-TimeEntrySize:]
-		lastTime, lastRel = timeKey(last), timeOffsetKey(last)
-		if rel < lastRel || timestamp < lastTime {
+		lastTime = timeKey(last)
+		if rel < timeOffsetKey(last) || timestamp < lastTime {
 			return fmt.Errorf("%w: timestamp %d offset %d", ErrOrder, timestamp, offset)
 		}
 	}

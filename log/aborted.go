@@ -32,7 +32,8 @@ func (l *Log) AbortedIn(from, to int64) ([]Aborted, error) {
 		return nil, err
 	}
 	var found []segment.AbortedTxn
-	for complete := false; ; {
+	for {
+		var complete bool
 		found, complete, err = l.abortedOf(s, found, from, to)
 		base := s.Base()
 		s.Unpin()

@@ -247,6 +247,12 @@ func TestProducersAfterTruncation(t *testing.T) {
 	a, err = send(2, 7)
 	require.NoError(t, err, "forgotten")
 	require.EqualValues(t, 5, a.Base)
+	for range 9 {
+		put(t, l, "x")
+	}
+	l, _ = reopen(t, l.fs, cfg) // killed: nothing of the old log's state comes back
+	require.Len(t, l.Producers(), 1)
+	require.EqualValues(t, 7, l.Producers()[0].LastSequence)
 }
 
 func TestAppendAllocatesNothing(t *testing.T) {

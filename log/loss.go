@@ -87,6 +87,9 @@ func (o *opener) checkLoss() error {
 		lost = &LossError{Dir: o.l.dir, First: orphan, Next: o.behind(orphan), Reason: "a data file is missing whose other files are there"}
 	case first > o.slot.start:
 		lost = &LossError{Dir: o.l.dir, First: o.slot.start, Next: min(first, o.slot.durable), Reason: "the first segments are missing"}
+	case o.shortened != nil:
+		lost = &LossError{Dir: o.l.dir, First: o.shortened.FirstOffset, Next: o.shortened.NextOffset,
+			Reason: "the last data file is shorter than what was on disk"}
 	case end < o.slot.durable:
 		lost = &LossError{Dir: o.l.dir, First: end, Next: o.slot.durable, Reason: "the log ends before its durable watermark"}
 	default:

@@ -32,7 +32,7 @@ func (s sent) batch(t testing.TB) record.Batch {
 	}
 	sealed, err := b.Seal()
 	require.NoError(t, err)
-	batch := record.Batch(slices.Clone(sealed))
+	batch := slices.Clone(sealed)
 	batch.SetProducer(s.id, s.epoch, s.seq)
 	batch.SetBaseOffset(s.base)
 	return batch

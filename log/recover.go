@@ -85,10 +85,11 @@ type opener struct {
 	segments []*segment.Segment
 	report   Recovered
 
-	epochsChanged bool // the history differs from its file
-	rebuildEpochs bool // its file cannot be used
-	recovered     bool // the last segment was not stopped cleanly
-	noteNow       bool // what the slot says on disk must not be met by another open
+	epochsChanged bool            // the history differs from its file
+	rebuildEpochs bool            // its file cannot be used
+	shortened     *segment.Damage // the last data file ends before its durable end
+	recovered     bool            // the last segment was not stopped cleanly
+	noteNow       bool            // what the slot says on disk must not be met by another open
 }
 
 func (o *opener) run() error {
@@ -244,6 +245,9 @@ func (o *opener) openLast(base int64) error {
 		return err
 	}
 	o.segments = append(o.segments, s)
+	if n := len(o.report.Damage); n > 0 && o.report.Damage[n-1].Pos == o.report.Damage[n-1].End {
+		o.shortened = &o.report.Damage[n-1]
+	}
 	if !o.st.ReadOnly {
 		// After a kill the file's entry may not be on disk yet.
 		if err := o.l.fs.SyncDir(o.l.dir); err != nil {

@@ -425,3 +425,32 @@ func TestEpochHistoryIsRebuilt(t *testing.T) {
 	require.EqualValues(t, 5, l.LeaderEpoch())
 	requireContents(t, l, tenWant(4)...)
 }
+
+// A file that is shorter than what was on disk is no torn tail.
+func TestShortenedBelowDurable(t *testing.T) {
+	size := len(batchOf(t, "v"))
+	for _, left := range []int{0, size, size + 40} {
+		disk := tenRecords(t, small, false)
+		edit(t, disk, logFile(8), func(b []byte) []byte { return b[:left] })
+		first := 8 + int64(left/size)
+		if left%size == 0 { // nothing is there to show a reader where the hole is
+			_, _, err := Open(disk, testDir, small, OpenState{})
+			var lost *LossError
+			require.ErrorAs(t, err, &lost)
+			require.Equal(t, []int64{first, 10}, []int64{lost.First, lost.Next})
+		}
+		l, rep, err := Open(disk, testDir, small, OpenState{AcceptLoss: true})
+		require.NoError(t, err)
+		require.Len(t, rep.Damage, 1)
+		require.Equal(t, []int64{first, 10}, []int64{rep.Damage[0].FirstOffset, rep.Damage[0].NextOffset})
+		require.EqualValues(t, 10, l.End(), "offsets are not used again")
+		if left%size != 0 {
+			_, err = contents(l, High)
+			require.ErrorIs(t, err, ErrCorrupt)
+		}
+		put(t, l, "v")
+		require.NoError(t, l.Close())
+		l, _ = reopen(t, disk, small)
+		requireSkipping(t, l, append(tenWant(int(first)), "10:v"))
+	}
+}

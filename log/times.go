@@ -130,7 +130,10 @@ func (l *Log) largestBelow(limit int64) (TimeOffset, bool, error) {
 		if run, place, err = l.Read(run, place, ReadOptions{Bound: End}); err != nil || len(run) == 0 {
 			break
 		}
-		for b := range record.Batches(run) {
+		for b, err := range record.Batches(run) {
+			if err != nil {
+				return TimeOffset{}, false, err
+			}
 			if b.MaxTimestamp() <= best.Timestamp {
 				continue
 			}

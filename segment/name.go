@@ -42,11 +42,7 @@ const (
 	SnapshotSuffix  = ".snapshot"
 )
 
-const (
-	stemDigits = 20
-	// cutInfix is between a data file's name and the position of what recovery saved aside.
-	cutInfix = ".log.cut-"
-)
+const stemDigits = 20
 
 // family is what a segment's files are, data first.
 func family() [5]Kind {

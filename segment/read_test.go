@@ -232,8 +232,8 @@ func readDamaged(t *testing.T, s *Segment, want []record.Batch, next int64) (dam
 	for place := (Place{0, -1}); place.Offset < next; {
 		run, after, err := s.Read(nil, place, 1<<40, 1<<16)
 		if err != nil {
-			damage, ok := err.(*CorruptionError)
-			require.True(t, ok, "%v", err)
+			var damage *CorruptionError
+			require.ErrorAs(t, err, &damage)
 			require.Greater(t, damage.NextOffset, place.Offset)
 			damaged, place = true, Place{damage.NextOffset, -1}
 			continue

@@ -152,7 +152,7 @@ func (e *Engine) nameFree(name string) error {
 // done either, the next Open will complete the topic, and the error says so.
 func (e *Engine) undoCreate(entry topicEntry, cause error) error {
 	for n := range entry.Partitions {
-		e.fs.Remove(e.partitionDir(entry.Name, int32(n))) // only an empty directory can go
+		_ = e.fs.Remove(e.partitionDir(entry.Name, int32(n))) // only an empty directory can go
 	}
 	m := e.manifest.clone()
 	m.drop(entry.Name)

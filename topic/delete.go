@@ -48,7 +48,7 @@ func (e *Engine) deleteInTurn(name string) (*Topic, error) {
 	e.unpublish(t)
 	gone := fmt.Errorf("%w: topic %q was deleted", ErrNotFound, name)
 	for _, p := range st.partitions {
-		p.shut(gone) // what its log says at the end is of no more interest
+		_, _ = p.shut(gone) // what its log says at the end is of no more interest
 	}
 	e.stats.retire(&t.stats)
 	return t, e.finishDelete(entry)
@@ -107,7 +107,7 @@ func (e *Engine) removeUncounted(entry topicEntry) {
 	}
 	for _, base := range names {
 		if tp, ok := parseDirName(base); ok && tp.Topic == entry.Name && int(tp.Partition) >= entry.Partitions {
-			e.fs.Remove(filepath.Join(e.dir, base))
+			_ = e.fs.Remove(filepath.Join(e.dir, base))
 		}
 	}
 }

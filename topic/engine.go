@@ -64,8 +64,10 @@ func (e *Engine) Dir() string { return e.dir }
 // ReadOnly tells an engine opened with [ReadOnlyMode].
 func (e *Engine) ReadOnly() bool { return e.readOnly }
 
-// ClusterID and DirectoryID are the identities in the directory's meta.properties file, as Kafka keeps them.
-func (e *Engine) ClusterID() string   { return e.identity.cluster }
+// ClusterID is the cluster.id in the directory's meta.properties file, as Kafka keeps it.
+func (e *Engine) ClusterID() string { return e.identity.cluster }
+
+// DirectoryID is the directory.id in the directory's meta.properties file, as Kafka keeps it.
 func (e *Engine) DirectoryID() string { return e.identity.directory }
 
 // Topics lists the topics by name, without the engine's own unless asked for. It fails with ErrClosed only,

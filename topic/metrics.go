@@ -45,13 +45,13 @@ func (s *stats) retire(t *topicStats) {
 	s.retired.add(t.snapshot())
 }
 
-func (t *topicStats) snapshot() TopicMetrics {
+func (s *topicStats) snapshot() TopicMetrics {
 	return TopicMetrics{
-		BatchesIn: t.batchesIn.Load(), RecordsIn: t.recordsIn.Load(), BytesIn: t.bytesIn.Load(),
-		AppendErrors: t.appendErrors.Load(),
-		Fetches:      t.fetches.Load(), EmptyFetches: t.emptyFetches.Load(),
-		RecordsOut: t.recordsOut.Load(), BytesOut: t.bytesOut.Load(),
-		SegmentsRolled: t.segmentsRolled.Load(), PartitionsOpened: t.opened.Load(), Recoveries: t.recoveries.Load(),
+		BatchesIn: s.batchesIn.Load(), RecordsIn: s.recordsIn.Load(), BytesIn: s.bytesIn.Load(),
+		AppendErrors: s.appendErrors.Load(),
+		Fetches:      s.fetches.Load(), EmptyFetches: s.emptyFetches.Load(),
+		RecordsOut: s.recordsOut.Load(), BytesOut: s.bytesOut.Load(),
+		SegmentsRolled: s.segmentsRolled.Load(), PartitionsOpened: s.opened.Load(), Recoveries: s.recoveries.Load(),
 	}
 }
 

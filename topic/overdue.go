@@ -109,7 +109,7 @@ func (l *lane) replaceLocked(due []*batch, closing bool) {
 
 // concludeLocked gives a batch its outcome. One that a goroutine still holds is replaced.
 func (l *lane) concludeLocked(b *batch, held, attempted, closing bool) *batch {
-	var err error = l.lateness(b, nil)
+	err := l.lateness(b, nil)
 	if closing {
 		err = ErrClosed
 	}

@@ -119,8 +119,7 @@ func ResetTo(p ResetPolicy) ReadOption { return func(o *readOptions) { o.reset =
 
 // reading is one loop over a topic.
 type reading struct {
-	f    fetcher
-	recs []Record
+	f fetcher
 }
 
 // Read is a loop over the records of the topic:

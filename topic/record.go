@@ -45,8 +45,8 @@ func timeOf(ms int64) time.Time {
 	return time.UnixMilli(ms)
 }
 
-// stored fills r with the stored form of a caller's record; the bytes are borrowed.
-func (rec *Record) stored(r *record.Record, now time.Time) {
-	r.Timestamp = rec.timestamp(now)
-	r.Key, r.Value, r.Headers = rec.Key, rec.Value, rec.Headers
+// stored fills to with the stored form of a caller's record; the bytes are borrowed.
+func (r *Record) stored(to *record.Record, now time.Time) {
+	to.Timestamp = r.timestamp(now)
+	to.Key, to.Value, to.Headers = r.Key, r.Value, r.Headers
 }

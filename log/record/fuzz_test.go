@@ -126,7 +126,7 @@ func FuzzBatch(f *testing.F) {
 // order, so that the fuzzer need not guess them.
 func FuzzDecoder(f *testing.F) {
 	for _, b := range seedBatches(f) {
-		f.Add([]byte(b.Records()), b.Count(), byte(b.Codec()))
+		f.Add(b.Records(), b.Count(), byte(b.Codec()))
 	}
 	for _, m := range malformed {
 		f.Add(hexBytes(f, m.bytes), m.count, byte(compress.None))

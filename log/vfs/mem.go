@@ -192,7 +192,7 @@ func (m *Mem) Remove(name string) error {
 	switch {
 	case n == nil:
 		return pathError("remove", name, syscall.ENOENT)
-	case n.dir != nil && len(n.dir) > 0:
+	case len(n.dir) > 0:
 		return pathError("remove", name, syscall.ENOTEMPTY)
 	}
 	delete(dir.dir, base)

@@ -103,14 +103,17 @@ func (x *exam) concurrentNames() {
 				return err
 			}
 			got := make([]byte, 12)
-			if _, err := shared.ReadAt(got, 0); err != nil || string(got) != "always there" {
-				return fmt.Errorf("shared file gave %q, %v", got, err)
+			if _, err := shared.ReadAt(got, 0); err != nil {
+				return fmt.Errorf("shared file: %w", err)
+			}
+			if string(got) != "always there" {
+				return fmt.Errorf("shared file gave %q", got)
 			}
 			if _, err := x.fs.List(x.dir); err != nil {
 				return err
 			}
 			if _, err := x.fs.Open(at(r)); !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("a file that was moved is still there: %v", err)
+				return fmt.Errorf("a file that was moved is still there (%w)", err)
 			}
 		}
 		return nil
