@@ -259,8 +259,6 @@ func TestAppendAllocatesNothing(t *testing.T) {
 	if invariant.Enabled {
 		t.Skip("allocations are counted without -race")
 	}
-	l := openLog(t, vfs.OS(), &Config{Durability: OS})
-	_ = l.Close()
 	l, _, err := Open(vfs.OS(), t.TempDir(), &Config{Durability: OS}, OpenState{})
 	require.NoError(t, err)
 	defer l.Close()

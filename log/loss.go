@@ -115,6 +115,20 @@ func (o *opener) checkLoss() error {
 	return nil
 }
 
+// passDamage begins a new segment when the last one ends in damage: what is appended
+// right behind a broken batch would be taken for a part of it.
+func (o *opener) passDamage() error {
+	n := len(o.report.Damage)
+	if n == 0 || o.st.ReadOnly {
+		return nil
+	}
+	next := o.active().Next()
+	if o.report.Damage[n-1].NextOffset != next || o.active().Base() >= next {
+		return nil
+	}
+	return o.skipTo(next)
+}
+
 // orphan finds a seal without its data file, where no interrupted deletion explains it.
 func (o *opener) orphan() (base int64, ok bool) {
 	for _, name := range o.names {

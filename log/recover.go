@@ -94,7 +94,7 @@ type opener struct {
 
 func (o *opener) run() error {
 	steps := []func() error{
-		o.list, o.readSlot, o.loadEpochs, o.openSegments, o.finishTruncation, o.checkLoss,
+		o.list, o.readSlot, o.loadEpochs, o.openSegments, o.finishTruncation, o.checkLoss, o.passDamage,
 		o.publish, o.loadProducers, o.saveEpochs, o.note,
 	}
 	for _, step := range steps {

@@ -52,7 +52,7 @@ type Damage struct {
 // Recover opens the last segment of a log after an unclean stop and returns it active. It reads the batches from opt.From on, checks them in
 // full, and makes facts and indexes again. Bad bytes at or above opt.Durable are cut off, and what follows them too: a hole would be worse;
 // if a whole batch is among them they are first saved aside, synced, as <base>.log.cut-<pos>. Bad bytes below opt.Durable are reported and
-// left. Zeros at the end are what was written ahead. At return the data file is synced and the side file, if there was one, is gone.
+// left. Zeros at the end are what was written ahead. At return the data file is written again from opt.From on and synced and the side file, if there was one, is gone.
 // Recover is idempotent: a crash inside it changes nothing about what the next one finds.
 func Recover(fsys vfs.FS, dir string, base int64, cfg *Config, opt RecoverOptions) (*Segment, Recovery, error) {
 	s := newSegment(fsys, dir, base, cfg)
@@ -382,6 +382,9 @@ func (r *recovery) settle() error {
 		if err := r.f.Truncate(end); err != nil {
 			return err
 		}
+	}
+	if err := r.redirty(min(r.check, end), end); err != nil {
+		return err
 	}
 	if err := r.f.Sync(); err != nil {
 		return err

@@ -255,7 +255,8 @@ func FuzzRecover(f *testing.F) {
 		require.NoError(t, err)
 		require.Equal(t, []int64{next, size}, []int64{again.Next(), again.Size()}, "recovery is idempotent")
 		require.Zero(t, redone.CutBytes)
-		require.Len(t, redone.Damage, len(done.Damage))
+		// The second one may trust, by the indexes that the first one made, a part in front of From that the first had to check.
+		require.LessOrEqual(t, len(redone.Damage), len(done.Damage))
 		require.NoError(t, again.Seal(SideFacts{}))
 		walk(t, again)
 		require.NoError(t, again.Close())

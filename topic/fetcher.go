@@ -47,15 +47,17 @@ func (f *fetcher) load(c *cursor) (bool, error) {
 	if c.finished() || c.idle(f.cfg.isolation) {
 		return false, nil
 	}
-	for again := true; ; again = false {
+	for tried := unresolved; ; {
 		limit := c.log.Limit(f.cfg.isolation.bound())
 		run, next, err := c.log.Read(f.buf, c.place, f.options())
 		if err == nil {
 			return f.begin(c, run, next, limit)
 		}
-		if !again || !errors.Is(err, ErrOffsetOutOfRange) {
+		// A start that rises all the time may overtake the place a reset found; the same place is not tried twice.
+		if c.pos == tried || !errors.Is(err, ErrOffsetOutOfRange) {
 			return false, c.part.fault(err)
 		}
+		tried = c.pos
 		if err := c.outOfRange(f.eng, err, &f.cfg); err != nil {
 			return false, err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -307,20 +308,20 @@ func (p *Producer) retire(r *route) {
 		delete(fresh, r.name)
 		p.routes.Store(&fresh)
 	}
-	var gone, kept []*lane
-	for _, l := range p.lanes {
-		if l.route == r {
-			gone = append(gone, l)
-		}
-		if l.route == r || !l.spent() {
-			kept = append(kept, l)
-		}
-	}
-	p.lanes = kept
+	lanes := slices.Clone(p.lanes)
 	p.mu.Unlock()
-	for _, l := range gone {
+	// A lane's lock comes before the producer's, so the lanes are asked in between.
+	spent := make(map[*lane]bool)
+	for _, l := range lanes {
+		if l.route != r {
+			spent[l] = l.spent()
+			continue
+		}
 		l.refuse(errRetired)
 	}
+	p.mu.Lock()
+	p.lanes = slices.DeleteFunc(p.lanes, func(l *lane) bool { return spent[l] })
+	p.mu.Unlock()
 }
 
 // producerID is the id all of the producer's batches carry, asked from the engine at first use.
