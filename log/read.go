@@ -184,7 +184,7 @@ func (l *Log) checkEpoch(b record.Batch) error {
 	if entries == nil {
 		return nil
 	}
-	if want, ok := epochAt(*entries, b.BaseOffset()); ok && want != b.LeaderEpoch() {
+	if want, ok := epochAt(*entries, max(b.BaseOffset(), l.start.Load())); ok && want != b.LeaderEpoch() {
 		return fmt.Errorf("leader epoch %d at offset %d, the history says %d", b.LeaderEpoch(), b.BaseOffset(), want)
 	}
 	return nil

@@ -227,6 +227,9 @@ func (o *opener) create() error {
 }
 
 func (o *opener) openLast(base int64) error {
+	if err := o.distrustNames(); err != nil {
+		return err
+	}
 	s, err := segment.OpenActive(o.l.fs, o.l.dir, base, o.cfg.segmentConfig())
 	if err == nil {
 		o.segments = append(o.segments, s)
@@ -248,19 +251,24 @@ func (o *opener) openLast(base int64) error {
 	if n := len(o.report.Damage); n > 0 && o.report.Damage[n-1].Pos == o.report.Damage[n-1].End {
 		o.shortened = &o.report.Damage[n-1]
 	}
-	if !o.st.ReadOnly {
-		// After a kill the file's entry may not be on disk yet.
-		if err := o.l.fs.SyncDir(o.l.dir); err != nil {
-			return err
-		}
-	}
 	if o.haveSlot || s.Size() > 0 || o.report.CutBytes > 0 || len(o.bases) > 1 {
 		o.recovered = true
-		o.noteNow = !o.haveSlot || o.slot.clean
+		o.noteNow = true
 	} else {
 		o.report.Clean = true // nothing was ever written
 	}
 	return nil
+}
+
+// distrustNames makes durable, after an unclean stop, the names and the slot that a
+// killed process may have left in the page cache only: what this open goes by must
+// not be taken back by a power cut after it.
+func (o *opener) distrustNames() error {
+	if o.st.ReadOnly || (o.haveSlot && o.slot.clean) {
+		return nil
+	}
+	o.noteNow = o.haveSlot
+	return o.l.fs.SyncDir(o.l.dir)
 }
 
 // recoverInner recovers a segment that is not the last. Only Kafka leaves one in doubt.

@@ -361,6 +361,9 @@ func (l *Log) deleteRecords(offset int64) (start int64, err error) {
 	if err := l.beginWritingLocked(); err != nil {
 		return start, diskError(err)
 	}
+	if err := l.syncUpToLocked(offset); err != nil {
+		return start, err
+	}
 	l.stable.Advance(offset)
 	l.start.Advance(offset)
 	if err := l.note(noteOptions{sync: true}); err != nil {
@@ -368,6 +371,20 @@ func (l *Log) deleteRecords(offset int64) (start int64, err error) {
 		return offset, err
 	}
 	return offset, l.dropBelowLocked(offset)
+}
+
+// syncUpToLocked makes what lies below offset durable at levels that have not yet: the
+// start is durable at once, and a power cut must not leave the end behind it.
+func (l *Log) syncUpToLocked(offset int64) error {
+	if l.durable.Load() >= offset {
+		return nil
+	}
+	if err := l.view.Load().active().Sync(); err != nil {
+		l.fail(err)
+		return err
+	}
+	l.tipSyncedLocked()
+	return nil
 }
 
 // dropBelowLocked removes the segments whose successor begins at or below start, oldest
