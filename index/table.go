@@ -91,6 +91,7 @@ type Table struct {
 	file   atomic.Pointer[handle] // of a sealed table that is searched in its file; its bytes matched the Sum (I3)
 	// flushed is how many bytes of an active table the file has; -1 when the file's contents are unknown. Only the writer uses it.
 	flushed int64
+	crc     uint32       // CRC-32C of those bytes
 	misses  atomic.Int32 // searches in the file since the table was last in memory
 	kind    Kind
 }
@@ -196,9 +197,17 @@ func (t *Table) Flush(create bool) error {
 		t.flushed = -1
 		return err
 	}
+	if t.flushed < 0 {
+		t.crc = 0
+	}
+	t.crc = crc32.Update(t.crc, castagnoli, data[from:])
 	t.flushed = int64(len(data))
 	return nil
 }
+
+// Flushed describes what the file of an active table is known to hold; ok is false when its contents are unknown.
+// Only for the writer.
+func (t *Table) Flushed() (sum Sum, ok bool) { return Sum{max(t.flushed, 0), t.crc}, t.flushed >= 0 || t.Len() == 0 }
 
 // writeTail writes data[from:] at its place; fresh says that the file may hold anything, also more than data.
 func writeTail(f vfs.File, data []byte, from int64, fresh bool) error {
@@ -276,7 +285,7 @@ func (t *Table) Activate() error {
 	}
 	// Block before sealed: a reader that finds neither looks for the block once more.
 	t.sealed.Store(nil)
-	t.flushed = sum.Len
+	t.flushed, t.crc = sum.Len, sum.CRC
 	if sum.Len == 0 {
 		t.flushed = -1 // the file may not exist
 	}

@@ -265,7 +265,7 @@ func (l *Log) flushIndexLocked(active *segment.Segment, n int) {
 	l.writer.unindexed += int64(n)
 	if l.writer.unindexed >= indexFlushBytes {
 		l.writer.unindexed = 0
-		_ = active.FlushIndex()
+		l.indexDirty.Store(active.FlushIndex() == nil)
 	}
 }
 

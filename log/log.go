@@ -43,12 +43,13 @@ type Log struct {
 	transacted   atomic.Bool // some batch is, or may be, part of a transaction
 	// doubtful is the active segment when its index of aborted transactions may lack
 	// entries, as after a power cut. It is made anew when it is first needed.
-	doubtful atomic.Pointer[segment.Segment]
-	rolled   atomic.Bool // a roll that Hooks.Rolled has not been told of
-	tended   atomic.Bool // Hooks.Dirty was called and Tick has not yet found the log clean
-	failed   atomic.Bool // a sticky fence that Hooks.Fenced has not been told of
-	closing  sync.Once
-	closeErr error // set within closing
+	doubtful   atomic.Pointer[segment.Segment]
+	rolled     atomic.Bool // a roll that Hooks.Rolled has not been told of
+	indexDirty atomic.Bool // the active index files were written since their last fsync
+	tended     atomic.Bool // Hooks.Dirty was called and Tick has not yet found the log clean
+	failed     atomic.Bool // a sticky fence that Hooks.Fenced has not been told of
+	closing    sync.Once
+	closeErr   error // set within closing
 
 	// mu guards the writer below. It is held during the write of a batch and during
 	// a roll, never while waiting for anything but the disk.

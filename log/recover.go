@@ -243,6 +243,7 @@ func (o *opener) openLast(base int64) error {
 	if o.haveSlot && o.slot.segmentBase == base && !o.slot.truncating {
 		opt.From = Place{Offset: o.slot.durable, Pos: o.slot.position}
 		opt.Durable = o.slot.durable
+		opt.Indexes = o.slot.indexes
 	}
 	if s, err = o.recoverSegment(base, opt); err != nil {
 		return err

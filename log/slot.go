@@ -23,6 +23,15 @@ package log
 //	60 16  topic id, zeros for none
 //	76  4  CRC-32C of bytes 0 to 75
 //
+// Behind each slot, in the same sector and written with it, stands what the active
+// segment's index files held, so that a recovery can tell whether to trust them:
+//
+//	80  4  length of the offset index    84  4  its CRC-32C
+//	88  4  length of the time index      92  4  its CRC-32C
+//	96  8  sequence of the slot
+//
+//	104 4  CRC-32C of bytes 80 to 103; damaged or zero: the indexes are made again
+//
 // Magic, version and checksum stay where they are in every later version, so
 // that an older program knows a newer slot from a damaged one.
 //
@@ -49,6 +58,7 @@ import (
 	"path/filepath"
 
 	"github.com/quirelog/quire/log/vfs"
+	"github.com/quirelog/quire/segment"
 )
 
 // SlotFile is the name of the watermark slot's file in a partition's directory.
@@ -59,6 +69,7 @@ const (
 	slotSize     = 80
 	slotSector   = 512
 	slotFileSize = 2 * slotSector
+	slotNoteSize = 28 // the note on the indexes behind it
 	slotSumAt    = 76
 	slotMagic    = 0x51534c54 // "QSLT"
 
@@ -85,11 +96,12 @@ type slotState struct {
 	leaderEpoch int32  // -1 none
 	epochSum    uint32 // epochs.sum of the saved history; 0: not told
 	topicID     [16]byte
-	clean       bool // the log was closed in order and nothing was written since
-	sparse      bool // offsets of the active segment may have gaps
-	anonymous   bool // no batch below durable has a producer id: nothing to replay there
-	plain       bool // no batch below durable is part of a transaction
-	truncating  bool // a truncation to durable is under way and has to be done again
+	clean       bool               // the log was closed in order and nothing was written since
+	sparse      bool               // offsets of the active segment may have gaps
+	anonymous   bool               // no batch below durable has a producer id: nothing to replay there
+	plain       bool               // no batch below durable is part of a transaction
+	indexes     *segment.IndexSums // what the index files of the segment hold; nil: not known
+	truncating  bool               // a truncation to durable is under way and has to be done again
 }
 
 // fault names the field that cannot be.
@@ -159,6 +171,36 @@ func (st *slotState) read(b []byte) (sequence uint64) {
 		clean: flags&slotClean != 0, sparse: flags&slotSparse != 0, truncating: flags&slotCut != 0,
 	}
 	return be.Uint64(b[8:])
+}
+
+// encodeNote fills the bytes behind the slot.
+func (st *slotState) encodeNote(b []byte, sequence uint64) {
+	b = b[:slotNoteSize]
+	clear(b)
+	w := st.indexes
+	if w == nil {
+		return
+	}
+	be := binary.BigEndian
+	be.PutUint32(b, uint32(w.OffsetsLen))
+	be.PutUint32(b[4:], w.OffsetsCRC)
+	be.PutUint32(b[8:], uint32(w.TimesLen))
+	be.PutUint32(b[12:], w.TimesCRC)
+	be.PutUint64(b[16:], sequence)
+	be.PutUint32(b[24:], crc32c(b[:24]))
+}
+
+// readNote is the inverse of encodeNote; a note that is damaged or belongs to another
+// slot is no note.
+func (st *slotState) readNote(b []byte, sequence uint64) {
+	be := binary.BigEndian
+	if len(b) < slotNoteSize || be.Uint64(b[16:]) != sequence || be.Uint32(b[24:]) != crc32c(b[:24]) {
+		return
+	}
+	st.indexes = &segment.IndexSums{
+		OffsetsLen: int64(be.Uint32(b)), OffsetsCRC: be.Uint32(b[4:]),
+		TimesLen: int64(be.Uint32(b[8:])), TimesCRC: be.Uint32(b[12:]),
+	}
 }
 
 // decodeSlot reads a slot. A sequence of 0 without an error means that it was
@@ -279,6 +321,7 @@ func (s *slot) open(fsys vfs.FS, dir string) (state slotState, ok bool, err erro
 		}
 		if sequence > s.sequence {
 			state, ok = st, true
+			state.readNote(data[min(i*slotSector+slotSize, len(data)):], sequence)
 			s.sequence, s.target, s.settled, s.unnamed = sequence, 1-i, false, !st.clean
 		}
 	}
@@ -329,6 +372,7 @@ func (s *slot) write(state slotState) error {
 	}
 	at := s.target * slotSector
 	state.encode(s.buf, s.sequence+1)
+	state.encodeNote(s.buf[slotSize:], s.sequence+1)
 	if _, err := s.file.WriteAt(s.buf, int64(at)); err != nil {
 		return err
 	}
@@ -395,7 +439,7 @@ func (s *slot) attach() error {
 	}
 	s.file = file
 	if s.buf == nil {
-		s.buf = make([]byte, slotSize)
+		s.buf = make([]byte, slotSize+slotNoteSize)
 	}
 	return nil
 }

@@ -72,11 +72,25 @@ func (l *Log) tick(ctx context.Context, cfg *Config) error {
 		}
 	}
 	err := l.snapshotIfDue()
+	if l.indexDirty.Load() && err == nil {
+		err = l.syncIndex()
+	}
 	if failed := l.flushNote(); failed != nil {
 		l.fail(failed)
 		return failed
 	}
 	return err
+}
+
+// syncIndex makes the active index files durable that the slot is about to vouch for.
+func (l *Log) syncIndex() error {
+	l.indexDirty.Store(false)
+	s := l.activeSegment()
+	if s == nil || !s.Pin() {
+		return nil
+	}
+	defer s.Unpin()
+	return s.SyncIndex()
 }
 
 // snapshotIfDue bounds what a recovery replays for producer state.

@@ -168,5 +168,6 @@ func (s *Segment) flushIndex(create bool) error {
 	if err := s.times.Flush(create); err != nil {
 		return err
 	}
+	s.noteIndexes()
 	return s.aborted.Flush(false)
 }

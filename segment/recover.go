@@ -19,6 +19,9 @@ type RecoverOptions struct {
 	From Place
 	// Durable is an offset: records below it are known to have been synced. Bad bytes in front of it are damage, behind it a torn tail.
 	Durable int64
+	// Indexes is what the index files held when From was written down. Only files that still do are taken over; without it, or when they
+	// differ, the indexes are made again from all headers.
+	Indexes *IndexSums
 	// Sparse says that offsets in front of From may have gaps. Behind it the scan sees for itself.
 	Sparse bool
 	// ReadOnly leaves every file as it is: what would be cut is only not shown.
@@ -154,9 +157,10 @@ func (r *recovery) keepIndexes() int64 {
 	r.keepAborted()
 	offsets, err := readTable(s.fs, s.path(KindIndex, 0))
 	times, err2 := readTable(s.fs, s.path(KindTimeIndex, 0))
-	if err != nil || err2 != nil {
+	if err != nil || err2 != nil || !r.opt.Indexes.match(offsets, times) {
 		return 0
 	}
+	offsets, times = offsets[:r.opt.Indexes.OffsetsLen], times[:r.opt.Indexes.TimesLen]
 	n := index.CheckOffsets(offsets, s.base, from.Offset, from.Pos)
 	if n == 0 {
 		return 0

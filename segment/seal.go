@@ -122,6 +122,7 @@ func (s *Segment) Unseal() error {
 	s.ahead = f.size
 	s.countUnindexed(f.size)
 	s.sealed.Store(false)
+	s.noteIndexes()
 	return nil
 }
 

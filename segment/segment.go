@@ -46,6 +46,7 @@ type Segment struct {
 	torn      error // why the end of the file is unknown
 	spare     *handle
 
+	indexed atomic.Pointer[IndexSums] // what the active index files hold; nil if that is not known
 	ways    wayMap // where records begin in large batches that were checked
 	offsets index.Offsets
 	times   index.Times
@@ -175,6 +176,8 @@ func (s *Segment) install(side *side) {
 	s.offsets.InitSealed(home, side.tables[index.OffsetKind])
 	s.times.InitSealed(home, side.tables[index.TimeKind])
 	s.aborted.InitSealed(home, side.tables[index.AbortedKind])
+	offsets, times := side.tables[index.OffsetKind], side.tables[index.TimeKind]
+	s.indexed.Store(&IndexSums{offsets.Len, times.Len, offsets.CRC, times.CRC})
 	s.ahead = side.facts.size
 	s.mu.Lock()
 	s.facts = side.facts

@@ -202,7 +202,7 @@ func (b *builder) put(r *Record) error {
 func packFault(err error, timestamp int64) error {
 	switch {
 	case timestamp < record.NoTimestamp:
-		return fmt.Errorf("%w: time before 1970: %w", ErrInvalidTimestamp, err)
+		return fmt.Errorf("%w: time before 1970 or beyond what milliseconds can count: %w", ErrInvalidTimestamp, err)
 	case errors.Is(err, record.ErrTooLarge):
 		return fmt.Errorf("%w: %w", ErrTooLarge, err)
 	}
@@ -226,6 +226,10 @@ func (p *Partition) pack(recs []Record) (*builder, error) {
 }
 
 func (b *builder) seal(p *Partition) (err error) {
+	if n := b.Buffered() - record.HeaderSize; n > decodeLimit {
+		p.topic.eng.putBuilder(b)
+		return fmt.Errorf("%w: %d bytes before compression, limit %d", ErrTooLarge, n, decodeLimit)
+	}
 	if b.batch, err = b.Seal(); err != nil {
 		p.topic.eng.putBuilder(b)
 		return packFault(err, 0)

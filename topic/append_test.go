@@ -302,3 +302,15 @@ func BenchmarkTopicAppend(b *testing.B) {
 		})
 	}
 }
+
+// What compresses well could be stored although no reader would expand it again.
+func TestAppendIsReadable(t *testing.T) {
+	e := clientEngine(t)
+	top := clientTopic(t, e, "t", Compression(compress.Zstd), Set("max.message.bytes", "2147483647"))
+	_, err := top.Append(t.Context(), Record{Value: make([]byte, decodeLimit)})
+	require.ErrorIs(t, err, ErrTooLarge)
+	_, err = e.NewProducer(MaxRequestSize(decodeLimit + 1))
+	require.ErrorIs(t, err, ErrInvalid)
+	_, err = e.NewProducer(BatchSize(decodeLimit+1), BufferMemory(1<<40))
+	require.ErrorIs(t, err, ErrInvalid)
+}

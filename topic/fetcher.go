@@ -11,7 +11,8 @@ import (
 	"github.com/quirelog/quire/log/record"
 )
 
-// decodeLimit is the most that one compressed batch may expand to when it is read.
+// decodeLimit is the most that one compressed batch may expand to when it is read, and so the most that goes
+// into one when it is written.
 const decodeLimit = 256 << 20
 
 // fetcher reads many partitions in turns, with one buffer. Its owner is one goroutine at a time.

@@ -73,8 +73,14 @@ func newLane(r *route, part *Partition, id int32) *lane {
 	return l
 }
 
-// add encodes one record into the lane's batch. boundary says that the batch is full with it.
-func (l *lane) add(ctx context.Context, r *record.Record, bound int, now time.Time, cb func(Position, error)) (boundary bool, err error) {
+// placed tells where a record went: how many bytes it took in its batch, and whether the batch is full with it.
+type placed struct {
+	bytes    int
+	boundary bool
+}
+
+// add encodes one record into the lane's batch.
+func (l *lane) add(ctx context.Context, r *record.Record, bound int, now time.Time, cb func(Position, error)) (at placed, err error) {
 	var credit int64 // memory in hand for a new batch
 	for {
 		l.mu.Lock()
@@ -85,14 +91,14 @@ func (l *lane) add(ctx context.Context, r *record.Record, bound int, now time.Ti
 			if !l.p.memory.try(credit) {
 				l.mu.Unlock()
 				if err := l.p.awaitMemory(ctx, credit); err != nil {
-					return false, err
+					return placed{}, err
 				}
 				continue
 			}
 		}
 		wake := false
 		if err == nil {
-			boundary, credit, err = l.addLocked(r, credit, now, cb)
+			at, credit, err = l.addLocked(r, credit, now, cb)
 			wake = l.wakeLocked()
 		}
 		l.mu.Unlock()
@@ -106,30 +112,31 @@ func (l *lane) add(ctx context.Context, r *record.Record, bound int, now time.Ti
 		if credit > 0 {
 			l.p.memory.release(credit)
 		}
-		return boundary, err
+		return at, err
 	}
 }
 
 // addLocked adds to the open batch, or opens one with the memory in hand. It returns what is left of that
 // memory. record.ErrFull means that the full batch was queued and another one is needed.
-func (l *lane) addLocked(r *record.Record, credit int64, now time.Time, cb func(Position, error)) (boundary bool, left int64, err error) {
+func (l *lane) addLocked(r *record.Record, credit int64, now time.Time, cb func(Position, error)) (at placed, left int64, err error) {
 	if l.open != nil {
+		before := l.open.builder.Buffered()
 		err := l.open.add(r, cb)
 		if err == nil {
-			return l.open.builder.Buffered() >= l.limit, credit, nil
+			return l.placedIn(l.open, before), credit, nil
 		}
 		if err != record.ErrFull {
-			return false, credit, packFault(err, r.Timestamp)
+			return placed{}, credit, packFault(err, r.Timestamp)
 		}
 		l.queueLocked()
 		if credit == 0 {
-			return false, 0, record.ErrFull
+			return placed{}, 0, record.ErrFull
 		}
 	}
 	b := l.p.takeBatch(l.limit, l.route)
 	if err := b.add(r, cb); err != nil {
 		l.p.giveBatch(b)
-		return false, credit, packFault(err, r.Timestamp)
+		return placed{}, credit, packFault(err, r.Timestamp)
 	}
 	l.mark++
 	b.mark, b.born, b.cost = l.mark, now, credit
@@ -137,7 +144,12 @@ func (l *lane) addLocked(r *record.Record, credit int64, now time.Time, cb func(
 	l.depth.Add(1)
 	l.armLocked()
 	l.lookAfterLocked()
-	return b.builder.Buffered() >= l.limit, 0, nil
+	return l.placedIn(b, record.HeaderSize), 0, nil
+}
+
+func (l *lane) placedIn(b *batch, before int) placed {
+	size := b.builder.Buffered()
+	return placed{bytes: size - before, boundary: size >= l.limit}
 }
 
 // atBoundary tells whether a record of this size would begin a new batch.

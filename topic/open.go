@@ -90,6 +90,11 @@ func (e *Engine) start(o *options) error {
 	if e.startedOK, err = takeCleanMark(e.fs, e.dir); err != nil {
 		return err
 	}
+	// After a kill the names found here, the manifest's above all, may be in the page cache only: a power cut
+	// must not bring older ones back once this engine has served them.
+	if err := e.fs.SyncDir(e.dir); err != nil {
+		return err
+	}
 	if e.identity, err = completeIdentity(e.fs, e.dir, id, found); err != nil {
 		return err
 	}

@@ -14,8 +14,8 @@ const AnyPartition int32 = -1
 
 // A Partitioner chooses the partition of a record. It is called once a record, by the goroutine that sends,
 // so it must be quick and safe for concurrent use. The record's bytes are the sender's: they must not be
-// kept or changed. A result that is neither AnyPartition nor in [0, partitions) fails the Send with an error
-// that matches ErrInvalid.
+// kept or changed. A panic in it, and a result that is neither AnyPartition nor in [0, partitions), fail the
+// Send with an error that matches ErrInvalid.
 type Partitioner interface {
 	// Partition chooses for rec, whose Topic is set; partitions is how many the topic has, at least 1.
 	Partition(rec Record, partitions int) int32

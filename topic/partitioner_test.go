@@ -101,3 +101,20 @@ func TestPickPartitionPrefersShortQueues(t *testing.T) {
 		assert.InDelta(t, 1.0/3, float64(n)/draws, 0.02)
 	}
 }
+
+func TestPartitionerPanics(t *testing.T) {
+	e := clientEngine(t)
+	clientTopic(t, e, "t", Partitions(3))
+	p := clientProducer(t, e, PartitionBy(PartitionerFunc(func(rec Record, _ int) int32 {
+		if rec.Key == nil {
+			panic("no key")
+		}
+		return 2
+	})))
+	err := p.Send(t.Context(), "t", Record{}, func(Position, error) { t.Error("a refused record has no outcome") })
+	require.ErrorIs(t, err, ErrInvalid)
+	assert.ErrorContains(t, err, "no key")
+	pos, err := p.SendSync(t.Context(), "t", Record{Key: []byte("k")})
+	require.NoError(t, err)
+	assert.EqualValues(t, 2, pos.Partition)
+}

@@ -113,12 +113,12 @@ func (p *Producer) send(ctx context.Context, topic string, rec Record, cb func(P
 		if err != nil {
 			return AnyPartition, err
 		}
-		boundary, err := l.add(ctx, &enc, bound, now, cb)
+		at, err := l.add(ctx, &enc, bound, now, cb)
 		if err == errRetired {
 			continue // the topic went away under this route: look again
 		}
 		if err == nil && loose {
-			r.noteLoose(bound, boundary)
+			r.noteLoose(at)
 		}
 		return l.id, err
 	}

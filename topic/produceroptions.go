@@ -101,7 +101,7 @@ func newProducerConfig(opts []ProducerOption) (*producerConfig, error) {
 func Linger(d time.Duration) ProducerOption { return func(c *producerConfig) { c.linger = d } }
 
 // BatchSize is the size in bytes, before compression, at which a batch is full. A larger record makes a
-// batch of its own. Default 16,384.
+// batch of its own. Default 16,384, at most 256 MiB.
 func BatchSize(bytes int) ProducerOption { return func(c *producerConfig) { c.batchSize = bytes } }
 
 // BufferMemory bounds the bytes of batches that are being filled or not yet acknowledged. A Send beyond it
@@ -152,7 +152,8 @@ func Idempotent(on bool) ProducerOption {
 // is also the most that goes with idempotence.
 func MaxInFlight(n int) ProducerOption { return func(c *producerConfig) { c.maxInFlight = n } }
 
-// MaxRequestSize is the largest record, in bytes before compression with a batch's header. Default 1 MiB.
+// MaxRequestSize is the largest record, in bytes before compression with a batch's header. Default 1 MiB, at
+// most 256 MiB.
 func MaxRequestSize(bytes int) ProducerOption {
 	return func(c *producerConfig) { c.maxRequestSize = bytes }
 }
@@ -186,7 +187,7 @@ func (c *producerConfig) validate() error {
 		}
 	}
 	check(c.linger >= 0, "linger %v is negative", c.linger)
-	check(c.batchSize > 0 && c.batchSize <= math.MaxInt32, "batch size %d is not in [1, 2^31)", c.batchSize)
+	check(c.batchSize > 0 && c.batchSize <= decodeLimit, "batch size %d is not in [1, 2^28]", c.batchSize)
 	check(c.bufferMemory >= int64(c.batchSize), "buffer memory %d is below the batch size %d", c.bufferMemory, c.batchSize)
 	check(c.maxBlock >= 0, "max block %v is negative", c.maxBlock)
 	check(c.acks >= None && c.acks <= All, "unknown acks %d", c.acks)
@@ -194,7 +195,7 @@ func (c *producerConfig) validate() error {
 	check(c.retries >= 0, "retries %d is negative", c.retries)
 	check(c.backoff >= 0 && c.backoffMax >= c.backoff, "retry backoff %v to %v", c.backoff, c.backoffMax)
 	check(c.maxInFlight > 0, "max in flight %d is not positive", c.maxInFlight)
-	check(c.maxRequestSize > 0 && c.maxRequestSize <= math.MaxInt32, "max request size %d is not in [1, 2^31)", c.maxRequestSize)
+	check(c.maxRequestSize > 0 && c.maxRequestSize <= decodeLimit, "max request size %d is not in [1, 2^28]", c.maxRequestSize)
 	check(c.partitioner != nil, "the partitioner is nil")
 	if err := compress.CheckLevel(c.codec, c.level); err != nil {
 		check(false, "%w", err)

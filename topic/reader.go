@@ -6,6 +6,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/record"
 )
 
@@ -92,7 +93,7 @@ func UntilTime(t time.Time) ReadOption {
 	}
 }
 
-// OnPartitions reads only these partitions.
+// OnPartitions reads only these partitions. One named twice is an ErrInvalid.
 func OnPartitions(list ...int32) ReadOption {
 	return func(o *readOptions) { o.partitions = append([]int32{}, list...) }
 }
@@ -182,7 +183,12 @@ func (t *Topic) reading(opts []ReadOption) (*reading, error) {
 		}
 	}
 	r := &reading{f: fetcher{eng: t.eng, cfg: o.fetchConfig}}
+	seen := make(map[int32]bool, len(parts))
 	for _, n := range parts {
+		if seen[n] {
+			return nil, fmt.Errorf("%w: partition %d of topic %s is named twice", ErrInvalid, n, t.name)
+		}
+		seen[n] = true
 		part, err := t.partition(n)
 		if err != nil {
 			return nil, err
@@ -211,6 +217,10 @@ func (c *cursor) frame(o *readOptions) error {
 		}
 	}
 	c.seek(from)
+	if start, end := c.log.Start(), c.log.End(); from < start || from > end {
+		fault := &log.RangeError{Offset: from, Start: start, End: end}
+		return c.outOfRange(c.part.topic.eng, fault, &o.fetchConfig)
+	}
 	return nil
 }
 

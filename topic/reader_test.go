@@ -343,3 +343,22 @@ func TestReadMalformedRecords(t *testing.T) {
 	require.NoError(t, c.Seek(tp, 7))
 	assert.Equal(t, span(7, 9), offsetsOf(poll1(t, c)))
 }
+
+func TestReadFromOutside(t *testing.T) {
+	e := clientEngine(t)
+	top := clientTopic(t, e, "t", Partitions(2))
+	put(t, top, 0, 0, 10, 10)
+	put(t, top, 1, 0, 5, 5)
+	var fault error
+	for rec, err := range top.Read(t.Context(), FromOffset(7), UntilEnd()) {
+		assert.Nil(t, rec)
+		fault = err
+	}
+	var rng *OffsetRangeError
+	require.ErrorAs(t, fault, &rng, "also when nothing is wanted beyond the end")
+	assert.Equal(t, OffsetRangeError{Topic: "t", Partition: 1, Offset: 7, First: 0, Next: 5}, *rng)
+	assert.Equal(t, map[int32][]int64{0: span(7, 10), 1: span(0, 5)}, readAll(t, top, FromOffset(7), UntilEnd(), ResetTo(Earliest)))
+	for _, err := range top.Read(t.Context(), OnPartitions(1, 0, 1), UntilEnd()) {
+		require.ErrorIs(t, err, ErrInvalid)
+	}
+}

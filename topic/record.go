@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"math"
 	"time"
 
 	"github.com/quirelog/quire/log/record"
@@ -29,10 +30,14 @@ type Record struct {
 	Headers   []Header
 }
 
-// timestamp gives the milliseconds since the epoch a record is stored with.
+// timestamp gives the milliseconds since the epoch a record is stored with. A time that they cannot express
+// becomes a number that no log accepts: -1 would say that there is none, and far ahead they wrap around.
 func (r *Record) timestamp(now time.Time) int64 {
 	if r.Time.IsZero() {
 		return now.UnixMilli()
+	}
+	if s := r.Time.Unix(); s < 0 || s > math.MaxInt64/1000 {
+		return record.NoTimestamp - 1
 	}
 	return r.Time.UnixMilli()
 }

@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 )
@@ -28,7 +29,9 @@ func (r *route) choose(rec Record, bound int) (l *lane, loose bool, err error) {
 	n := r.topic.Partitions()
 	partition := AnyPartition
 	if _, usual := r.p.cfg.partitioner.(byKey); !usual {
-		partition = r.p.cfg.partitioner.Partition(rec, n)
+		if partition, err = r.ask(rec, n); err != nil {
+			return nil, false, err
+		}
 	} else if rec.Key != nil {
 		partition = PartitionForKey(rec.Key, n)
 	}
@@ -44,6 +47,17 @@ func (r *route) choose(rec Record, bound int) (l *lane, loose bool, err error) {
 	}
 	l, err = r.lane(partition)
 	return l, false, err
+}
+
+// ask calls the user's partitioner. A panic in it fails the record that it was asked about.
+func (r *route) ask(rec Record, n int) (partition int32, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			r.p.eng.reportPanic("partitioner", r.name, AnyPartition, cause)
+			err = fmt.Errorf("%w: the partitioner panicked: %v", ErrInvalid, cause)
+		}
+	}()
+	return r.p.cfg.partitioner.Partition(rec, n), nil
 }
 
 // chooseLoose stays with the current partition unless its share is full and its batch is too.
@@ -68,11 +82,11 @@ func (r *route) chooseLoose(n, bound int) (*lane, error) {
 }
 
 // noteLoose counts the bytes of a record that chooseLoose placed.
-func (r *route) noteLoose(bound int, boundary bool) {
+func (r *route) noteLoose(at placed) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.loose.add(bound, r.p.cfg.batchSize, boundary) {
-		r.loose.move(r.draw(len(*r.lanes.Load())))
+	if r.loose.add(at.bytes, r.p.cfg.batchSize, at.boundary) {
+		r.loose.move(r.draw(r.topic.Partitions()))
 	}
 }
 

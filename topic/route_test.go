@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -49,4 +51,29 @@ func TestProducerWhileTopicsAreDeleted(t *testing.T) {
 		return assert.True(t, ok, "record %v has no outcome", key)
 	})
 	require.NoError(t, p.Close())
+}
+
+// Records that may go anywhere fill the batch of one partition before another one has its turn.
+func TestLooseRecordsFillBatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := clientEngine(t)
+		top := clientTopic(t, e, "t", Partitions(8))
+		p := clientProducer(t, e, Linger(time.Second))
+		for range 5000 {
+			require.NoError(t, p.Send(t.Context(), "t", Record{Value: []byte("0123456789")}, nil))
+		}
+		require.NoError(t, p.Shutdown(t.Context()))
+		batches, partial := 0, 0
+		for id := range top.Partitions() {
+			for b, err := range top.Batches(t.Context(), int32(id), UntilEnd()) {
+				require.NoError(t, err)
+				batches++
+				if len(b) < DefaultBatchSize*9/10 {
+					partial++
+				}
+			}
+		}
+		assert.Greater(t, batches, 4)
+		assert.LessOrEqual(t, partial, 1, "of %d batches only the last may have room left", batches)
+	})
 }

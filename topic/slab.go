@@ -13,8 +13,11 @@ const slabPiece = 4 << 10
 
 // copy returns a copy of b with no capacity beyond its length; nil stays nil.
 func (s *slab) copy(b []byte) []byte {
+	if b == nil {
+		return nil
+	}
 	if len(b) == 0 {
-		return b[:0:0] // null or empty as it was
+		return []byte{} // not b[:0], which would keep all of the memory that b lies in
 	}
 	if len(b) > len(s.free) {
 		s.free = make([]byte, max(s.size, len(b)))

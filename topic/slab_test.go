@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -40,4 +41,18 @@ func TestSlabHeaders(t *testing.T) {
 	for range 100 {
 		assert.Len(t, s.headers(in), 3)
 	}
+}
+
+// A record with an empty value may be kept for long; the buffer it was read from must not be kept with it.
+func TestSlabEmptyKeepsNothing(t *testing.T) {
+	var s slab
+	gone := make(chan struct{})
+	big := make([]byte, 1<<20)
+	runtime.AddCleanup(&big[0], func(struct{}) { close(gone) }, struct{}{})
+	empty := s.copy(big[:0])
+	big = nil
+	runtime.GC()
+	<-gone
+	assert.NotNil(t, empty)
+	runtime.KeepAlive(empty)
 }

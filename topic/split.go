@@ -35,7 +35,7 @@ const smallestLimit = 512
 // divide copies the records of a sealed batch to two others, the first half of them to first.
 func divide(b *batch, half int, first, second *batch) error {
 	var d record.Decoder
-	if err := d.Reset(b.sealed, 0); err != nil {
+	if err := d.Reset(b.sealed, decodeLimit); err != nil {
 		return err
 	}
 	var r record.Record
