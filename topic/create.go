@@ -148,16 +148,17 @@ func (e *Engine) nameFree(name string) error {
 	return nil
 }
 
-// undoCreate takes a half-created topic back after a failure: its directories are empty. If that cannot be
-// done either, the next Open will complete the topic, and the error says so.
+// undoCreate takes a half-created topic back after a failure: first in the manifest, then its directories,
+// which are empty. If the manifest cannot be stored either, the next Open finds the topic or completes it, and
+// the error says so; its directories must stay then.
 func (e *Engine) undoCreate(entry topicEntry, cause error) error {
-	for n := range entry.Partitions {
-		_ = e.fs.Remove(e.partitionDir(entry.Name, int32(n))) // only an empty directory can go
-	}
 	m := e.manifest.clone()
 	m.drop(entry.Name)
 	if err := e.store(m); err != nil {
 		return fmt.Errorf("topic: create %q: %w: %w", entry.Name, ErrUncertain, cause)
+	}
+	for n := range entry.Partitions {
+		_ = e.fs.Remove(e.partitionDir(entry.Name, int32(n))) // only an empty directory can go
 	}
 	return fmt.Errorf("topic: create %q: %w", entry.Name, cause)
 }

@@ -23,7 +23,7 @@ const idleFiles = 400
 func (quire) Name() string { return "quire" }
 
 func (quire) Note() string {
-	return "package topic: Partition.Append; borrowed reads by Topic.Batches and record.Decoder, owned ones by Consumer.Poll, single ones by Partition.FetchRaw; saturated: Producer.Send"
+	return "package topic: Partition.Append; borrowed reads by Topic.Batches and record.Decoder, owned ones by Consumer.Poll, single ones by Partition.View; saturated: Producer.Send with batches of 64 KiB"
 }
 
 func (quire) Open(dir string, o Options) (Store, error) {
@@ -138,7 +138,7 @@ func (s *quireStore) Find(ms int64) (int64, error) {
 // Send makes the producer at its first call.
 func (s *quireStore) Send(value []byte) (err error) {
 	s.producer.Do(func() {
-		s.async, err = s.eng.NewProducer(topic.OnError(func(_ topic.Position, err error) { s.failed.Store("first", err) }))
+		s.async, err = s.eng.NewProducer(topic.BatchSize(64<<10), topic.OnError(func(_ topic.Position, err error) { s.failed.Store("first", err) }))
 	})
 	if err != nil {
 		return err
