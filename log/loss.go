@@ -35,9 +35,10 @@ func (o *opener) finishTruncation() error {
 		if err := o.active().Truncate(to); err != nil {
 			return err
 		}
-		if err := o.active().Sync(); err != nil {
-			return err
-		}
+	}
+	// Also where the cut is seen already: it may be in the page cache only.
+	if err := o.active().Settle(); err != nil {
+		return err
 	}
 	o.slot.durable = o.active().Next()
 	o.epochsChanged = o.l.writer.epochs.truncateEnd(o.active().Next()) || o.epochsChanged

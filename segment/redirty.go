@@ -21,3 +21,23 @@ func (r *recovery) redirty(from, to int64) error {
 	}
 	return nil
 }
+
+// Settle makes the end of the data file durable as it is seen: after a failed
+// fsync of an earlier run the page cache may show a cut that is not on disk and
+// takes it for clean. Changing the size and back makes it dirty again. Only for an
+// active segment that nobody appends to.
+func (s *Segment) Settle() error {
+	f, err := s.writable()
+	if err != nil {
+		return err
+	}
+	size := s.facts.size
+	if err := f.Truncate(size + 1); err != nil {
+		return err
+	}
+	if err := f.Truncate(size); err != nil {
+		return err
+	}
+	s.ahead = size
+	return s.Sync()
+}
