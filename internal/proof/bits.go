@@ -1,0 +1,148 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/quirelog/quire/log/vfs"
+)
+
+// runBits flips each bit of each file of a closed directory, one at a time. Whoever
+// opens it and reads everything must get an error, or exactly the same.
+func runBits(r *runner, t *tally, _ uint64) {
+	ref, err := buildReference(referenceBytes)
+	if err != nil {
+		t.add(caseName{t.lane.name, "reference", "0", "none", 0}, err)
+		return
+	}
+	total := ref.total()
+	t.note("reference directory: %d files, %d bytes, %d bits", len(ref.files), total, total*8)
+	offsets := ref.layout()
+	const stride = 64 // bytes for one turn of a worker
+	var detected sync.Map
+	pool := sync.Pool{New: func() any { return ref.fork() }}
+	r.each(int((total+stride-1)/stride), func(i int) {
+		own := pool.Get().(*reference)
+		defer pool.Put(own)
+		for at := int64(i) * stride; at < min(total, int64(i+1)*stride); at++ {
+			for bit := range 8 {
+				flipAndCount(r, t, own, offsets, at, bit, &detected)
+			}
+		}
+	})
+	t.note("detected by an error: %s", classSums(&detected))
+}
+
+// layout gives the position of each file in the row of all bytes.
+func (ref *reference) layout() []int64 {
+	offsets := make([]int64, len(ref.files)+1)
+	for i, f := range ref.files {
+		offsets[i+1] = offsets[i] + ref.sizes[f]
+	}
+	return offsets
+}
+
+// flipAndCount runs the case of one bit.
+func flipAndCount(r *runner, t *tally, ref *reference, offsets []int64, at int64, bit int, detected *sync.Map) {
+	i, found := slices.BinarySearch(offsets, at)
+	if !found {
+		i--
+	}
+	for ref.sizes[ref.files[i]] == 0 { // empty files share their position with the next
+		i++
+	}
+	file := ref.files[i]
+	name := caseName{t.lane.name, file, fmt.Sprintf("%d.%d", at-offsets[i], bit), "flip", 0}
+	r.try(t, name, func() error {
+		noticed, err := flip(ref, file, at-offsets[i], bit)
+		if noticed {
+			countIn(detected, fileClass(file))
+		}
+		return err
+	})
+}
+
+// flip flips one bit of a copy and reads it all. noticed says that an error told of it.
+//
+// Of a partition's file the partition is read, of the engine's files one partition,
+// and everything in one of 256 cases: nobody else opens the file. An engine that only
+// read has neither goroutine nor lock of this process, so only some are closed.
+func flip(ref *reference, file string, at int64, bit int) (noticed bool, err error) {
+	disk := ref.clone()
+	if err := flipBit(disk, file, at, bit); err != nil {
+		return false, err
+	}
+	in, n := scopeOf(file), at*8+int64(bit)
+	if n%256 == 0 {
+		in = nil
+	}
+	got, err := contentOf(disk, ref.want, in, n%256 == 0)
+	if err != nil {
+		if f := (*fault)(nil); errors.As(err, &f) { // a record was served that is not what was written
+			return false, faultf(undetected, "%s", f.text)
+		}
+		return true, nil
+	}
+	return false, got.same(ref.want)
+}
+
+func flipBit(disk vfs.FS, file string, at int64, bit int) error {
+	f, err := disk.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var b [1]byte
+	if _, err := f.ReadAt(b[:], at); err != nil {
+		return err
+	}
+	b[0] ^= 1 << bit
+	_, err = f.WriteAt(b[:], at)
+	return err
+}
+
+func replayBits(_ *runner, c caseName) error {
+	ref, err := buildReference(referenceBytes)
+	if err != nil {
+		return err
+	}
+	var at int64
+	var bit int
+	if _, err := fmt.Sscanf(c.Op, "%d.%d", &at, &bit); err != nil {
+		return fmt.Errorf("proof: operation %q is not byte.bit", c.Op)
+	}
+	noticed, err := flip(ref, c.Scenario, at, bit)
+	fmt.Printf("noticed by an error: %v\n", noticed)
+	return err
+}
+
+// counter counts from many workers.
+type counter struct {
+	mu sync.Mutex
+	n  int
+}
+
+func (c *counter) add() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n++
+}
+
+// countIn adds one to the counter of a class.
+func countIn(m *sync.Map, class string) {
+	n, _ := m.LoadOrStore(class, new(counter))
+	n.(*counter).add()
+}
+
+// classSums prints counts by class, sorted.
+func classSums(m *sync.Map) string {
+	var parts []string
+	m.Range(func(k, v any) bool {
+		parts = append(parts, fmt.Sprintf("%v %d", k, v.(*counter).n))
+		return true
+	})
+	slices.Sort(parts)
+	return fmt.Sprint(parts)
+}

@@ -1,0 +1,28 @@
+// Command proof runs the checks that the unit tests are too small for: every point
+// at which the power may go, every bit that may flip, every call that may fail, a
+// killed process, random programs against a model. It prints one table and, for
+// each failure, the command that plays it again; it exits 1 if anything was lost,
+// a hole appeared, damage went unnoticed, an outcome told was not true, or the host died.
+//
+//	go run . -tier fast            # all lanes, at most four minutes
+//	go run . -run 'crash|bits'     # lanes by regular expression
+//	go run . -tier long -duration 8h -seed 7
+//	go run . -replay crash:roll:31:torn:2
+//
+// README.md says what is assumed of a disk and what each lane proves.
+//
+// # File map
+//
+//	main.go     flags                runner.go   lanes, workers, cases
+//	table.go    what is printed      replay.go   names of cases
+//	ledger.go   LEDGER.md            watch.go    cases that hang
+//	content.go  records by number    history.go  what callers were told
+//	verify.go   the oracle's rules   script.go   a program that uses one log
+//	scripts.go  the log's scenarios
+//	enginehistory.go, engineverify.go, enginescript.go, enginescripts.go   the same through package topic
+//	reference.go  a closed directory with every kind of file    enginecontent.go   all that its readers see
+//	killchild.go  the process that is killed
+//
+// and one file for each lane: crash.go (lanes crash and engine), bits.go, damage.go, kill.go, faults.go,
+// model.go, fuzz.go.
+package main
