@@ -27,12 +27,12 @@ type Log struct {
 	start, stable, high, end, durable watermark.Mark
 
 	// view is what readers read; nil after Close.
-	view   atomic.Pointer[view]
-	fence  atomic.Pointer[fenceError]
-	closed atomic.Bool
+	view  atomic.Pointer[view]
+	fence atomic.Pointer[fenceError]
 	// history is an immutable copy of the leader epochs for readers.
 	history  atomic.Pointer[[]epochEntry]
 	epochSum atomic.Uint32 // checksum of the history's file as last saved; 0: not known
+	closed   atomic.Bool
 
 	watchers watchers
 	syncer   syncer

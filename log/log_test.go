@@ -14,6 +14,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/log/vfs"
@@ -342,4 +343,9 @@ func TestCloseWakesWaiters(t *testing.T) {
 		}
 		<-ch
 	})
+}
+
+// An idle log should cost little: 768 bytes is a size class of the allocator, one byte more costs 128.
+func TestLogIsSmall(t *testing.T) {
+	require.LessOrEqual(t, unsafe.Sizeof(Log{}), uintptr(768))
 }

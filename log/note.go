@@ -94,9 +94,7 @@ func (l *Log) slotState(o noteOptions) slotState {
 		leaderEpoch: l.lastEpoch(), epochSum: l.epochSum.Load(), topicID: l.cfg.Load().TopicID,
 		clean: o.clean, sparse: t.segment.Sparse(), anonymous: !l.identified.Load(), plain: !l.transacted.Load(),
 	}
-	if sums, ok := t.segment.IndexSums(); ok {
-		st.indexes = &sums
-	}
+	st.indexes = t.segment.IndexSums()
 	if o.truncate {
 		// Only the offset counts: the cut decides where it lies.
 		st.truncating, st.durable, st.segmentBase, st.position = true, o.to, 0, 0

@@ -25,14 +25,9 @@ func begins(data []byte, n int64, crc uint32) bool {
 	return n >= 0 && n <= int64(len(data)) && crc32.Checksum(data[:n], castagnoli) == crc
 }
 
-// IndexSums returns what the index files hold; ok is false when that is not
-// known. It may be called beside appends.
-func (s *Segment) IndexSums() (sums IndexSums, ok bool) {
-	if known := s.indexed.Load(); known != nil {
-		return *known, true
-	}
-	return IndexSums{}, false
-}
+// IndexSums returns what the index files hold, nil when that is not known. It may
+// be called beside appends; the answer is never changed.
+func (s *Segment) IndexSums() *IndexSums { return s.indexed.Load() }
 
 // noteIndexes publishes what the index files hold after a flush.
 func (s *Segment) noteIndexes() {

@@ -47,7 +47,7 @@ type Segment struct {
 	spare     *handle
 
 	indexed atomic.Pointer[IndexSums] // what the active index files hold; nil if that is not known
-	ways    wayMap // where records begin in large batches that were checked
+	ways    wayMap                    // where records begin in large batches that were checked
 	offsets index.Offsets
 	times   index.Times
 	aborted index.Aborted
