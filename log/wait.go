@@ -39,13 +39,13 @@ func (l *Log) Watch(ch chan<- struct{}) (stop func()) {
 // watchers are the channels to notify. notify costs one load while there are none.
 type watchers struct {
 	count atomic.Int32
+	last  uint32 // id of the newest; guarded by mu
 	mu    sync.Mutex
 	list  []watcher
-	last  uint64
 }
 
 type watcher struct {
-	id uint64
+	id uint32
 	ch chan<- struct{}
 }
 
@@ -59,7 +59,7 @@ func (w *watchers) add(ch chan<- struct{}) (stop func()) {
 	return func() { w.remove(id) }
 }
 
-func (w *watchers) remove(id uint64) {
+func (w *watchers) remove(id uint32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i := range w.list {

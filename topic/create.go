@@ -25,16 +25,15 @@ func (e *Engine) Topic(ctx context.Context, name string, opts ...TopicOption) (*
 	if errors.Is(err, ErrNotFound) && e.readOnly {
 		return nil, fmt.Errorf("%w, and cannot be created: %w", err, ErrReadOnly)
 	}
-	if errors.Is(err, ErrNotFound) {
-		t, err = e.CreateTopic(ctx, name, opts...)
-		if !errors.Is(err, ErrExists) {
-			return t, err
+	for errors.Is(err, ErrNotFound) {
+		var fault error
+		if t, fault = e.CreateTopic(ctx, name, opts...); !errors.Is(fault, ErrExists) {
+			return t, fault
 		}
-		other, lookErr := e.lookup(name)
-		if lookErr != nil {
-			return nil, err // the name collides with another topic's
+		// Others were faster: then it is there, unless they have deleted it as fast, or another has the name.
+		if t, err = e.lookup(name); errors.Is(err, ErrNotFound) && e.collides(name) {
+			return nil, fault
 		}
-		t, err = other, nil
 	}
 	if err != nil {
 		return nil, err
@@ -129,6 +128,14 @@ func (e *Engine) createInTurn(name string, want *topicOptions) (*Topic, error) {
 	markFresh(t.state.Load().partitions)
 	e.publish(t)
 	return t, nil
+}
+
+// collides tells whether a topic of another name stands in the way of this one.
+func (e *Engine) collides(name string) bool {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	other, taken := e.folded[foldName(name)]
+	return taken && other != name
 }
 
 // nameFree finishes a deletion that still holds the name, and tells who else has it.

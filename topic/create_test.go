@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
 	"strings"
@@ -369,4 +370,31 @@ func TestManifestOnFailingDisk(t *testing.T) {
 	again := openOn(t, mem)
 	openTopic(t, again, "b")
 	openTopic(t, again, "d")
+}
+
+// A topic may be created and deleted by others between Topic's look and its own creation.
+func TestTopicWhileItComesAndGoes(t *testing.T) {
+	e := clientEngine(t)
+	over, stop := context.WithCancel(t.Context())
+	var others sync.WaitGroup
+	for range 4 {
+		others.Go(func() {
+			for over.Err() == nil {
+				_ = e.DeleteTopic(over, "t")
+			}
+		})
+		others.Go(func() {
+			for over.Err() == nil {
+				if _, err := e.Topic(over, "t"); err != nil {
+					assert.ErrorIs(t, err, context.Canceled)
+				}
+			}
+		})
+	}
+	for range 500 {
+		_, err := e.Topic(t.Context(), "t")
+		require.NoError(t, err)
+	}
+	stop()
+	others.Wait()
 }

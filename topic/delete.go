@@ -66,10 +66,14 @@ func (e *Engine) finishDelete(entry topicEntry) error {
 
 // remove takes everything of a deleted topic from the disk but its tombstone.
 func (e *Engine) remove(entry topicEntry) error {
-	if err := e.forgetCheckpoints(entry.Name); err != nil {
+	full := e.forgetCheckpoints(entry.Name)
+	if full != nil && !vfs.IsNoSpace(full) {
+		return full
+	}
+	if err := e.removeDirs(entry); err != nil || full == nil {
 		return err
 	}
-	return e.removeDirs(entry)
+	return e.forgetCheckpoints(entry.Name) // there is room now
 }
 
 // removeDirs renames the directories of a deleted topic, makes the new names durable, and removes them.

@@ -77,6 +77,11 @@ func (m *manifest) drop(name string) {
 	}
 }
 
+// deletes tells whether there is a topic on its way out.
+func (m *manifest) deletes() bool {
+	return slices.ContainsFunc(m.Topics, func(e topicEntry) bool { return e.State == stateDeleting })
+}
+
 // encode gives the file's bytes.
 func (m *manifest) encode() ([]byte, error) {
 	var b bytes.Buffer

@@ -52,24 +52,25 @@ func readManifest(fsys vfs.FS, path string) (*manifest, error) {
 	return m, nil
 }
 
-// storeManifest makes m the newest generation, durably: written aside and synced, then the present file
-// becomes the previous one and the new file takes its place. A crash at any point, with the two renames in
-// any order, leaves at least one of the two generations, and never an older one than the previous.
-func storeManifest(fsys vfs.FS, dir string, m *manifest) error {
+// stageManifest writes m aside, synced. Until placeManifest nothing else has changed: a failure is definite.
+func stageManifest(fsys vfs.FS, dir string, m *manifest) error {
 	data, err := m.encode()
 	if err != nil {
 		return err
 	}
-	temp := filepath.Join(dir, manifestTemp)
-	if err := writeSynced(fsys, temp, data); err != nil {
-		return err
-	}
+	return writeSynced(fsys, filepath.Join(dir, manifestTemp), data)
+}
+
+// placeManifest makes what stageManifest wrote the newest generation, durably: the present file becomes the
+// previous one and the new file takes its place. A crash at any point, with the two renames in any order,
+// leaves at least one of the two generations, and never an older one than the previous.
+func placeManifest(fsys vfs.FS, dir string) error {
 	current := filepath.Join(dir, manifestFile)
-	err = fsys.Rename(current, filepath.Join(dir, manifestPrev))
+	err := fsys.Rename(current, filepath.Join(dir, manifestPrev))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := fsys.Rename(temp, current); err != nil {
+	if err := fsys.Rename(filepath.Join(dir, manifestTemp), current); err != nil {
 		// Back to how it was, if the disk still does that much: the failure is a definite one then.
 		return errors.Join(err, fsys.Rename(filepath.Join(dir, manifestPrev), current))
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/quirelog/quire/log/vfs"
@@ -99,10 +100,10 @@ func TestManifestGenerations(t *testing.T) {
 	assert.False(t, found)
 
 	m := someManifest()
-	require.NoError(t, storeManifest(fsys, "d", m))
+	require.NoError(t, storeForTest(fsys, "d", m))
 	m.Generation++
 	m.put(topicEntry{Name: "new", ID: ID{7}, Partitions: 1, State: stateReady})
-	require.NoError(t, storeManifest(fsys, "d", m))
+	require.NoError(t, storeForTest(fsys, "d", m))
 	got, found, degraded, err := loadManifest(fsys, "d")
 	require.NoError(t, err)
 	require.NoError(t, degraded)
@@ -117,7 +118,7 @@ func TestManifestGenerations(t *testing.T) {
 
 	require.NoError(t, setAsideDamaged(fsys, "d"))
 	got.Generation++
-	require.NoError(t, storeManifest(fsys, "d", got))
+	require.NoError(t, storeForTest(fsys, "d", got))
 	_, err = readManifest(fsys, filepath.Join("d", manifestPrev))
 	require.NoError(t, err, "the damaged generation must not take the place of the good one")
 
@@ -152,4 +153,49 @@ func FuzzDecodeManifest(f *testing.F) {
 			t.Errorf("written form of what was read is refused: %v", err)
 		}
 	})
+}
+
+func storeForTest(fsys vfs.FS, dir string, m *manifest) error {
+	if err := stageManifest(fsys, dir, m); err != nil {
+		return err
+	}
+	return placeManifest(fsys, dir)
+}
+
+// What makes room needs none: on a full disk topics can be deleted.
+func TestDeleteTopicOnAFullDisk(t *testing.T) {
+	disk := vfs.NewMem()
+	e, err := Open("data", On(disk))
+	require.NoError(t, err)
+	defer e.Close()
+	for _, name := range []string{"a", "b"} {
+		top := clientTopic(t, e, name)
+		_, err := top.Append(t.Context(), Record{Value: make([]byte, 10000)})
+		require.NoError(t, err)
+	}
+	require.NoError(t, e.Checkpoint(t.Context()))
+	disk.SetByteLimit(disk.Used())
+	_, err = e.CreateTopic(t.Context(), "c", Set("segment.bytes", "100000"))
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	require.NotErrorIs(t, err, ErrUncertain)
+	used := disk.Used()
+	require.NoError(t, e.DeleteTopic(t.Context(), "a"))
+	assert.Less(t, disk.Used(), used-10000)
+	_, err = e.CreateTopic(t.Context(), "c")
+	require.NoError(t, err)
+}
+
+// Too few descriptors for the manifest is a definite failure that passes.
+func TestCreateTopicWithoutDescriptors(t *testing.T) {
+	disk := vfs.NewMem()
+	e, err := Open("data", On(disk))
+	require.NoError(t, err)
+	defer e.Close()
+	disk.SetHandleLimit(max(disk.OpenFiles(), 1))
+	_, err = e.CreateTopic(t.Context(), "t")
+	require.True(t, vfs.IsTooManyFiles(err), "%v", err)
+	require.NotErrorIs(t, err, ErrUncertain)
+	disk.SetHandleLimit(0)
+	_, err = e.CreateTopic(t.Context(), "t")
+	require.NoError(t, err)
 }

@@ -165,7 +165,10 @@ func (e *Engine) store(m *manifest) error {
 		return e.manifestFault
 	}
 	m.Format, m.Generation = manifestFormat, e.manifest.Generation+1
-	err := storeManifest(e.fs, e.dir, m)
+	if err := e.stage(m); err != nil {
+		return fmt.Errorf("topic: manifest not written: %w", err)
+	}
+	err := placeManifest(e.fs, e.dir)
 	if err == nil {
 		e.manifest = m
 		return nil
@@ -175,6 +178,19 @@ func (e *Engine) store(m *manifest) error {
 	}
 	e.manifestFault = fmt.Errorf("topic: manifest: %w: %w", ErrUncertain, err)
 	return e.manifestFault
+}
+
+// stage writes the manifest aside. When that is to delete a topic and the disk is full, the previous generation
+// gives up its room, provided that the newest one can be read: else no topic could be deleted to make room.
+func (e *Engine) stage(m *manifest) error {
+	err := stageManifest(e.fs, e.dir, m)
+	if err == nil || !vfs.IsNoSpace(err) || !m.deletes() || !e.stillOld() {
+		return err
+	}
+	if e.fs.Remove(filepath.Join(e.dir, manifestPrev)) != nil {
+		return err
+	}
+	return stageManifest(e.fs, e.dir, m)
 }
 
 // stillOld tells, after a failed store, that the file is as it was: the new one was never put in its place.

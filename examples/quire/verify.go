@@ -200,6 +200,10 @@ func (v *verifier) engineFiles(entries []fs.DirEntry) error {
 			if err := check(v, path, log.DecodeOffsetCheckpoint); err != nil {
 				return err
 			}
+		case name == "meta.properties":
+			if err := check(v, path, readIdentity); err != nil {
+				return err
+			}
 		case name == "quire.manifest", name == "quire.manifest.prev":
 			data, err := readSmall(path)
 			if errors.Is(err, fs.ErrNotExist) {
@@ -216,6 +220,28 @@ func (v *verifier) engineFiles(entries []fs.DirEntry) error {
 		}
 	}
 	return nil
+}
+
+// readIdentity reads a meta.properties file: lines of name=value, a version among them. An engine makes a
+// damaged one anew, with other ids.
+func readIdentity(text []byte) (version string, err error) {
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		name, value, ok := strings.Cut(line, "=")
+		if !ok {
+			return "", fmt.Errorf("line %q is not name=value", line)
+		}
+		if name == "version" {
+			version = value
+		}
+	}
+	if version == "" {
+		return "", errors.New("it names no version")
+	}
+	return version, nil
 }
 
 // check reads a small file and decodes it. A file that is gone meanwhile is none of ours.

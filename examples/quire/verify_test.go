@@ -91,6 +91,15 @@ func TestVerifyFindsWhatIsMissing(t *testing.T) {
 		assert.Equal(t, 1, r.status)
 		assert.Contains(t, r.stdout, "are missing before this segment")
 	})
+	t.Run("the directory's identity", func(t *testing.T) {
+		for _, text := range []string{"", "\x00\x00\x00", "garbage", "cluster.id=x"} {
+			dir := stocked(t)
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "meta.properties"), []byte(text), 0o644))
+			r := quire(t, dir, "verify {dir}", "")
+			assert.Equal(t, 1, r.status, "%q", text)
+			assert.Contains(t, r.stdout, "meta.properties", "%q", text)
+		}
+	})
 	t.Run("the end of a sealed segment", func(t *testing.T) {
 		dir := stocked(t)
 		path := filepath.Join(dir, "a-0", "00000000000000000000.log")
