@@ -207,7 +207,9 @@ func (t *Table) Flush(create bool) error {
 
 // Flushed describes what the file of an active table is known to hold; ok is false when its contents are unknown.
 // Only for the writer.
-func (t *Table) Flushed() (sum Sum, ok bool) { return Sum{max(t.flushed, 0), t.crc}, t.flushed >= 0 || t.Len() == 0 }
+func (t *Table) Flushed() (sum Sum, ok bool) {
+	return Sum{max(t.flushed, 0), t.crc}, t.flushed >= 0 || t.Len() == 0
+}
 
 // writeTail writes data[from:] at its place; fresh says that the file may hold anything, also more than data.
 func writeTail(f vfs.File, data []byte, from int64, fresh bool) error {

@@ -5,8 +5,8 @@ package main
 const (
 	shortP1 = "41 % of an append is the pwrite; 31 % is package log between its entry and the write (two locks, validation, tip, marks), " +
 		"27 % package topic above it (builder pool, packing, counters, two looks at the clock)"
-	shortP2 = "pwrite, copy and CRC32C as in raw; beside them a varint header for each record"
-	shortP3 = "pwrite, copy and CRC32C as in raw; the rest is the noise of a machine that others use"
+	shortP2  = "pwrite, copy and CRC32C as in raw; beside them a varint header for each record"
+	shortP3  = "pwrite, copy and CRC32C as in raw; the rest is the noise of a machine that others use"
 	shortP4  = "the sync itself is the time; the zeros written ahead, 1 MiB at a time, double the bytes written"
 	shortP5  = "a pwrite for each record under the log's lock is 25 % of the CPU, waking the waiters 18 %; with other processes on two cores the wake-ups queue"
 	shortP6  = "the varint fields of a record take 37 % where raw reads one length; pread 35 %, CRC32C 12 % are as in raw"

@@ -32,7 +32,8 @@ type Limited struct {
 	count int        // descriptors open, being opened or being closed
 	ring  limitedRing
 	paths map[string]*limitedFile // chained by same
-	busy  []*nameChange
+	busy  map[string]*nameChange  // by each of its names; none is below another
+	above map[string]int          // how many busy names lie below a directory
 }
 
 // nameChange is a rename or removal under way: paths below its names cannot be
@@ -45,7 +46,8 @@ type nameChange struct {
 // Limit returns a Limited around fs that keeps at most about n descriptors open,
 // at least 1.
 func Limit(fs FS, n int) *Limited {
-	l := &Limited{fs: fs, limit: max(n, 1), paths: make(map[string]*limitedFile)}
+	l := &Limited{fs: fs, limit: max(n, 1), paths: make(map[string]*limitedFile),
+		busy: make(map[string]*nameChange), above: make(map[string]int)}
 	l.ring.init()
 	return l
 }
@@ -169,16 +171,54 @@ func (l *Limited) awaitNames(paths ...string) {
 }
 
 func (l *Limited) conflict(paths []string) *nameChange {
-	for _, c := range l.busy {
-		for _, name := range c.names {
-			for _, path := range paths {
-				if below(name, path) || below(path, name) {
-					return c
-				}
+	if len(l.busy) == 0 {
+		return nil
+	}
+	for _, path := range paths {
+		if c := l.busyAt(path); c != nil {
+			return c
+		}
+	}
+	return nil
+}
+
+// busyAt returns a change of the path, of a directory above it, or of a name
+// below it. Only a directory that has such names costs a look at all of them.
+func (l *Limited) busyAt(path string) *nameChange {
+	for at := path; ; {
+		if c := l.busy[at]; c != nil {
+			return c
+		}
+		parent := filepath.Dir(at)
+		if parent == at {
+			break
+		}
+		at = parent
+	}
+	if l.above[path] > 0 {
+		for name, c := range l.busy {
+			if below(path, name) {
+				return c
 			}
 		}
 	}
 	return nil
+}
+
+// announce makes a change known under its names, or takes it back.
+func (l *Limited) announce(c *nameChange, by int) {
+	for _, name := range c.names {
+		if by > 0 {
+			l.busy[name] = c
+		} else {
+			delete(l.busy, name)
+		}
+		for at, parent := name, filepath.Dir(name); parent != at; at, parent = parent, filepath.Dir(parent) {
+			if l.above[parent] += by; l.above[parent] == 0 {
+				delete(l.above, parent)
+			}
+		}
+	}
 }
 
 func (l *Limited) enroll(h *limitedFile) {
@@ -213,13 +253,38 @@ func (l *Limited) MkdirAll(name string) error { return l.fs.MkdirAll(name) }
 func (l *Limited) Link(oldname, newname string) error { return l.fs.Link(oldname, newname) }
 
 // List returns the names in a directory; see FS.
-func (l *Limited) List(dir string) ([]string, error) { return l.fs.List(dir) }
+func (l *Limited) List(dir string) (names []string, err error) {
+	err = l.roomy(func() error { names, err = l.fs.List(dir); return err })
+	return names, err
+}
 
 // Stat tells about a file or directory; see FS.
 func (l *Limited) Stat(name string) (Info, error) { return l.fs.Stat(name) }
 
 // SyncDir makes the entries of a directory durable; see FS.
-func (l *Limited) SyncDir(dir string) error { return l.fs.SyncDir(dir) }
+func (l *Limited) SyncDir(dir string) error {
+	return l.roomy(func() error { return l.fs.SyncDir(dir) })
+}
 
 // Lock takes the lock of a file; see FS.
-func (l *Limited) Lock(name, holder string) (io.Closer, error) { return l.fs.Lock(name, holder) }
+func (l *Limited) Lock(name, holder string) (lock io.Closer, err error) {
+	err = l.roomy(func() error { lock, err = l.fs.Lock(name, holder); return err })
+	return lock, err
+}
+
+// roomy calls f again while the process has too few descriptors for it and a
+// handle can give one back.
+func (l *Limited) roomy(f func() error) error {
+	for {
+		err := f()
+		if err == nil || !IsTooManyFiles(err) {
+			return err
+		}
+		l.mu.Lock()
+		gave := l.evictOne()
+		l.mu.Unlock()
+		if !gave {
+			return err
+		}
+	}
+}

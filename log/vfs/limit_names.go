@@ -68,19 +68,14 @@ func (l *Limited) begin(from, to string) *nameChange {
 	defer l.mu.Unlock()
 	l.awaitNames(from, to)
 	c := &nameChange{names: [2]string{from, to}, done: make(chan struct{})}
-	l.busy = append(l.busy, c)
+	l.announce(c, 1)
 	return c
 }
 
 func (l *Limited) end(c *nameChange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i := range l.busy {
-		if l.busy[i] == c {
-			l.busy = append(l.busy[:i], l.busy[i+1:]...)
-			break
-		}
-	}
+	l.announce(c, -1)
 	close(c.done)
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -372,4 +373,27 @@ func BenchmarkLimitReadHot(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// What needs a descriptor for a moment gets one from a handle that nobody uses.
+func TestLimitMakesRoomForDirectories(t *testing.T) {
+	mem := vfs.NewMem()
+	require.NoError(t, mem.MkdirAll("d"))
+	fault := vfs.NewFault(mem)
+	fs := vfs.Limit(fault, 8)
+	for _, name := range []string{"a", "b"} {
+		f, err := fs.Create(filepath.Join("d", name))
+		require.NoError(t, err)
+		require.NoError(t, f.Sync())
+		defer f.Close()
+	}
+	fault.Add(vfs.Rule{Op: vfs.OpSyncDir, Err: syscall.EMFILE})
+	require.NoError(t, fs.SyncDir("d"))
+	require.Equal(t, 1, fs.OpenFiles())
+	fault.Add(vfs.Rule{Op: vfs.OpList, Err: syscall.EMFILE})
+	names, err := fs.List("d")
+	require.NoError(t, err)
+	require.Equal(t, []string{"a", "b"}, names)
+	fault.Add(vfs.Rule{Op: vfs.OpSyncDir, Err: syscall.EMFILE})
+	require.ErrorIs(t, fs.SyncDir("d"), syscall.EMFILE, "nothing is left to give back")
 }
