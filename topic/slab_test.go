@@ -50,7 +50,6 @@ func TestSlabEmptyKeepsNothing(t *testing.T) {
 	big := make([]byte, 1<<20)
 	runtime.AddCleanup(&big[0], func(struct{}) { close(gone) }, struct{}{})
 	empty := s.copy(big[:0])
-	big = nil
 	runtime.GC()
 	<-gone
 	assert.NotNil(t, empty)
