@@ -127,6 +127,8 @@ func (e *Engine) setAside(id ID, from, to string) (bool, error) {
 	}
 	stored, err := log.ReadPartitionMetadata(e.fs, filepath.Join(from, log.PartitionMetadataFile))
 	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrCorrupt):
+		return false, err // not known whose it is: the tombstone stays, and the next Open tries again
 	case err == nil && stored != id:
 		e.logger.Warn("directory of a deleted topic belongs to another one and is kept", "dir", from, "id", stored.String())
 		return false, nil
