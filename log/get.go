@@ -18,7 +18,8 @@ type Finder = segment.Finder
 
 // Get reads the one record at offset, which must lie in [start, bound). Of a large
 // uncompressed batch it reads only a part once the batch has been checked whole.
-// The record borrows f's memory until f's next use.
+// The record borrows f's memory until f's next use. With bound [High] it may belong
+// to an open or aborted transaction; with [Stable], to an aborted one.
 //
 // Errors: [RangeError] outside [start, bound), [ErrNoRecord], [CorruptionError],
 // [ErrClosed], what the disk says. Get waits for no writer.

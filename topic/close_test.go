@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -168,7 +169,9 @@ func TestCloseDuringEverything(t *testing.T) {
 			}
 			return err
 		})
-		time.Sleep(time.Millisecond)
+		for range 500 { // let them all be somewhere
+			runtime.Gosched()
+		}
 		require.NoError(t, e.Close())
 		wg.Wait()
 		assert.Zero(t, e.goroutines.size())

@@ -15,7 +15,8 @@ var ErrNoRecord = log.ErrNoRecord
 
 // Get reads the one record at offset. It does not wait: an offset at or above the high watermark is an error
 // that matches ErrOffsetOutOfRange, as is one below the start. [ErrNoRecord] when the offset holds none. The
-// record is the caller's.
+// record is the caller's. Isolation is read uncommitted: records of open and aborted transactions are found
+// too; a [Consumer] with [ReadCommitted] leaves them out.
 //
 // Of a large uncompressed batch only a part is read, once the batch has been checked whole; its checksum is
 // verified at least the first time it is read after Open.
