@@ -3,9 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"sync"
 
+	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/vfs"
 )
 
@@ -64,28 +66,67 @@ func flipAndCount(r *runner, t *tally, ref *reference, offsets []int64, at int64
 	})
 }
 
-// flip flips one bit of a copy and reads it all. noticed says that an error told of it.
+// engineEvery is in how many flips of a partition's files the whole engine is opened
+// and closed on them; the others are read by the log alone.
+const engineEvery = 256
+
+// flip flips one bit and reads it all. noticed says that an error told of it.
 //
-// Of a partition's file the partition is read, of the engine's files one partition,
-// and everything in one of 256 cases: nobody else opens the file. An engine that only
-// read has neither goroutine nor lock of this process, so only some are closed.
+// Of the engine's files one partition is read, and everything in one of engineEvery
+// cases: nobody else opens the file. An engine that only read has neither goroutine
+// nor lock of this process, so only some are closed.
 func flip(ref *reference, file string, at int64, bit int) (noticed bool, err error) {
+	n := at*8 + int64(bit)
+	all := n%engineEvery == 0
+	if p := ref.partOf(file); p != nil && !all {
+		return judge(p.flip(file, at, bit))
+	}
 	disk := ref.clone()
 	if err := flipBit(disk, file, at, bit); err != nil {
 		return false, err
 	}
-	in, n := scopeOf(file), at*8+int64(bit)
-	if n%256 == 0 {
+	in := scopeOf(file)
+	if all {
 		in = nil
 	}
-	got, err := contentOf(disk, ref.want, in, n%256 == 0)
+	got, err := contentOf(disk, ref.want, in, all)
+	return judge(func() error { return got.same(ref.want) }, err)
+}
+
+// partOf is the part that alone reads a file; nil for the engine's files.
+func (ref *reference) partOf(file string) *part {
+	if path.Base(file) == log.PartitionMetadataFile {
+		return nil
+	}
+	return ref.parts[path.Dir(file)]
+}
+
+// flip reads the part with one bit flipped. The bit is flipped back if reading
+// changed nothing else; otherwise the part gets a fresh copy of its disk.
+func (p *part) flip(file string, at int64, bit int) (same func() error, err error) {
+	if err := flipBit(p.disk, file, at, bit); err != nil {
+		return nil, err
+	}
+	before := p.disk.Ops()
+	got, err := p.content(p.disk)
+	if p.disk.Ops() != before {
+		p.disk = p.source.After(vfs.KeepAll, 0)
+	} else if failed := flipBit(p.disk, file, at, bit); failed != nil {
+		return nil, failed
+	}
+	return func() error { return got.same(p.want) }, err
+}
+
+// judge sorts what reading a damaged directory gave: an error that told of it, or
+// content that must be the same.
+func judge(same func() error, err error) (noticed bool, _ error) {
+	if f := (*fault)(nil); errors.As(err, &f) { // a record was served that is not what was written
+		return false, faultf(undetected, "%s", f.text)
+	}
 	if err != nil {
-		if f := (*fault)(nil); errors.As(err, &f) { // a record was served that is not what was written
-			return false, faultf(undetected, "%s", f.text)
-		}
 		return true, nil
 	}
-	return false, got.same(ref.want)
+	return false, same()
 }
 
 func flipBit(disk vfs.FS, file string, at int64, bit int) error {
@@ -99,8 +140,10 @@ func flipBit(disk vfs.FS, file string, at int64, bit int) error {
 		return err
 	}
 	b[0] ^= 1 << bit
-	_, err = f.WriteAt(b[:], at)
-	return err
+	if err := writeAt(f, b[:], at); err != nil {
+		return err
+	}
+	return f.Sync()
 }
 
 func replayBits(_ *runner, c caseName) error {

@@ -101,13 +101,7 @@ func damageOnce(ref *reference, name caseName) (noticed bool, err error) {
 		return false, err
 	}
 	got, err := contentOf(disk, ref.want, nil, true)
-	if f := (*fault)(nil); errors.As(err, &f) {
-		return false, faultf(undetected, "%s", f.text)
-	}
-	if err != nil {
-		return true, nil
-	}
-	return false, got.same(ref.want)
+	return judge(func() error { return got.same(ref.want) }, err)
 }
 
 // spoil does what a case's policy says.

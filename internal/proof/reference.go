@@ -21,6 +21,7 @@ type reference struct {
 	files []string // paths, sorted
 	sizes map[string]int64
 	want  *content
+	parts map[string]*part // by directory
 }
 
 // total is the bytes of all files.
@@ -37,12 +38,15 @@ func (ref *reference) clone() *vfs.Crash { return ref.disk.After(vfs.KeepAll, 0)
 // fork gives a worker a reference of its own, so that workers share no lock.
 func (ref *reference) fork() *reference {
 	own := *ref
-	own.disk = ref.clone()
+	own.disk, own.parts = ref.clone(), map[string]*part{}
+	for dir, p := range ref.parts {
+		own.parts[dir] = p.fork()
+	}
 	return &own
 }
 
 // referenceBytes is the least size of the directory whose bits are flipped.
-const referenceBytes = 64 << 10
+const referenceBytes = 256 << 10
 
 // buildReference makes the directory: sealed segments with indexes and side files,
 // active ones, producer snapshots, epoch files, slots, ids, both generations of the
@@ -94,7 +98,7 @@ func (ref *reference) describe() error {
 		return fmt.Errorf("reference directory: %w", err)
 	}
 	ref.want = got
-	return nil
+	return ref.divide()
 }
 
 // fillReference opens the engine, appends to all topics, and closes it.
@@ -103,20 +107,20 @@ func fillReference(disk *vfs.Crash, round int) error {
 	if err != nil {
 		return err
 	}
-	first := round * 10_000
+	first := round * 100_000
 	for i, set := range []struct {
 		name string
 		opts []topic.TopicOption
 	}{
-		{"plain", []topic.TopicOption{topic.Partitions(2), topic.SegmentBytes(3000), topic.Set("index.interval.bytes", "256")}},
-		{"packed", []topic.TopicOption{topic.Compression(compress.LZ4), topic.SegmentBytes(3000), topic.Set("index.interval.bytes", "256")}},
+		{"plain", []topic.TopicOption{topic.Partitions(8), topic.SegmentBytes(3000), topic.Set("index.interval.bytes", "256")}},
+		{"packed", []topic.TopicOption{topic.Partitions(4), topic.Compression(compress.LZ4), topic.SegmentBytes(3000), topic.Set("index.interval.bytes", "256")}},
 		{"quick", []topic.TopicOption{topic.NoSync()}},
 	} {
 		t, err := eng.Topic(ctx(), set.name, set.opts...)
 		if err != nil {
 			return err
 		}
-		if err := fillTopic(eng, t, first+i*1000); err != nil {
+		if err := fillTopic(eng, t, first+i*3000); err != nil {
 			return err
 		}
 	}
