@@ -21,8 +21,10 @@
 //	scripts.go  the log's scenarios
 //	enginehistory.go, engineverify.go, enginescript.go, enginescripts.go   the same through package topic
 //	reference.go  a closed directory with every kind of file    enginecontent.go   all that its readers see
+//	part.go       one partition of it, read without an engine
 //	killchild.go  the process that is killed
+//	machine.go, shutdown_linux.go   a disk whose power can be cut
 //
-// and one file for each lane: crash.go (lanes crash and engine), bits.go, damage.go, kill.go, faults.go,
-// model.go, fuzz.go.
+// and one file for each lane: crash.go (lanes crash and engine), bits.go, damage.go, kill.go, power.go,
+// faults.go, model.go, fuzz.go.
 package main

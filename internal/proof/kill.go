@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -32,6 +33,9 @@ type killer struct {
 	dice       *rand.Rand
 	parts      [killPartitions]*history
 	cycle      int
+	// end ends a running child; after it the state of what is left is after.
+	end   func(child *os.Process)
+	after state
 }
 
 func killDirectory(r *runner, t *tally, number int, seed uint64) {
@@ -56,7 +60,8 @@ func killDirectory(r *runner, t *tally, number int, seed uint64) {
 }
 
 func newKiller(dir, level string, number int, seed uint64) *killer {
-	k := &killer{dir: dir, level: level, dice: rand.New(rand.NewPCG(seed, uint64(number)))}
+	k := &killer{dir: dir, level: level, dice: rand.New(rand.NewPCG(seed, uint64(number))), after: killed}
+	k.end = func(child *os.Process) { _ = child.Kill() }
 	for i := range k.parts {
 		k.parts[i] = newHistory()
 	}
@@ -81,7 +86,9 @@ func (k *killer) once() error {
 func (k *killer) child(early bool) error {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %d", childEnv, k.dir, k.level, k.cycle))
-	cmd.Stderr = os.Stderr
+	if k.after == killed { // after a power cut the child complains as it should
+		cmd.Stderr = os.Stderr
+	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
@@ -99,29 +106,35 @@ func (k *killer) child(early bool) error {
 		stop.Stop()
 		delay = time.Duration(k.dice.IntN(60_000)) * time.Microsecond
 	}
+	ended := make(chan struct{})
 	if err == nil {
-		time.AfterFunc(delay, func() { _ = cmd.Process.Kill() })
+		time.AfterFunc(delay, func() {
+			defer close(ended)
+			k.end(cmd.Process)
+		})
 	} else {
+		close(ended)
 		_ = cmd.Process.Kill()
 	}
 	last := map[int]int{} // batches acknowledged, by writer
 	readAcks(lines, func(a ack) {
 		writer := a.first / idsPerWriter
-		k.parts[writer%killPartitions].append(writer, a)
+		k.parts[writer%killPartitions].append(writer, a, k.after == killed || k.level == log.Sync.String())
 		last[writer]++
 	})
 	k.unknown(last)
 	waited := cmd.Wait()
-	if err != nil || (cmd.ProcessState.Exited() && !cmd.ProcessState.Success()) {
+	<-ended
+	if err != nil || (k.after == killed && cmd.ProcessState.Exited() && !cmd.ProcessState.Success()) {
 		return faultf(wrong, "child: %v, no first ack: %v", waited, err)
 	}
 	return nil
 }
 
 // append notes an acknowledged batch of another process.
-func (h *history) append(writer int, a ack) {
+func (h *history) append(writer int, a ack, durable bool) {
 	h.planAt(writer, a.first, a.n)
-	h.tell(a.first, acked, a.offset, true)
+	h.tell(a.first, acked, a.offset, durable)
 }
 
 // planAt is plan with given numbers.
@@ -159,7 +172,7 @@ func (k *killer) verify() error {
 		if err != nil {
 			return err
 		}
-		if err := k.parts[n].verify(g, killed); err != nil {
+		if err := k.parts[n].verify(g, k.after); err != nil {
 			return fmt.Errorf("partition %d after cycle %d: %w", n, k.cycle, err)
 		}
 		k.parts[n].adopt(g)

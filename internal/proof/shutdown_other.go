@@ -1,0 +1,8 @@
+//go:build !linux
+
+package main
+
+import "errors"
+
+// shutDown needs Linux.
+func shutDown(string) error { return errors.ErrUnsupported }
