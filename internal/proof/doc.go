@@ -9,7 +9,7 @@
 //	go run . -tier long -duration 8h -seed 7
 //	go run . -replay crash:roll:31:torn:2
 //
-// README.md says what is assumed of a disk and what each lane proves.
+// README.md says what is assumed of a disk, FAILURES.md which lane or test covers which failure.
 //
 // # File map
 //
