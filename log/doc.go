@@ -72,7 +72,8 @@
 //	get.go         one record               aborted.go   aborted transactions
 //	producers.go   sequences                unstable.go  open transactions
 //	epochs.go      leader epochs            snapshot.go  producer state on disk
-//	slot.go        the slot's bytes         checkpointfile.go, topicid.go  Kafka's text files
+//	slot.go        the slot's bytes         slotview.go  the same for tools
+//	checkpointfile.go, topicid.go           Kafka's text files
 //
 // Stability: for builders of brokers and replicas; may change before version 1.
 package log

@@ -194,7 +194,7 @@ func (e *epochs) encode() []byte {
 
 // sum is the checksum of the file as save writes it, never 0. The file itself
 // has none; the watermark slot has room for it.
-func (e *epochs) sum() uint32 { return max(crc32c(e.encode()), 1) }
+func (e *epochs) sum() uint32 { return LeaderEpochSum(e.encode()) }
 
 // save replaces the file durably and atomically.
 func (e *epochs) save(fsys vfs.FS, dir string) error {

@@ -48,6 +48,40 @@ const (
 	sidePartial = 2
 )
 
+// Side is what a side file says, for tools that look into a directory; a segment reads and writes its own by
+// itself. side.go has the bytes.
+type Side struct {
+	TopicID                 [16]byte
+	Base, Next              int64 // offset of the first record; offset after the last
+	Size                    int64 // of the data file, in bytes
+	Batches                 int64
+	MaxTimestamp, MaxOffset int64 // largest timestamp, ms since the epoch, -1 if none; last offset of the first batch that has it
+	FirstTimestamp          int64 // largest timestamp of the first batch, -1 if none
+	Created                 int64 // ms since the epoch
+	LastEpoch               int32 // leader epoch of the last batch, -1 if none
+	// HeaderSum is the CRC-32C over the first 21 bytes of every batch, one after the other.
+	HeaderSum uint32
+	Sparse    bool // offsets may have gaps
+	// Partial: damage was known when the file was written; Batches and HeaderSum do not cover all of the data.
+	Partial bool
+	// Offsets, Times and Aborted are the lengths and checksums of the index files.
+	Offsets, Times, Aborted index.Sum
+}
+
+// DecodeSide reads the bytes of a side file. It takes any bytes; the error says why they are not to be trusted.
+func DecodeSide(data []byte) (*Side, error) {
+	d, err := decodeSide(data)
+	if err != nil {
+		return nil, fmt.Errorf("segment: side file: %w", err)
+	}
+	f := &d.facts
+	return &Side{
+		TopicID: d.topicID, Base: d.base, Next: f.next, Size: f.size, Batches: f.batches, MaxTimestamp: f.maxTimestamp, MaxOffset: f.maxOffset,
+		FirstTimestamp: f.firstTimestamp, Created: f.created, LastEpoch: f.lastEpoch, HeaderSum: f.headerSum, Sparse: f.sparse, Partial: f.partial,
+		Offsets: d.tables[index.OffsetKind], Times: d.tables[index.TimeKind], Aborted: d.tables[index.AbortedKind],
+	}, nil
+}
+
 // side is the contents of a side file.
 type side struct {
 	base    int64

@@ -18,7 +18,7 @@ const adoptedProducerID = 1 << 32
 // adopt adds to the manifest the partitions whose directories hold data that the manifest knows nothing of:
 // a data directory that Apache Kafka wrote, and what a lost generation of the manifest knew. Nothing is
 // deleted or changed in the directories. It reports whether the manifest changed.
-func (e *Engine) adopt(m *manifest) (changed bool, err error) {
+func (e *Engine) adopt(m *Manifest) (changed bool, err error) {
 	names, err := e.fs.List(e.dir)
 	if err != nil {
 		return false, err
@@ -47,13 +47,13 @@ func (e *Engine) adopt(m *manifest) (changed bool, err error) {
 }
 
 // counts tells whether the manifest knows a partition.
-func (m *manifest) counts(tp TopicPartition) bool {
+func (m *Manifest) counts(tp TopicPartition) bool {
 	i, found := m.find(tp.Topic)
 	return found && int(tp.Partition) < m.Topics[i].Partitions
 }
 
 // adoptTopic adds partitions to a topic of the manifest, or a topic to the manifest.
-func (e *Engine) adoptTopic(m *manifest, name string, partitions []int32) error {
+func (e *Engine) adoptTopic(m *Manifest, name string, partitions []int32) error {
 	count := int(slices.Max(partitions)) + 1
 	if count > maxPartitions {
 		return fmt.Errorf("%w: partition %d", ErrInvalid, count-1)
@@ -64,7 +64,7 @@ func (e *Engine) adoptTopic(m *manifest, name string, partitions []int32) error 
 	}
 	if i, found := m.find(name); found {
 		entry := m.Topics[i]
-		if entry.State == stateDeleting || !id.IsZero() && id != entry.ID {
+		if entry.State == TopicDeleting || !id.IsZero() && id != entry.ID {
 			return fmt.Errorf("%w: topic id %v is not the manifest's %v", ErrCorrupt, id, entry.ID)
 		}
 		entry.Partitions = count
@@ -81,7 +81,7 @@ func (e *Engine) adoptTopic(m *manifest, name string, partitions []int32) error 
 			return err
 		}
 	}
-	m.put(topicEntry{Name: name, ID: id, Partitions: count, State: stateReady})
+	m.put(ManifestTopic{Name: name, ID: id, Partitions: count, State: TopicReady})
 	m.NextProducerID = max(m.NextProducerID, adoptedProducerID)
 	e.logger.Info("topic found by its directories", "topic", name, "partitions", count)
 	return nil

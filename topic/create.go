@@ -107,7 +107,7 @@ func (e *Engine) createInTurn(name string, want *topicOptions) (*Topic, error) {
 	if err != nil {
 		return nil, err
 	}
-	entry := topicEntry{Name: name, ID: id, Partitions: 1, State: stateCreating, Settings: want.stored()}
+	entry := ManifestTopic{Name: name, ID: id, Partitions: 1, State: TopicCreating, Settings: want.stored()}
 	if want.partitions != nil {
 		entry.Partitions = *want.partitions
 	}
@@ -119,7 +119,7 @@ func (e *Engine) createInTurn(name string, want *topicOptions) (*Topic, error) {
 		return nil, err
 	}
 	if err = e.makeDirs(entry, 0); err == nil {
-		entry.State = stateReady
+		entry.State = TopicReady
 		err = e.storeEntry(entry)
 	}
 	if err != nil {
@@ -149,7 +149,7 @@ func (e *Engine) nameFree(name string) error {
 	if taken {
 		return fmt.Errorf("%w: topic %q differs from %q only by '.' and '_'", ErrExists, name, other)
 	}
-	if i, found := e.manifest.find(name); found && e.manifest.Topics[i].State == stateDeleting {
+	if i, found := e.manifest.find(name); found && e.manifest.Topics[i].State == TopicDeleting {
 		return e.finishDelete(e.manifest.Topics[i])
 	}
 	return nil
@@ -158,7 +158,7 @@ func (e *Engine) nameFree(name string) error {
 // undoCreate takes a half-created topic back after a failure: first in the manifest, then its directories,
 // which are empty. If the manifest cannot be stored either, the next Open finds the topic or completes it, and
 // the error says so; its directories must stay then.
-func (e *Engine) undoCreate(entry topicEntry, cause error) error {
+func (e *Engine) undoCreate(entry ManifestTopic, cause error) error {
 	m := e.manifest.clone()
 	m.drop(entry.Name)
 	if err := e.store(m); err != nil {
@@ -171,7 +171,7 @@ func (e *Engine) undoCreate(entry topicEntry, cause error) error {
 }
 
 // storeEntry makes one topic's new entry durable.
-func (e *Engine) storeEntry(entry topicEntry) error {
+func (e *Engine) storeEntry(entry ManifestTopic) error {
 	m := e.manifest.clone()
 	m.put(entry)
 	return e.store(m)
@@ -182,7 +182,7 @@ func (e *Engine) partitionDir(topic string, n int32) string {
 }
 
 // makeDirs makes the directories of a topic's partitions from the given one on, durably.
-func (e *Engine) makeDirs(entry topicEntry, from int) error {
+func (e *Engine) makeDirs(entry ManifestTopic, from int) error {
 	for n := from; n < entry.Partitions; n++ {
 		if err := e.fs.MkdirAll(e.partitionDir(entry.Name, int32(n))); err != nil {
 			return err
@@ -228,7 +228,7 @@ func (e *Engine) alterInTurn(name string, want *topicOptions) (*Topic, error) {
 		return nil, err
 	}
 	old := t.state.Load()
-	entry := topicEntry{Name: name, ID: t.id, Partitions: len(old.partitions), State: stateReady}
+	entry := ManifestTopic{Name: name, ID: t.id, Partitions: len(old.partitions), State: TopicReady}
 	entry.Settings, err = want.merged(old)
 	if err != nil {
 		return nil, err
@@ -272,7 +272,7 @@ func (o *topicOptions) merged(old *topicState) (map[string]string, error) {
 }
 
 // apply puts a stored entry in force.
-func (t *Topic) apply(entry topicEntry) error {
+func (t *Topic) apply(entry ManifestTopic) error {
 	old := t.state.Load()
 	settings, err := t.eng.resolve(entry.Settings)
 	if err != nil {

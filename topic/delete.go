@@ -40,7 +40,7 @@ func (e *Engine) deleteInTurn(name string) (*Topic, error) {
 		return nil, err
 	}
 	st := t.state.Load()
-	entry := topicEntry{Name: name, ID: t.id, Partitions: len(st.partitions), State: stateDeleting}
+	entry := ManifestTopic{Name: name, ID: t.id, Partitions: len(st.partitions), State: TopicDeleting}
 	if err := e.storeEntry(entry); err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func (e *Engine) deleteInTurn(name string) (*Topic, error) {
 }
 
 // finishDelete removes what is left of a topic whose tombstone is durable.
-func (e *Engine) finishDelete(entry topicEntry) error {
+func (e *Engine) finishDelete(entry ManifestTopic) error {
 	if err := e.remove(entry); err != nil {
 		return fmt.Errorf("topic: delete %q: %w", entry.Name, err)
 	}
@@ -65,7 +65,7 @@ func (e *Engine) finishDelete(entry topicEntry) error {
 }
 
 // remove takes everything of a deleted topic from the disk but its tombstone.
-func (e *Engine) remove(entry topicEntry) error {
+func (e *Engine) remove(entry ManifestTopic) error {
 	full := e.forgetCheckpoints(entry.Name)
 	if full != nil && !vfs.IsNoSpace(full) {
 		return full
@@ -77,7 +77,7 @@ func (e *Engine) remove(entry topicEntry) error {
 }
 
 // removeDirs renames the directories of a deleted topic, makes the new names durable, and removes them.
-func (e *Engine) removeDirs(entry topicEntry) error {
+func (e *Engine) removeDirs(entry ManifestTopic) error {
 	var aside []string
 	for n := range entry.Partitions {
 		from := e.partitionDir(entry.Name, int32(n))
@@ -104,7 +104,7 @@ func (e *Engine) removeDirs(entry topicEntry) error {
 
 // removeUncounted removes directories that an interrupted AlterTopic made before the manifest counted them.
 // They are empty: one that is not cannot be removed this way.
-func (e *Engine) removeUncounted(entry topicEntry) {
+func (e *Engine) removeUncounted(entry ManifestTopic) {
 	names, err := e.fs.List(e.dir)
 	if err != nil {
 		return

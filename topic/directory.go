@@ -15,11 +15,11 @@ const (
 	lockFile     = ".lock"
 	metaFile     = "meta.properties"
 	cleanFile    = ".kafka_cleanshutdown"
-	manifestFile = "quire.manifest"
-	manifestPrev = "quire.manifest.prev"
-	manifestTemp = "quire.manifest.tmp"
+	manifestFile = ManifestFile
+	manifestPrev = ManifestFile + ".prev"
+	manifestTemp = ManifestFile + ".tmp"
 
-	manifestDamaged = "quire.manifest.damaged"
+	manifestDamaged = ManifestFile + ".damaged"
 )
 
 // smallFile bounds what is read of the small text files.

@@ -40,7 +40,7 @@ type Engine struct {
 
 	// turn has room for one token: whoever put it there may change the manifest and the set of topics.
 	turn     chan struct{}
-	manifest *manifest // what the disk says; belongs to the holder of the turn, as does the next field
+	manifest *Manifest // what the disk says; belongs to the holder of the turn, as does the next field
 	// manifestFault stands when nobody knows which manifest is on disk: no more changes until the next Open.
 	manifestFault error
 

@@ -15,53 +15,59 @@ const manifestFormat = 1
 // maxManifest bounds what is read: more than a hundred thousand topics.
 const maxManifest = 256 << 20
 
-// manifest is the truth about topics, their ids, numbers of partitions and settings. It is stored as one
-// JSON object and a line with its CRC-32C; two generations are kept.
-type manifest struct {
-	Format     int    `json:"format"`
-	Generation uint64 `json:"generation"`
+// ManifestFile is the name of the manifest in an engine's directory; the generation before lies beside it, with
+// ".prev" behind the name.
+const ManifestFile = "quire.manifest"
+
+// Manifest is the truth about topics, their ids, numbers of partitions and settings. It is stored as one
+// JSON object and a line with its CRC-32C; two generations are kept. It is exported for tools that look into a
+// directory; an engine reads and writes its own.
+type Manifest struct {
+	Format     int    `json:"format"`     // 1
+	Generation uint64 `json:"generation"` // one more with each change; the newest valid one counts
 	// NextProducerID is the first producer id not handed out; ids are taken in blocks.
-	NextProducerID int64        `json:"nextProducerId"`
-	Topics         []topicEntry `json:"topics"`
+	NextProducerID int64           `json:"nextProducerId"`
+	Topics         []ManifestTopic `json:"topics"`
 }
 
-// topicEntry is one topic. Topics are sorted by name.
-type topicEntry struct {
+// ManifestTopic is one topic of a [Manifest]. Topics are sorted by name. Settings has what was chosen, by Kafka's
+// names; what is not in it has its default.
+type ManifestTopic struct {
 	Name       string            `json:"name"`
 	ID         ID                `json:"id"`
 	Partitions int               `json:"partitions"`
-	State      entryState        `json:"state"`
+	State      ManifestState     `json:"state"`
 	Settings   map[string]string `json:"settings,omitempty"`
 }
 
-// entryState tells how far a topic's creation or deletion has come.
-type entryState string
+// ManifestState tells how far a topic's creation or deletion has come.
+type ManifestState string
 
 const (
-	// stateCreating: the topic is to exist; its directories may be missing. Nobody has used it.
-	stateCreating entryState = "creating"
-	// stateReady: the topic exists with all its directories.
-	stateReady entryState = "ready"
-	// stateDeleting: the topic is gone; its directories may still be there.
-	stateDeleting entryState = "deleting"
+	// TopicCreating: the topic is to exist; its directories may be missing. Nobody has used it.
+	TopicCreating ManifestState = "creating"
+	// TopicReady: the topic exists with all its directories.
+	TopicReady ManifestState = "ready"
+	// TopicDeleting: the topic is gone; its directories may still be there.
+	TopicDeleting ManifestState = "deleting"
 )
 
 // maxPartitions bounds a topic, so that damaged numbers cannot fill memory.
 const maxPartitions = 1 << 20
 
 // clone copies the manifest so that a change can fail without a trace.
-func (m *manifest) clone() *manifest {
+func (m *Manifest) clone() *Manifest {
 	c := *m
 	c.Topics = slices.Clone(m.Topics)
 	return &c
 }
 
-func (m *manifest) find(name string) (int, bool) {
-	return slices.BinarySearchFunc(m.Topics, name, func(e topicEntry, name string) int { return strings.Compare(e.Name, name) })
+func (m *Manifest) find(name string) (int, bool) {
+	return slices.BinarySearchFunc(m.Topics, name, func(e ManifestTopic, name string) int { return strings.Compare(e.Name, name) })
 }
 
 // put adds or replaces a topic's entry.
-func (m *manifest) put(e topicEntry) {
+func (m *Manifest) put(e ManifestTopic) {
 	i, found := m.find(e.Name)
 	if found {
 		m.Topics[i] = e
@@ -71,19 +77,19 @@ func (m *manifest) put(e topicEntry) {
 }
 
 // drop removes a topic's entry.
-func (m *manifest) drop(name string) {
+func (m *Manifest) drop(name string) {
 	if i, found := m.find(name); found {
 		m.Topics = slices.Delete(m.Topics, i, i+1)
 	}
 }
 
 // deletes tells whether there is a topic on its way out.
-func (m *manifest) deletes() bool {
-	return slices.ContainsFunc(m.Topics, func(e topicEntry) bool { return e.State == stateDeleting })
+func (m *Manifest) deletes() bool {
+	return slices.ContainsFunc(m.Topics, func(e ManifestTopic) bool { return e.State == TopicDeleting })
 }
 
 // encode gives the file's bytes.
-func (m *manifest) encode() ([]byte, error) {
+func (m *Manifest) encode() ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
@@ -100,8 +106,9 @@ func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.
 // sumLine is the length of the last line: "crc32c:" and eight digits.
 const sumLine = len("crc32c:") + 8 + 1
 
-// decodeManifest reads the file's bytes. Damage matches ErrCorrupt, a newer format ErrNewerFormat.
-func decodeManifest(data []byte) (*manifest, error) {
+// DecodeManifest reads the bytes of a [ManifestFile]. It takes any bytes and returns only what an engine can have
+// written: damage matches [ErrCorrupt], a newer format [ErrNewerFormat].
+func DecodeManifest(data []byte) (*Manifest, error) {
 	if len(data) < sumLine {
 		return nil, fmt.Errorf("%w: manifest of %d bytes", ErrCorrupt, len(data))
 	}
@@ -118,7 +125,7 @@ func decodeManifest(data []byte) (*manifest, error) {
 	if head.Format > manifestFormat {
 		return nil, fmt.Errorf("%w: manifest has format %d, this version knows %d", ErrNewerFormat, head.Format, manifestFormat)
 	}
-	m := new(manifest)
+	m := new(Manifest)
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(m); err != nil {
@@ -131,7 +138,7 @@ func decodeManifest(data []byte) (*manifest, error) {
 }
 
 // check holds a manifest that was read against what encode would write.
-func (m *manifest) check() error {
+func (m *Manifest) check() error {
 	if m.Format != manifestFormat || m.NextProducerID < 0 {
 		return fmt.Errorf("format %d, next producer id %d", m.Format, m.NextProducerID)
 	}
@@ -151,7 +158,7 @@ func (m *manifest) check() error {
 	return nil
 }
 
-func (e *topicEntry) check() error {
+func (e *ManifestTopic) check() error {
 	if err := CheckName(e.Name); err != nil {
 		return err
 	}
@@ -159,7 +166,7 @@ func (e *topicEntry) check() error {
 		return fmt.Errorf("topic %q: id %v, %d partitions", e.Name, e.ID, e.Partitions)
 	}
 	switch e.State {
-	case stateCreating, stateReady, stateDeleting:
+	case TopicCreating, TopicReady, TopicDeleting:
 	default:
 		return fmt.Errorf("topic %q: state %q", e.Name, clip(string(e.State)))
 	}

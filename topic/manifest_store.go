@@ -12,7 +12,7 @@ import (
 // loadManifest reads the newest valid generation. found is false when there is none of either file. With
 // both damaged, or the only one, the error matches ErrCorrupt; a newer format is always ErrNewerFormat. A
 // damaged newest generation is told in degraded.
-func loadManifest(fsys vfs.FS, dir string) (m *manifest, found bool, degraded, err error) {
+func loadManifest(fsys vfs.FS, dir string) (m *Manifest, found bool, degraded, err error) {
 	var faults []error
 	for _, name := range []string{manifestFile, manifestPrev} {
 		got, err := readManifest(fsys, filepath.Join(dir, name))
@@ -37,7 +37,7 @@ func loadManifest(fsys vfs.FS, dir string) (m *manifest, found bool, degraded, e
 	return m, true, errors.Join(faults...), nil
 }
 
-func readManifest(fsys vfs.FS, path string) (*manifest, error) {
+func readManifest(fsys vfs.FS, path string) (*Manifest, error) {
 	data, err := vfs.ReadFile(fsys, path, maxManifest)
 	if errors.Is(err, vfs.ErrTooLarge) {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
@@ -45,7 +45,7 @@ func readManifest(fsys vfs.FS, path string) (*manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := decodeManifest(data)
+	m, err := DecodeManifest(data)
 	if err != nil {
 		return nil, fmt.Errorf("topic: %s: %w", path, err)
 	}
@@ -53,7 +53,7 @@ func readManifest(fsys vfs.FS, path string) (*manifest, error) {
 }
 
 // stageManifest writes m aside, synced. Until placeManifest nothing else has changed: a failure is definite.
-func stageManifest(fsys vfs.FS, dir string, m *manifest) error {
+func stageManifest(fsys vfs.FS, dir string, m *Manifest) error {
 	data, err := m.encode()
 	if err != nil {
 		return err

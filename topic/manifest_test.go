@@ -13,12 +13,12 @@ import (
 )
 
 // someManifest is a manifest with every kind of entry.
-func someManifest() *manifest {
-	m := &manifest{Format: 1, Generation: 41, NextProducerID: 2000}
-	m.put(topicEntry{Name: "orders", ID: ID{1}, Partitions: 8, State: stateReady, Settings: map[string]string{"segment.bytes": "1048576"}})
-	m.put(topicEntry{Name: "__consumer_offsets", ID: ID{2}, Partitions: 50, State: stateReady})
-	m.put(topicEntry{Name: "gone", ID: ID{3}, Partitions: 1, State: stateDeleting})
-	m.put(topicEntry{Name: "half", ID: ID{4}, Partitions: 3, State: stateCreating})
+func someManifest() *Manifest {
+	m := &Manifest{Format: 1, Generation: 41, NextProducerID: 2000}
+	m.put(ManifestTopic{Name: "orders", ID: ID{1}, Partitions: 8, State: TopicReady, Settings: map[string]string{"segment.bytes": "1048576"}})
+	m.put(ManifestTopic{Name: "__consumer_offsets", ID: ID{2}, Partitions: 50, State: TopicReady})
+	m.put(ManifestTopic{Name: "gone", ID: ID{3}, Partitions: 1, State: TopicDeleting})
+	m.put(ManifestTopic{Name: "half", ID: ID{4}, Partitions: 3, State: TopicCreating})
 	return m
 }
 
@@ -26,7 +26,7 @@ func TestManifestRoundTrip(t *testing.T) {
 	m := someManifest()
 	data, err := m.encode()
 	require.NoError(t, err)
-	got, err := decodeManifest(data)
+	got, err := DecodeManifest(data)
 	require.NoError(t, err)
 	assert.Equal(t, m, got)
 
@@ -44,7 +44,7 @@ func TestManifestBitFlips(t *testing.T) {
 	for i := range len(data) * 8 {
 		bad := bytes.Clone(data)
 		bad[i/8] ^= 1 << (i % 8)
-		_, err := decodeManifest(bad)
+		_, err := DecodeManifest(bad)
 		require.ErrorIs(t, err, ErrCorrupt, "bit %d", i)
 	}
 }
@@ -79,10 +79,10 @@ func TestManifestHostile(t *testing.T) {
 		"partitions as 1e": sum(fmt.Sprintf(entry, `{"name":"x","id":"`+id+`","partitions":1e99,"state":"ready"}`)),
 	}
 	for name, text := range cases {
-		_, err := decodeManifest([]byte(text))
+		_, err := DecodeManifest([]byte(text))
 		assert.ErrorIs(t, err, ErrCorrupt, name)
 	}
-	_, err := decodeManifest([]byte(sum(`{"format":2,"whatever":[]}` + "\n")))
+	_, err := DecodeManifest([]byte(sum(`{"format":2,"whatever":[]}` + "\n")))
 	assert.ErrorIs(t, err, ErrNewerFormat)
 }
 
@@ -102,7 +102,7 @@ func TestManifestGenerations(t *testing.T) {
 	m := someManifest()
 	require.NoError(t, storeForTest(fsys, "d", m))
 	m.Generation++
-	m.put(topicEntry{Name: "new", ID: ID{7}, Partitions: 1, State: stateReady})
+	m.put(ManifestTopic{Name: "new", ID: ID{7}, Partitions: 1, State: TopicReady})
 	require.NoError(t, storeForTest(fsys, "d", m))
 	got, found, degraded, err := loadManifest(fsys, "d")
 	require.NoError(t, err)
@@ -141,7 +141,7 @@ func FuzzDecodeManifest(f *testing.F) {
 		if seal { // a right checksum, so that the rules behind it are reached
 			data = fmt.Appendf(bytes.Clone(data), "crc32c:%08x\n", checksum(data))
 		}
-		m, err := decodeManifest(data)
+		m, err := DecodeManifest(data)
 		if err != nil {
 			return
 		}
@@ -149,13 +149,13 @@ func FuzzDecodeManifest(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := decodeManifest(again); err != nil {
+		if _, err := DecodeManifest(again); err != nil {
 			t.Errorf("written form of what was read is refused: %v", err)
 		}
 	})
 }
 
-func storeForTest(fsys vfs.FS, dir string, m *manifest) error {
+func storeForTest(fsys vfs.FS, dir string, m *Manifest) error {
 	if err := stageManifest(fsys, dir, m); err != nil {
 		return err
 	}

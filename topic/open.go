@@ -141,16 +141,16 @@ func (e *Engine) startReading() error {
 
 // chooseManifest is the newest valid generation, or an empty one for a directory without any. fresh says
 // that it is not on disk.
-func (e *Engine) chooseManifest(rebuild bool) (m *manifest, fresh bool, err error) {
+func (e *Engine) chooseManifest(rebuild bool) (m *Manifest, fresh bool, err error) {
 	m, found, degraded, err := loadManifest(e.fs, e.dir)
 	switch {
 	case err != nil && errors.Is(err, ErrCorrupt) && rebuild:
 		e.logger.Warn("manifest is damaged, topics are found by their directories", "dir", e.dir, "err", err)
-		return &manifest{Format: manifestFormat, NextProducerID: adoptedProducerID}, true, nil
+		return &Manifest{Format: manifestFormat, NextProducerID: adoptedProducerID}, true, nil
 	case err != nil:
 		return nil, false, err
 	case !found:
-		return &manifest{Format: manifestFormat}, true, nil
+		return &Manifest{Format: manifestFormat}, true, nil
 	}
 	if degraded != nil {
 		e.logger.Warn("a generation of the manifest is damaged, the other is used", "dir", e.dir, "err", degraded)
@@ -160,7 +160,7 @@ func (e *Engine) chooseManifest(rebuild bool) (m *manifest, fresh bool, err erro
 
 // store makes m the manifest, on disk and in memory. The caller has the turn, or is Open. A failure of which
 // nobody can say what it left on disk is ErrUncertain and stands in the way of all later changes.
-func (e *Engine) store(m *manifest) error {
+func (e *Engine) store(m *Manifest) error {
 	if e.manifestFault != nil {
 		return e.manifestFault
 	}
@@ -182,7 +182,7 @@ func (e *Engine) store(m *manifest) error {
 
 // stage writes the manifest aside. When that is to delete a topic and the disk is full, the previous generation
 // gives up its room, provided that the newest one can be read: else no topic could be deleted to make room.
-func (e *Engine) stage(m *manifest) error {
+func (e *Engine) stage(m *Manifest) error {
 	err := stageManifest(e.fs, e.dir, m)
 	if err == nil || !vfs.IsNoSpace(err) || !m.deletes() || !e.stillOld() {
 		return err
@@ -203,7 +203,7 @@ func (e *Engine) stillOld() bool {
 func (e *Engine) fillTopics() error {
 	saved := e.readCheckpoints()
 	for _, entry := range e.manifest.Topics {
-		if entry.State != stateReady {
+		if entry.State != TopicReady {
 			continue // only beside a live writer, or a deletion that could not be finished
 		}
 		t, err := e.newTopic(entry)
@@ -239,14 +239,14 @@ func (e *Engine) finishHalfDone() error {
 	changed := false
 	for _, entry := range e.manifest.Topics {
 		switch entry.State {
-		case stateCreating:
+		case TopicCreating:
 			if err := e.makeDirs(entry, 0); err != nil {
 				return err
 			}
-			entry.State = stateReady
+			entry.State = TopicReady
 			m.put(entry)
 			changed = true
-		case stateDeleting:
+		case TopicDeleting:
 			if err := e.remove(entry); err != nil {
 				e.logger.Warn("deletion of a topic could not be finished", "topic", entry.Name, "err", err)
 				continue

@@ -66,7 +66,7 @@ func (t *Topic) partition(n int32) (*Partition, error) {
 }
 
 // newTopic makes the topic of a manifest entry.
-func (e *Engine) newTopic(entry topicEntry) (*Topic, error) {
+func (e *Engine) newTopic(entry ManifestTopic) (*Topic, error) {
 	settings, err := e.resolve(entry.Settings)
 	if err != nil {
 		return nil, fmt.Errorf("topic: settings of %q: %w", entry.Name, err)

@@ -9,7 +9,32 @@ import (
 	"strings"
 
 	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/segment"
+	"github.com/quirelog/quire/topic"
 )
+
+// decoded shows what a small file holds, or that it is damaged.
+func decoded[T any](d *dumper, decode func([]byte) (T, error), show func(T) error) error {
+	data, err := d.small()
+	if err != nil {
+		return err
+	}
+	v, err := decode(data)
+	if err != nil {
+		return d.damage(0, int64(len(data)), err)
+	}
+	return show(v)
+}
+
+// each calls f for every element up to the first error.
+func each[T any](list []T, f func(T) error) error {
+	for _, v := range list {
+		if err := f(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // producerFact is an entry of a producer snapshot.
 type producerFact struct {
@@ -30,21 +55,11 @@ func (p producerFact) String() string {
 }
 
 func (d *dumper) snapshot() error {
-	data, err := d.small()
-	if err != nil {
-		return err
-	}
-	states, err := log.DecodeProducerSnapshot(data)
-	if err != nil {
-		return d.damage(0, int64(len(data)), err)
-	}
-	for _, s := range states {
-		fact := producerFact{"producer", s.ProducerID, s.Epoch, s.LastSequence, s.LastOffset, s.OffsetDelta, s.LastTimestamp, s.CoordinatorEpoch, s.TxnStart}
-		if err := d.show(fact); err != nil {
-			return err
-		}
-	}
-	return nil
+	return decoded(d, log.DecodeProducerSnapshot, func(states []log.ProducerState) error {
+		return each(states, func(s log.ProducerState) error {
+			return d.show(producerFact{"producer", s.ProducerID, s.Epoch, s.LastSequence, s.LastOffset, s.OffsetDelta, s.LastTimestamp, s.CoordinatorEpoch, s.TxnStart})
+		})
+	})
 }
 
 // epochFact is an entry of a leader epoch history.
@@ -59,20 +74,9 @@ func (e epochFact) String() string {
 }
 
 func (d *dumper) epochs() error {
-	data, err := d.small()
-	if err != nil {
-		return err
-	}
-	list, err := log.DecodeLeaderEpochs(data)
-	if err != nil {
-		return d.damage(0, int64(len(data)), err)
-	}
-	for _, e := range list {
-		if err := d.show(epochFact{"epoch", e.Epoch, e.Start}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return decoded(d, log.DecodeLeaderEpochs, func(list []log.LeaderEpoch) error {
+		return each(list, func(e log.LeaderEpoch) error { return d.show(epochFact{"epoch", e.Epoch, e.Start}) })
+	})
 }
 
 // checkpointFact is an entry of an offset checkpoint.
@@ -88,23 +92,14 @@ func (c checkpointFact) String() string {
 }
 
 func (d *dumper) checkpoint() error {
-	data, err := d.small()
-	if err != nil {
-		return err
-	}
-	offsets, err := log.DecodeOffsetCheckpoint(data)
-	if err != nil {
-		return d.damage(0, int64(len(data)), err)
-	}
 	byName := func(a, b log.TopicPartition) int {
 		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 	}
-	for _, tp := range slices.SortedFunc(maps.Keys(offsets), byName) {
-		if err := d.show(checkpointFact{"checkpoint", tp.Topic, tp.Partition, offsets[tp]}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return decoded(d, log.DecodeOffsetCheckpoint, func(offsets log.OffsetCheckpoint) error {
+		return each(slices.SortedFunc(maps.Keys(offsets), byName), func(tp log.TopicPartition) error {
+			return d.show(checkpointFact{"checkpoint", tp.Topic, tp.Partition, offsets[tp]})
+		})
+	})
 }
 
 // metadataFact is a partition's identity.
@@ -116,15 +111,7 @@ type metadataFact struct {
 func (m metadataFact) String() string { return "topic id " + m.TopicID.String() }
 
 func (d *dumper) metadata() error {
-	data, err := d.small()
-	if err != nil {
-		return err
-	}
-	id, err := log.DecodePartitionMetadata(data)
-	if err != nil {
-		return d.damage(0, int64(len(data)), err)
-	}
-	return d.show(metadataFact{"metadata", id})
+	return decoded(d, log.DecodePartitionMetadata, func(id log.TopicID) error { return d.show(metadataFact{"metadata", id}) })
 }
 
 // lineFact is a line of a file that is text anyway.
@@ -153,38 +140,22 @@ func (d *dumper) slots() error {
 	if err != nil {
 		return err
 	}
-	list, _, ok := readSlots(data)
-	for _, s := range list {
-		if err := d.show(s); err != nil {
+	slots, newest := log.DecodeSlots(data)
+	for n := range slots {
+		if err := d.show(slotFacts(n, &slots[n])); err != nil {
 			return err
 		}
 	}
-	if !ok && !allZero(data) {
+	if newest < 0 && !allZero(data) {
 		return d.damage(0, int64(len(data)), errors.New("neither slot is whole"))
 	}
 	return nil
 }
 
 func (d *dumper) sums() error {
-	data, err := d.small()
-	if err != nil {
-		return err
-	}
-	sums, err := readSums(data)
-	if err != nil {
-		return d.damage(0, int64(len(data)), err)
-	}
-	return d.show(sums)
+	return decoded(d, segment.DecodeSide, func(s *segment.Side) error { return d.show(sumsFacts(s)) })
 }
 
 func (d *dumper) manifest() error {
-	data, err := d.small()
-	if err != nil {
-		return err
-	}
-	m, err := readManifest(data)
-	if err != nil {
-		return d.damage(0, int64(len(data)), err)
-	}
-	return d.show(m)
+	return decoded(d, topic.DecodeManifest, func(m *topic.Manifest) error { return d.show(manifestFact{"manifest", m}) })
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/quirelog/quire/examples"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/segment"
+	"github.com/quirelog/quire/topic"
 )
 
 func (t *tool) verify(name string, args []string) error {
@@ -55,7 +56,7 @@ type verifier struct {
 	dir      string
 	quiet    bool
 	asJSON   bool
-	manifest *manifestFact // nil when there is none
+	manifest *topic.Manifest // nil when there is none
 	bar      *examples.Bar
 	read     int64 // bytes of data files so far
 	sum      sumFact
@@ -204,14 +205,14 @@ func (v *verifier) engineFiles(entries []fs.DirEntry) error {
 			if err := check(v, path, readIdentity); err != nil {
 				return err
 			}
-		case name == "quire.manifest", name == "quire.manifest.prev":
+		case name == topic.ManifestFile, name == topic.ManifestFile+".prev":
 			data, err := readSmall(path)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			} else if err != nil {
 				return err
 			}
-			m, err := readManifest(data)
+			m, err := topic.DecodeManifest(data)
 			if err != nil {
 				v.damage(path, "%v", err)
 			} else if v.manifest == nil || m.Generation > v.manifest.Generation {
@@ -269,7 +270,7 @@ func (v *verifier) missing(dirs []string) {
 	}
 	for _, entry := range v.manifest.Topics {
 		for n := range entry.Partitions {
-			if name := entry.Name + "-" + strconv.Itoa(n); entry.State == "ready" && !have[name] {
+			if name := entry.Name + "-" + strconv.Itoa(n); entry.State == topic.TopicReady && !have[name] {
 				v.damage(filepath.Join(v.dir, name), "the manifest has this partition, the directory has not")
 			}
 		}

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +11,7 @@ import (
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/segment"
+	"github.com/quirelog/quire/topic"
 )
 
 // A partitionCheck is the state of checking one partition.
@@ -20,7 +20,7 @@ type partitionCheck struct {
 	dir     string
 	bases   []int64 // of its segments, ascending
 	next    int64   // offset that the next batch must have, unless offsets may have gaps; -1 at the start
-	slot    slotFact
+	slot    log.Slot
 	hasSlot bool
 	gaps    bool // offsets may have gaps: the topic is compacted, or Kafka wrote it and we cannot know
 	dec     record.Decoder
@@ -29,7 +29,7 @@ type partitionCheck struct {
 // partition checks one partition's directory. topicName is empty when the directory was given by itself.
 func (v *verifier) partition(dir, topicName string) error {
 	p := &partitionCheck{v: v, dir: dir, next: -1}
-	entry, known := v.manifest.topic(topicName)
+	entry, known := entry(v.manifest, topicName)
 	p.gaps = !known || strings.Contains(entry.Settings["cleanup.policy"], "compact")
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -66,21 +66,23 @@ func (p *partitionCheck) readSlot() error {
 	} else if err != nil {
 		return err
 	}
-	list, newest, ok := readSlots(data)
-	p.slot, p.hasSlot = newest, ok
-	for _, s := range list {
-		switch {
-		case s.Fault != "" && ok:
-			p.v.note(path, "slot %d: %s; the other one is whole", s.Slot, s.Fault)
-		case s.Fault != "":
-			p.v.damage(path, "slot %d: %s", s.Slot, s.Fault)
+	slots, newest := log.DecodeSlots(data)
+	if newest >= 0 {
+		p.slot, p.hasSlot = slots[newest], true
+	}
+	for n := range slots {
+		switch fault := slots[n].Err; {
+		case fault != nil && p.hasSlot:
+			p.v.note(path, "slot %d: %v; the other one is whole", n, fault)
+		case fault != nil:
+			p.v.damage(path, "slot %d: %v", n, fault)
 		}
 	}
 	return nil
 }
 
 // small checks the files that are not data, and notes the data files.
-func (p *partitionCheck) small(name, wantID string) error {
+func (p *partitionCheck) small(name string, want topic.ID) error {
 	path := filepath.Join(p.dir, name)
 	base, kind, ok := segment.ParseName(name)
 	switch {
@@ -93,8 +95,8 @@ func (p *partitionCheck) small(name, wantID string) error {
 	case name == log.PartitionMetadataFile:
 		return check(p.v, path, func(data []byte) (log.TopicID, error) {
 			id, err := log.DecodePartitionMetadata(data)
-			if err == nil && wantID != "" && id.String() != wantID {
-				err = fmt.Errorf("topic id %v, the manifest has %s", id, wantID)
+			if err == nil && !want.IsZero() && id != want {
+				err = fmt.Errorf("topic id %v, the manifest has %v", id, want)
 			}
 			return id, err
 		})
@@ -107,7 +109,7 @@ func (p *partitionCheck) small(name, wantID string) error {
 // epochs decodes the history of leader epochs and, after a clean stop, compares it with the checksum that the slot has of it.
 func (p *partitionCheck) epochs(data []byte) ([]log.LeaderEpoch, error) {
 	list, err := log.DecodeLeaderEpochs(data)
-	if sum := max(crc32.Checksum(data, castagnoli), 1); err == nil && p.slot.Clean && p.slot.EpochSum != 0 && sum != p.slot.EpochSum {
+	if sum := log.LeaderEpochSum(data); err == nil && p.slot.Clean && p.slot.EpochSum != 0 && sum != p.slot.EpochSum {
 		err = fmt.Errorf("checksum %08x, the slot has %08x", sum, p.slot.EpochSum)
 	}
 	return list, err
@@ -119,5 +121,5 @@ func (p *partitionCheck) torn(base, pos int64, last bool) bool {
 	if !p.hasSlot {
 		return last
 	}
-	return last && (base > p.slot.Base || base == p.slot.Base && pos >= p.slot.Position)
+	return last && (base > p.slot.SegmentBase || base == p.slot.SegmentBase && pos >= p.slot.Position)
 }

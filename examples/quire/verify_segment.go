@@ -19,7 +19,7 @@ type segmentCheck struct {
 	last bool // the last segment of its partition: it may be written at this moment
 	path string
 
-	sums    *sumsFact // nil when there are none
+	sums    *segment.Side // nil when there are none
 	gaps    bool
 	offsets table // entries still to be met
 	times   table
@@ -70,10 +70,8 @@ func (c *segmentCheck) readBeside() error {
 	path := c.p.file(c.base, segment.SumsSuffix)
 	data, err := readSmall(path)
 	if err == nil {
-		if sums, err := readSums(data); err != nil {
+		if c.sums, err = segment.DecodeSide(data); err != nil {
 			c.p.v.damage(path, "%v", err)
-		} else {
-			c.sums = &sums
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -223,9 +221,12 @@ func (c *segmentCheck) checkSums() {
 		v.damage(path, "says offsets [%d, %d), %d batches in %d bytes, largest time %d; the data has [%d, %d), %d in %d, %d",
 			s.Base, s.Next, s.Batches, s.Size, s.MaxTimestamp, c.base, c.next, c.batches, c.end, c.maxTimestamp)
 	}
-	for i, t := range []table{c.offsets, c.times} {
-		if got := index.SumOf(t.data); got != s.Tables[i] {
-			v.damage(t.path, "%d bytes with checksum %08x, the side file says %d with %08x", got.Len, got.CRC, s.Tables[i].Len, s.Tables[i].CRC)
+	for _, t := range []struct {
+		table
+		want index.Sum
+	}{{c.offsets, s.Offsets}, {c.times, s.Times}} {
+		if got := index.SumOf(t.data); got != t.want {
+			v.damage(t.path, "%d bytes with checksum %08x, the side file says %d with %08x", got.Len, got.CRC, t.want.Len, t.want.CRC)
 		}
 	}
 }
