@@ -85,7 +85,7 @@ func (l *Log) abortedOf(s *segment.Segment, found []segment.AbortedTxn, from, to
 // batches, and its index if the file system lets it. The producer snapshot at the
 // segment's begin, or an earlier one, says what was open there.
 func (l *Log) recallAbortedLocked(s *segment.Segment) ([]segment.AbortedTxn, error) {
-	names, err := l.fs.List(l.dir)
+	names, err := listFiles(l.fs, l.dir)
 	if err != nil {
 		return nil, err
 	}

@@ -73,7 +73,7 @@
 //	producers.go   sequences                unstable.go  open transactions
 //	epochs.go      leader epochs            snapshot.go  producer state on disk
 //	slot.go        the slot's bytes         slotview.go  the same for tools
-//	checkpointfile.go, topicid.go           Kafka's text files
+//	names.go       which names are files    checkpointfile.go, topicid.go  Kafka's text files
 //
 // Stability: for builders of brokers and replicas; may change before version 1.
 package log

@@ -144,6 +144,9 @@ func files(t testing.TB, fs vfs.FS) map[string]string {
 	require.NoError(t, err)
 	all := map[string]string{}
 	for _, name := range names {
+		if isDir(fs, testDir+"/"+name) {
+			continue
+		}
 		data, err := vfs.ReadFile(fs, testDir+"/"+name, -1)
 		require.NoError(t, err)
 		all[name] = string(data)

@@ -54,8 +54,8 @@ type Recovered struct {
 // tail and syncs the rest before anyone sees it. It may be repeated after a crash
 // at any point.
 //
-// Errors: [LossError], [ErrNewerFormat] (nothing is changed), an invalid cfg, and what
-// the disk says.
+// Errors: [LossError], [ErrNewerFormat] and [NotAFileError] (nothing is changed), an invalid
+// cfg, and what the disk says.
 func Open(fsys vfs.FS, dir string, cfg *Config, st OpenState) (*Log, Recovered, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, Recovered{}, err
@@ -132,15 +132,15 @@ func (o *opener) list() error {
 			return err
 		}
 	}
-	o.names = names
-	for _, name := range names {
+	o.names = onlyFiles(o.l.fs, o.l.dir, names)
+	for _, name := range o.names {
 		if base, kind, ok := segment.ParseName(name); ok && kind == segment.KindLog {
 			o.bases = append(o.bases, base)
 		}
 	}
 	slices.Sort(o.bases)
 	o.report.Created = len(o.bases) == 0
-	return nil
+	return o.checkPlaces()
 }
 
 func (o *opener) readSlot() (err error) {

@@ -90,7 +90,7 @@ func (o *opener) replayEpochs() error {
 
 // reloadProducersLocked rebuilds the producer state after a truncation to end.
 func (l *Log) reloadProducersLocked(end int64) error {
-	names, err := l.fs.List(l.dir)
+	names, err := listFiles(l.fs, l.dir)
 	if err != nil {
 		return err
 	}

@@ -224,7 +224,7 @@ func (l *Log) cutStateLocked() error {
 // dropSnapshotsAbove removes, durably, the producer snapshots beyond end: one that came
 // back would be taken for the state of what is written there later.
 func (l *Log) dropSnapshotsAbove(end int64) error {
-	names, err := l.fs.List(l.dir)
+	names, err := listFiles(l.fs, l.dir)
 	if err != nil {
 		return err
 	}

@@ -155,6 +155,9 @@ func readSide(fsys vfs.FS, path string) (*side, error) {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, vfs.ErrTooLarge):
 		return nil, fmt.Errorf("%w: %w", ErrNoSide, err)
 	case err != nil:
+		if info, e := fsys.Stat(path); e == nil && info.IsDir {
+			err = fmt.Errorf("%w: %w", ErrNoSide, err)
+		}
 		return nil, err
 	}
 	d, err := decodeSide(data)

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"math"
 	"path/filepath"
+	"slices"
 
 	"github.com/quirelog/quire/log/vfs"
 )
@@ -12,18 +13,20 @@ import (
 // Tidy finishes what a crash interrupted among the segment files of a directory, given its names: files marked .deleted and .tmp go;
 // .cleaned files go, and with them .swap files at or above the smallest of them (their set was not complete); what is left of .swap is
 // complete and takes the place of the segment files in its range of offsets. It returns the names that remain. Names that are not ours are
-// not touched. The directory is synced between the steps and at the end if anything changed; Tidy is idempotent.
+// not touched, nor are directories of whatever name. The directory is synced between the steps and at the end if anything changed; Tidy is idempotent.
 func Tidy(fsys vfs.FS, dir string, names []string) ([]string, error) {
-	t := &tidier{fs: fsys, dir: dir}
-	untidy := false
-	for _, name := range names {
-		if base, kind, ok := ParseName(name); ok {
-			t.files = append(t.files, tidyFile{name, base, kind})
-			untidy = untidy || kind.Mark() != 0
-		}
-	}
+	untidy := slices.ContainsFunc(names, func(name string) bool {
+		_, kind, ok := ParseName(name)
+		return ok && kind.Mark() != 0
+	})
 	if !untidy {
 		return names, nil
+	}
+	t := &tidier{fs: fsys, dir: dir}
+	for _, name := range names {
+		if base, kind, ok := ParseName(name); ok && !t.isDir(name) {
+			t.files = append(t.files, tidyFile{name, base, kind})
+		}
 	}
 	if err := t.run(); err != nil {
 		return nil, err
@@ -41,6 +44,11 @@ type tidier struct {
 	fs    vfs.FS
 	dir   string
 	files []tidyFile
+}
+
+func (t *tidier) isDir(name string) bool {
+	info, err := t.fs.Stat(filepath.Join(t.dir, name))
+	return err == nil && info.IsDir
 }
 
 func (t *tidier) run() error {

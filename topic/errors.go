@@ -67,6 +67,8 @@ type (
 	CorruptionError = log.CorruptionError
 	// LossError tells which durable offsets are gone; it matches [ErrDataLoss].
 	LossError = log.LossError
+	// NotAFileError names a directory that lies where a partition's file has to be; nothing was changed.
+	NotAFileError = log.NotAFileError
 	// InvalidRecordError tells which rule a batch breaks; it matches [ErrInvalidRecord].
 	InvalidRecordError = log.InvalidRecordError
 )
