@@ -19,7 +19,9 @@ func (e *NotAFileError) Error() string {
 }
 
 // Is reports whether target is fs.ErrExist.
-func (e *NotAFileError) Is(target error) bool { return target == fs.ErrExist || target == syscall.EISDIR }
+func (e *NotAFileError) Is(target error) bool {
+	return target == fs.ErrExist || target == syscall.EISDIR
+}
 
 // listFiles lists a log's directory without the directories in it that are named like data files or snapshots:
 // whoever made them, they are none of ours and are left alone.
