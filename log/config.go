@@ -103,6 +103,9 @@ type Config struct {
 	Compacted bool
 	// ProducerExpiry is how long an idle producer's sequence numbers are remembered. Default 24 h.
 	ProducerExpiry time.Duration
+	// FileDeleteDelay is how long the files of removed segments stay on disk, renamed, before they
+	// are unlinked. 0: 1 minute; negative: no longer than readers hold them.
+	FileDeleteDelay time.Duration
 	// TopicID is the partition's identity, kept beside every sealed segment.
 	TopicID [16]byte
 	// Replicated says that the high watermark is moved from outside, by [Log.AdvanceHigh].
@@ -150,6 +153,9 @@ func (c *Config) segmentBytes() int64 { return orDefault(c.SegmentBytes, Default
 func (c *Config) maxBatchBytes() int  { return orDefault(c.MaxBatchBytes, DefaultMaxBatchBytes) }
 func (c *Config) segmentAge() time.Duration {
 	return orDefault(c.SegmentAge, DefaultSegmentAge)
+}
+func (c *Config) fileDeleteDelay() time.Duration {
+	return orDefault(c.FileDeleteDelay, DefaultFileDeleteDelay)
 }
 func (c *Config) syncInterval() time.Duration {
 	return orDefault(c.SyncInterval, DefaultSyncInterval)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/quirelog/quire/internal/invariant"
 	"github.com/quirelog/quire/log/vfs"
@@ -107,9 +108,18 @@ func (p *player) step(f func() error) {
 
 func (p *player) open() {
 	p.step(func() (err error) {
-		p.l, _, err = Open(p.disk, testDir, p.cfg, OpenState{})
+		var hooks Hooks
+		if p.cfg.FileDeleteDelay > 0 { // somebody will call Reap
+			hooks.Doomed = func(*Log, time.Duration) {}
+		}
+		p.l, _, err = Open(p.disk, testDir, p.cfg, OpenState{Hooks: hooks})
 		return err
 	})
+}
+
+// reap unlinks what was removed before.
+func (p *player) reap() {
+	p.step(func() error { _, err := p.l.Reap(time.Now().Add(time.Hour)); return err })
 }
 
 // add appends n batches one after the other.
@@ -231,6 +241,14 @@ var crashScenarios = []struct {
 	}},
 	{"truncate fully", Config{Replicated: true, SegmentBytes: 300}, func(p *player) { p.add(5); p.truncateFully(3); p.add(2); p.truncateFully(90); p.add(2) }},
 	{"delete records", Config{SegmentBytes: 300}, func(p *player) { p.add(8); p.deleteRecords(4); p.add(2); p.deleteRecords(10); p.add(1) }},
+	{"delete records later", Config{SegmentBytes: 300, FileDeleteDelay: time.Minute}, func(p *player) {
+		p.add(8)
+		p.deleteRecords(4)
+		p.add(2)
+		p.reap()
+		p.deleteRecords(10)
+		p.add(1)
+	}},
 	{"close and open", Config{SegmentBytes: 300}, func(p *player) {
 		p.add(4)
 		p.close()

@@ -56,7 +56,8 @@
 //
 // Everything may be called at once from any goroutine. There is one writer at a
 // time, by a mutex; an fsync runs outside it. The package starts no goroutine and
-// sets no timer: its owner calls [Log.Tick] when [Hooks].Dirty asks for it.
+// sets no timer: its owner calls [Log.Tick] when [Hooks].Dirty asks for it, and
+// [Log.Reap] when [Hooks].Doomed does.
 //
 // # File map
 //
@@ -74,6 +75,7 @@
 //	epochs.go      leader epochs            snapshot.go  producer state on disk
 //	slot.go        the slot's bytes         slotview.go  the same for tools
 //	names.go       which names are files    checkpointfile.go, topicid.go  Kafka's text files
+//	doomed.go      what goes with removed segments
 //
 // Stability: for builders of brokers and replicas; may change before version 1.
 package log

@@ -19,7 +19,7 @@ import (
 type Log struct {
 	fs    vfs.FS
 	dir   string
-	hooks Hooks
+	hooks *Hooks // never changed
 	cfg   atomic.Pointer[Config]
 
 	// The offsets (I1). start, stable, high and durable only rise between truncations,
@@ -44,10 +44,12 @@ type Log struct {
 	// doubtful is the active segment when its index of aborted transactions may lack
 	// entries, as after a power cut. It is made anew when it is first needed.
 	doubtful   atomic.Pointer[segment.Segment]
-	rolled     atomic.Bool // a roll that Hooks.Rolled has not been told of
-	indexDirty atomic.Bool // the active index files were written since their last fsync
-	tended     atomic.Bool // Hooks.Dirty was called and Tick has not yet found the log clean
-	failed     atomic.Bool // a sticky fence that Hooks.Fenced has not been told of
+	doomed     atomic.Pointer[doomed] // nil until the first segment is removed; set under mu
+	untold     atomic.Bool            // Hooks.Doomed has not been told of the newest of them
+	rolled     atomic.Bool            // a roll that Hooks.Rolled has not been told of
+	indexDirty atomic.Bool            // the active index files were written since their last fsync
+	tended     atomic.Bool            // Hooks.Dirty was called and Tick has not yet found the log clean
+	failed     atomic.Bool            // a sticky fence that Hooks.Fenced has not been told of
 	closing    sync.Once
 	closeErr   error // set within closing
 
@@ -80,6 +82,9 @@ type Hooks struct {
 	// Dirty is called when a log that needed no care begins to: [Log.Tick] wants to be
 	// called from now on, first at the latest after d.
 	Dirty func(l *Log, d time.Duration)
+	// Doomed is called when files of removed segments wait for their removal: [Log.Reap] wants
+	// to be called after d. If nil, such files go as soon as no reader holds them.
+	Doomed func(l *Log, d time.Duration)
 	// Rolled is called after a new active segment with this base offset exists.
 	Rolled func(base int64)
 	// Fenced is called once when a log refuses appends for good.
@@ -159,6 +164,11 @@ func (l *Log) tell() {
 	if l.rolled.Load() && l.rolled.CompareAndSwap(true, false) && l.hooks.Rolled != nil {
 		if s := l.activeSegment(); s != nil {
 			l.hooks.Rolled(s.Base())
+		}
+	}
+	if l.untold.Load() && l.untold.CompareAndSwap(true, false) && l.hooks.Doomed != nil {
+		if d := l.doomed.Load().next(time.Now()); d > 0 {
+			l.hooks.Doomed(l, d)
 		}
 	}
 	if l.failed.Load() && l.failed.CompareAndSwap(true, false) && l.hooks.Fenced != nil {

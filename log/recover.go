@@ -63,7 +63,7 @@ func Open(fsys vfs.FS, dir string, cfg *Config, st OpenState) (*Log, Recovered, 
 	if st.ReadOnly {
 		fsys = vfs.ReadOnly(fsys)
 	}
-	o := &opener{l: &Log{fs: fsys, dir: dir, hooks: st.Hooks}, st: st, cfg: cfg}
+	o := &opener{l: &Log{fs: fsys, dir: dir, hooks: &st.Hooks}, st: st, cfg: cfg}
 	o.l.cfg.Store(cfg)
 	o.l.writer.readOnly = st.ReadOnly
 	if err := o.run(); err != nil {

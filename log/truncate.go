@@ -146,13 +146,17 @@ func (l *Log) cutSegmentsLocked(offset int64) error {
 	for keep > 1 && segments[keep-1].Base() > offset {
 		keep--
 	}
-	gone := segments[keep:]
+	gone := slices.Clone(segments[keep:])
 	active := segments[keep-1]
 	l.view.Store(&view{slices.Clone(segments[:keep])})
-	for _, s := range slices.Backward(gone) {
-		if err := l.dropSegment(s); err != nil {
-			return err
+	slices.Reverse(gone)
+	marked, err := l.markLocked(gone)
+	l.retireAll(marked, 0) // what was cut off nobody asks for again
+	if err != nil {
+		for _, s := range gone[len(marked):] {
+			s.Retire(func() { _ = s.Close() })
 		}
+		return err
 	}
 	if len(gone) > 0 {
 		if err := l.fs.SyncDir(l.dir); err != nil {
@@ -170,18 +174,6 @@ func (l *Log) cutSegmentsLocked(offset int64) error {
 	}
 	l.writer.sparse, l.writer.timed = active.Sparse(), nil
 	l.resetTipLocked(active)
-	return nil
-}
-
-// dropSegment removes a segment that is in no view any more, once its readers are gone.
-// One that cannot be marked is closed and left: the next open judges it.
-func (l *Log) dropSegment(s *segment.Segment) error {
-	err := s.MarkDeleted()
-	if err != nil {
-		s.Retire(func() { _ = s.Close() })
-		return err
-	}
-	s.Retire(func() { _ = s.Unlink() })
 	return nil
 }
 
@@ -277,11 +269,11 @@ func (l *Log) truncateFully(offset int64) error {
 
 // restartLocked replaces everything by an empty log at offset. The intent to do so is on disk.
 func (l *Log) restartLocked(offset int64) error {
-	old := l.view.Load().segments
-	for _, s := range slices.Backward(old) {
-		if err := s.MarkDeleted(); err != nil {
-			return err
-		}
+	old := slices.Clone(l.view.Load().segments)
+	slices.Reverse(old)
+	marked, err := l.markLocked(old)
+	if err != nil {
+		return err
 	}
 	if err := l.dropSnapshotsAbove(-1); err != nil {
 		return err
@@ -291,9 +283,7 @@ func (l *Log) restartLocked(offset int64) error {
 		return err
 	}
 	l.restartMarksLocked(fresh, offset)
-	for _, s := range old {
-		s.Retire(func() { _ = s.Unlink() })
-	}
+	l.retireAll(marked, 0)
 	w := &l.writer
 	w.producers.reset()
 	w.epochs.clear()
@@ -388,7 +378,7 @@ func (l *Log) syncUpToLocked(offset int64) error {
 }
 
 // dropBelowLocked removes the segments whose successor begins at or below start, oldest
-// first. That needs no free space: an epoch history that cannot be stored is cut when it is loaded.
+// first; those whose files cannot be renamed stay for the next time. That needs no free space: an epoch history that cannot be stored is cut when it is loaded.
 func (l *Log) dropBelowLocked(start int64) error {
 	segments := l.view.Load().segments
 	n := 0
@@ -397,11 +387,10 @@ func (l *Log) dropBelowLocked(start int64) error {
 	}
 	var faults []error
 	if n > 0 {
-		l.view.Store(&view{slices.Clone(segments[n:])})
-		for _, s := range segments[:n] {
-			faults = append(faults, l.dropSegment(s), l.dropSnapshotAt(s.Base()))
-		}
-		faults = append(faults, l.fs.SyncDir(l.dir))
+		marked, err := l.markFrontLocked(segments[:n])
+		l.view.Store(&view{slices.Clone(segments[len(marked):])})
+		faults = append(faults, err, l.fs.SyncDir(l.dir))
+		l.retireAll(marked, l.cfg.Load().fileDeleteDelay())
 	}
 	if l.writer.epochs.truncateFront(start) {
 		if err := l.saveEpochs(); err != nil && !vfs.IsNoSpace(err) {
@@ -409,12 +398,4 @@ func (l *Log) dropBelowLocked(start int64) error {
 		}
 	}
 	return errors.Join(faults...)
-}
-
-// dropSnapshotAt removes the producer snapshot at a segment's begin, unless it is the newest.
-func (l *Log) dropSnapshotAt(base int64) error {
-	if p := &l.writer.producers; !p.snapped || p.saved == base {
-		return nil
-	}
-	return dropSnapshots(l.fs, l.dir, []int64{base}, func(int64) bool { return true })
 }

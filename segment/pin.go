@@ -43,6 +43,12 @@ func (s *Segment) Retire(then func()) {
 	}
 }
 
+// KeepOpen opens the data file of a pinned segment now, so that its readers need its name no more: the names are about to be taken over.
+func (s *Segment) KeepOpen() error {
+	_, err := s.data()
+	return err
+}
+
 // Retired reports whether Retire was called.
 func (s *Segment) Retired() bool { return s.pins.Load() < 0 }
 
