@@ -25,6 +25,7 @@ func (e *Engine) Close() error {
 		}
 		return nil
 	}
+	e.keeper.close()
 	for _, m := range e.takeMembers() {
 		m.c.closeFromEngine()
 	}

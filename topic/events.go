@@ -103,7 +103,8 @@ func (e *Engine) tellOpenFailed(p *Partition, err error) {
 // from the midst of its work, and a user's function may do anything.
 func (p *Partition) hooks() log.Hooks {
 	e := p.topic.eng
-	h := log.Hooks{Dirty: e.keeper.tendHook}
+	var h log.Hooks
+	e.keeper.hooks(&h)
 	h.Fenced = func(reason error) {
 		e.tellLater(func() {
 			e.logger.Error("partition fenced", "topic", p.topic.name, "partition", p.id, "err", reason)

@@ -9,182 +9,258 @@ import (
 	"github.com/quirelog/quire/log"
 )
 
-// housekeeper does what is due by time alone: the fsyncs of level interval, the care of logs written to, and
-// the checkpoint files. Its one goroutine exists only while something is due later, asleep on one timer; an
-// idle engine has neither.
+// housekeeper does what is due by time alone: the care of logs that were written to, the removal of files,
+// the checkpoint files, retention and whatever else registers a chore. Everything waits on one list with one
+// timer for its head; a goroutine exists only while something is being done. Short chores are done one after
+// the other; a long one gets a goroutine of its own, so that no fsync waits for it. An engine for which
+// nothing will ever be due has neither.
 type housekeeper struct {
 	eng   *Engine
+	began time.Time
 	every time.Duration // between two checkpoints while there are changes
-	wake  chan struct{} // a token when the list has a new head; room for one
-	// tendHook is tend, made once for the hooks of all logs.
-	tendHook func(*log.Log, time.Duration)
+	ctx   context.Context
+	stop  context.CancelFunc // ends ctx: long chores give up
+
+	care, reap choreKind
+	checkpoint chore
 
 	mu      sync.Mutex
-	due     dutyHeap
-	running bool // the goroutine exists
-	armed   bool // a checkpoint is on the list
+	due     choreHeap
 	seq     uint64
+	timer   *time.Timer // set to the head of the list; nil before the first chore
+	running bool        // the goroutine that does what is due exists
 }
 
-// duty is one thing due: the care of a log, or, without a log, a checkpoint.
-type duty struct {
-	at  time.Time
-	seq uint64 // keeps the order of duties due at one time
-	log *log.Log
+// choreKind is what the chores of one kind have in common.
+type choreKind struct {
+	long bool // may take more than a few fsyncs
+	// do does what is due at now and tells after how long it wants to be called again, 0 when not by time
+	// alone. It is never called twice at once for one chore. l is the chore's log.
+	do func(ctx context.Context, l *log.Log, now time.Time) (again time.Duration)
 }
 
-type dutyHeap []duty
+// chore is one thing that time makes due. It belongs to one housekeeper.
+type chore struct {
+	kind *choreKind
+	log  *log.Log // what it is about, if it is about a log
 
-func (h dutyHeap) Len() int { return len(h) }
-func (h dutyHeap) Less(i, j int) bool {
-	if h[i].at.Equal(h[j].at) {
+	// Guarded by housekeeper.mu; times are since housekeeper.began.
+	at    time.Duration
+	wish  time.Duration // while busy: when it was asked for again, 0 if it was not
+	seq   uint64        // keeps the order of chores due at one time
+	place int           // in the list, counted from 1; 0 when it is not on it
+	busy  bool          // somebody is doing it
+}
+
+type choreHeap []*chore
+
+func (h choreHeap) Len() int { return len(h) }
+func (h choreHeap) Less(i, j int) bool {
+	if h[i].at == h[j].at {
 		return h[i].seq < h[j].seq
 	}
-	return h[i].at.Before(h[j].at)
+	return h[i].at < h[j].at
 }
-func (h dutyHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *dutyHeap) Push(x any)   { *h = append(*h, x.(duty)) }
-func (h *dutyHeap) Pop() any {
+func (h choreHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].place, h[j].place = i+1, j+1
+}
+func (h *choreHeap) Push(x any) {
+	c := x.(*chore)
+	*h = append(*h, c)
+	c.place = len(*h)
+}
+func (h *choreHeap) Pop() any {
 	last := len(*h) - 1
-	d := (*h)[last]
-	(*h)[last] = duty{}
+	c := (*h)[last]
+	(*h)[last] = nil
 	*h = (*h)[:last]
-	return d
+	c.place = 0
+	return c
 }
 
 func (k *housekeeper) init(e *Engine, every time.Duration) {
-	k.eng, k.every, k.wake = e, every, make(chan struct{}, 1)
-	k.tendHook = k.tend
+	k.eng, k.every, k.began = e, every, time.Now()
+	k.ctx, k.stop = context.WithCancel(context.Background())
+	k.care.do, k.reap.do = k.tend, k.bury
+	k.checkpoint.kind = &choreKind{do: k.writeCheckpoints}
 }
 
-// tend is the logs' hook: l wants care at the latest after d.
-func (k *housekeeper) tend(l *log.Log, d time.Duration) {
-	k.add(l, time.Now().Add(d))
-	k.armCheckpoint()
+// logChores is what the housekeeper does for one open log.
+type logChores struct{ care, reap chore }
+
+// hooks lets a log ask for what it needs.
+func (k *housekeeper) hooks(h *log.Hooks) {
+	own := &logChores{care: chore{kind: &k.care}, reap: chore{kind: &k.reap}}
+	h.Dirty = func(l *log.Log, d time.Duration) {
+		k.armFor(l, &own.care, d)
+		k.arm(&k.checkpoint, k.every)
+	}
+	h.Doomed = func(l *log.Log, d time.Duration) { k.armFor(l, &own.reap, d) }
+}
+
+// tend does what a log that was written to wants.
+func (k *housekeeper) tend(ctx context.Context, l *log.Log, _ time.Time) time.Duration {
+	again, err := l.Tick(ctx)
+	if err != nil && !k.eng.isClosed() {
+		k.eng.logger.Error("care of a log failed", "dir", l.Dir(), "err", err)
+	}
+	return again
+}
+
+// bury unlinks files whose delay is over.
+func (k *housekeeper) bury(_ context.Context, l *log.Log, now time.Time) time.Duration {
+	again, err := l.Reap(now)
+	if err != nil && !k.eng.isClosed() {
+		k.eng.logger.Warn("files of removed segments not unlinked", "dir", l.Dir(), "err", err)
+	}
+	return again
+}
+
+func (k *housekeeper) writeCheckpoints(context.Context, *log.Log, time.Time) time.Duration {
+	if err := k.eng.writeCheckpoints(); err != nil && !k.eng.isClosed() {
+		k.eng.logger.Warn("checkpoint files not written", "dir", k.eng.dir, "err", err)
+		return k.every
+	}
+	return 0
 }
 
 // armCheckpoint puts a checkpoint on the list unless there is one.
-func (k *housekeeper) armCheckpoint() {
+func (k *housekeeper) armCheckpoint() { k.arm(&k.checkpoint, k.every) }
+
+// arm makes c due after d at the latest, and sees that this is noticed.
+func (k *housekeeper) arm(c *chore, d time.Duration) { k.armFor(nil, c, d) }
+
+func (k *housekeeper) armFor(l *log.Log, c *chore, d time.Duration) {
+	at := time.Since(k.began) + max(d, 0)
 	k.mu.Lock()
-	armed := k.armed
-	k.armed = true
-	k.mu.Unlock()
-	if !armed {
-		k.add(nil, time.Now().Add(k.every))
+	defer k.mu.Unlock()
+	if c.log == nil { // whoever does the chore reads it without the lock
+		c.log = l
+	}
+	k.armLocked(c, at)
+}
+
+// armLocked puts c on the list, or moves it up.
+func (k *housekeeper) armLocked(c *chore, at time.Duration) {
+	switch {
+	case c.busy:
+		if c.wish == 0 || at < c.wish {
+			c.wish = max(at, 1)
+		}
+		return
+	case c.place == 0:
+		k.seq++
+		c.at, c.seq = at, k.seq
+		heap.Push(&k.due, c)
+	case at < c.at:
+		c.at = at
+		heap.Fix(&k.due, c.place-1)
+	default:
+		return
+	}
+	if c.place == 1 {
+		k.wakeLocked()
 	}
 }
 
-// add puts a duty on the list and sees that somebody waits for it.
-func (k *housekeeper) add(l *log.Log, at time.Time) {
+// wakeLocked sets the timer to the head of the list, unless somebody is at work who will.
+func (k *housekeeper) wakeLocked() {
+	if k.running || len(k.due) == 0 || k.eng.isClosed() {
+		return
+	}
+	wait := k.due[0].at - time.Since(k.began)
+	if k.timer == nil {
+		k.timer = time.AfterFunc(wait, k.fire)
+		return
+	}
+	k.timer.Reset(wait)
+}
+
+// fire is called by the timer.
+func (k *housekeeper) fire() {
 	k.mu.Lock()
-	k.seq++
-	heap.Push(&k.due, duty{at, k.seq, l})
-	head := k.due[0].seq == k.seq
 	start := !k.running
 	k.running = true
 	k.mu.Unlock()
-	switch {
-	case start && !k.eng.goFunc(k.run):
+	if start && !k.eng.goFunc(k.run) {
 		k.mu.Lock()
 		k.running = false // the engine is closing: Close does what is left
 		k.mu.Unlock()
-	case head && !start:
-		select {
-		case k.wake <- struct{}{}:
-		default:
+	}
+}
+
+// run is the goroutine: it does what is due, and leaves.
+func (k *housekeeper) run() {
+	for {
+		now := time.Now()
+		c := k.take(now, true)
+		switch {
+		case c == nil:
+			return
+		case !c.kind.long:
+			k.perform(k.ctx, c, now)
+		case !k.eng.goFunc(func() { k.perform(k.ctx, c, now) }):
+			return
 		}
 	}
 }
 
-// take removes the first duty due at now. With none due it tells how long the first one lies ahead; with none
-// at all it is the end of the goroutine that asks.
-func (k *housekeeper) take(now time.Time, goroutine bool) (d duty, ok bool, wait time.Duration) {
+// take removes the first chore that is due at now from the list; nil if there is none, which is the end of
+// the goroutine that asks.
+func (k *housekeeper) take(now time.Time, goroutine bool) *chore {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if len(k.due) == 0 {
-		if goroutine {
-			k.running = false
-			k.due = nil
-		}
-		return duty{}, false, 0
+	if len(k.due) > 0 && k.due[0].at <= now.Sub(k.began) && !k.eng.isClosed() {
+		c := heap.Pop(&k.due).(*chore)
+		c.busy, c.wish = true, 0
+		return c
 	}
-	if wait := k.due[0].at.Sub(now); wait > 0 {
-		return duty{}, false, wait
+	if goroutine {
+		k.running = false
+		k.wakeLocked()
 	}
-	return heap.Pop(&k.due).(duty), true, 0
+	return nil
 }
 
-// run is the goroutine.
-func (k *housekeeper) run() {
-	var timer *time.Timer
-	for !k.eng.isClosed() {
-		d, ok, wait := k.take(time.Now(), true)
-		switch {
-		case ok:
-			k.do(d)
-			continue
-		case wait == 0:
-			return
-		case timer == nil:
-			timer = time.NewTimer(wait)
-			defer timer.Stop()
-		default:
-			timer.Reset(wait)
-		}
-		select {
-		case <-timer.C:
-		case <-k.wake:
-		case <-k.eng.closing:
-		}
+// perform does a chore that take returned, and puts it back on the list if it is to come again.
+func (k *housekeeper) perform(ctx context.Context, c *chore, now time.Time) {
+	again := c.kind.do(ctx, c.log, now)
+	if present := time.Now(); now.Before(present) {
+		now = present
 	}
-}
-
-// do does one duty and puts it back on the list if the log says so.
-func (k *housekeeper) do(d duty) {
-	if d.log == nil {
-		k.mu.Lock()
-		k.armed = false
-		k.mu.Unlock()
-		if err := k.eng.writeCheckpoints(); err != nil && !k.eng.isClosed() {
-			k.eng.logger.Warn("checkpoint files not written", "dir", k.eng.dir, "err", err)
-			k.armCheckpoint()
-		}
-		return
-	}
-	again, err := d.log.Tick(context.Background())
-	if err != nil && !k.eng.isClosed() {
-		k.eng.logger.Error("care of a log failed", "dir", d.log.Dir(), "err", err)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c.busy = false
+	if c.wish > 0 {
+		k.armLocked(c, c.wish)
 	}
 	if again > 0 {
-		k.add(d.log, time.Now().Add(again))
+		k.armLocked(c, now.Add(again).Sub(k.began))
 	}
 }
 
-// Tick does by hand what is due at now: for tests and operators that do not want to wait. The engine does the
-// same by itself in time.
+// close lets nothing begin any more and asks long chores to give up.
+func (k *housekeeper) close() {
+	k.stop()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.timer != nil {
+		k.timer.Stop()
+	}
+}
+
+// Tick does by hand what is due at now, long duties included: for tests and operators that do not want to
+// wait. The engine does the same by itself in time.
 func (e *Engine) Tick(ctx context.Context, now time.Time) error {
 	for {
 		if err := e.usable(ctx); err != nil {
 			return err
 		}
-		d, ok, _ := e.keeper.take(now, false)
-		if !ok {
+		c := e.keeper.take(now, false)
+		if c == nil {
 			return nil
 		}
-		e.keeper.doAt(d, now)
-	}
-}
-
-// doAt is do for Tick: what wants to come again is due after now.
-func (k *housekeeper) doAt(d duty, now time.Time) {
-	if present := time.Now(); now.Before(present) {
-		now = present
-	}
-	if d.log == nil {
-		k.do(d)
-		return
-	}
-	if again, _ := d.log.Tick(context.Background()); again > 0 {
-		k.add(d.log, now.Add(again))
+		e.keeper.perform(ctx, c, now)
 	}
 }

@@ -44,7 +44,7 @@ type Settings struct {
 	Cleanup              Cleanup       // cleanup.policy: delete (default), compact, or both
 	Retention            time.Duration // retention.ms: negative for ever; default 7 days (kept)
 	RetentionBytes       int64         // retention.bytes: per partition, negative no bound; default -1 (kept)
-	FileDeleteDelay      time.Duration // file.delete.delay.ms: default 1 minute (kept)
+	FileDeleteDelay      time.Duration // file.delete.delay.ms: how long files of removed segments stay; default 1 minute
 	DeleteRetention      time.Duration // delete.retention.ms: how long a tombstone stays; default 1 day (kept)
 	MinDirtyRatio        float64       // min.cleanable.dirty.ratio: 0 to 1; default 0.5 (kept)
 	MinCompactionLag     time.Duration // min.compaction.lag.ms: default 0 (kept)
@@ -137,12 +137,21 @@ func (s *Settings) logConfig(id ID, indexes *log.IndexBudget) *log.Config {
 		Level:              level,
 		Compacted:          s.Cleanup&CleanupCompact != 0,
 		ProducerExpiry:     s.ProducerExpiry,
+		FileDeleteDelay:    orNone(s.FileDeleteDelay),
 		TopicID:            id,
 	}
 	if s.Preallocate {
 		cfg.PreWrite = preallocateBytes
 	}
 	return cfg
+}
+
+// orNone maps a duration of zero to the log's way to say so, where its zero means a default.
+func orNone(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
 }
 
 // unbounded maps Forever to the log's zero for "no bound"; a bound of zero becomes the smallest there is.
