@@ -195,6 +195,14 @@ func (p *player) deleteRecords(to int64) {
 	p.change(func(m *image) { m.minStart, m.maxLow = to, to }, func() error { _, err := p.l.DeleteRecords(to); return err })
 }
 
+// retain lets go of what the rules say, which is everything below to.
+func (p *player) retain(rules Retention, to int64) {
+	p.change(func(m *image) { m.minStart, m.maxLow = to, to }, func() error {
+		_, err := p.l.ApplyRetention(context.Background(), time.Now(), &rules)
+		return err
+	})
+}
+
 func (p *player) close() { p.step(func() error { return p.l.Close() }) }
 
 // play runs a scenario on a disk that loses power in operation n, 0 for never.
@@ -249,6 +257,27 @@ var crashScenarios = []struct {
 		p.deleteRecords(10)
 		p.add(1)
 	}},
+	{"retention by size", Config{SegmentBytes: 100, FileDeleteDelay: time.Minute}, func(p *player) {
+		p.add(4)
+		p.retain(Retention{Bytes: 150}, 2)
+		p.add(1)
+		p.reap()
+		p.retain(Retention{Bytes: -1}, 5)
+		p.add(1)
+	}},
+	{"retention by age", Config{SegmentBytes: 100}, func(p *player) { p.add(2); p.retain(Retention{Age: time.Hour}, 2); p.add(1) }},
+	{"retention by records", Config{SegmentBytes: 100}, func(p *player) { p.add(2); p.retain(Retention{Records: 1}, 1) }},
+	{"retention by acknowledgement", Config{SegmentBytes: 100}, func(p *player) {
+		p.add(2)
+		p.retain(Retention{Acknowledged: upTo(1, true)}, 1)
+		p.add(1)
+	}},
+	{"retention by a policy", Config{SegmentBytes: 100}, func(p *player) { p.add(2); p.retain(Retention{Policy: firstOf(1)}, 1) }},
+	{"retention at interval", Config{Durability: Interval, SegmentBytes: 100}, func(p *player) {
+		p.unsynced(3)
+		p.retain(Retention{Records: 1}, 2)
+		p.tick()
+	}},
 	{"close and open", Config{SegmentBytes: 300}, func(p *player) {
 		p.add(4)
 		p.close()
@@ -302,14 +331,28 @@ func TestCrashAtEveryOperation(t *testing.T) {
 
 // A crash inside recovery, at each of its operations, changes nothing about what the next one finds.
 func TestCrashInsideRecovery(t *testing.T) {
-	cfg := &Config{Replicated: true, SegmentBytes: 400}
-	scenario := func(p *player) {
-		p.add(5)
-		p.truncate(3)
-		p.add(4)
-		p.unsynced(2)
-		p.flush()
-	}
+	t.Run("truncation", func(t *testing.T) {
+		t.Parallel()
+		crashInsideRecovery(t, &Config{Replicated: true, SegmentBytes: 400}, func(p *player) {
+			p.add(5)
+			p.truncate(3)
+			p.add(4)
+			p.unsynced(2)
+			p.flush()
+		})
+	})
+	t.Run("retention", func(t *testing.T) {
+		t.Parallel()
+		crashInsideRecovery(t, &Config{SegmentBytes: 100, FileDeleteDelay: time.Minute}, func(p *player) {
+			p.add(3)
+			p.retain(Retention{Records: 1}, 2)
+			p.reap()
+			p.add(1)
+		})
+	})
+}
+
+func crashInsideRecovery(t *testing.T, cfg *Config, scenario func(p *player)) {
 	whole := vfs.NewCrash()
 	play(t, whole, cfg, 0, scenario)
 	for n := 3; n <= whole.Ops(); n += 2 * stride {

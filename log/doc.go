@@ -76,6 +76,9 @@
 //	slot.go        the slot's bytes         slotview.go  the same for tools
 //	names.go       which names are files    checkpointfile.go, topicid.go  Kafka's text files
 //	doomed.go      what goes with removed segments
+//	slot.go        the slot's bytes         doomed.go    files on their way out
+//	retain.go      ApplyRetention
+//	checkpointfile.go, topicid.go  Kafka's text files
 //
 // Stability: for builders of brokers and replicas; may change before version 1.
 package log

@@ -348,19 +348,30 @@ func (l *Log) deleteRecords(offset int64) (start int64, err error) {
 	if offset <= start {
 		return start, nil
 	}
+	if err := l.raiseStartLocked(offset); err != nil {
+		return l.start.Load(), err
+	}
+	return offset, l.dropBelowLocked(offset)
+}
+
+// raiseStartLocked makes offset, which the high watermark has passed, the start, durably, unless the start is there already.
+func (l *Log) raiseStartLocked(offset int64) error {
 	if err := l.beginWritingLocked(); err != nil {
-		return start, diskError(err)
+		return diskError(err)
+	}
+	if offset <= l.start.Load() {
+		return nil
 	}
 	if err := l.syncUpToLocked(offset); err != nil {
-		return start, err
+		return err
 	}
 	l.stable.Advance(offset)
 	l.start.Advance(offset)
 	if err := l.note(noteOptions{sync: true}); err != nil {
 		l.fail(err)
-		return offset, err
+		return err
 	}
-	return offset, l.dropBelowLocked(offset)
+	return nil
 }
 
 // syncUpToLocked makes what lies below offset durable at levels that have not yet: the
