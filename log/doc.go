@@ -51,6 +51,9 @@
 //	    the new file are on disk.
 //	I5  The slot never claims more than what is on disk.
 //	I6  Readers take no lock that the writer holds during I/O.
+//	I7  Who follows the head reads from memory what was written last (package segment,
+//	    I7), under the same offsets and the same checks. [Log.Tick] gives the memory
+//	    back when nobody does any more.
 //
 // # Who may call what
 //

@@ -36,6 +36,9 @@ func (l *Log) wantsCare(cfg *Config) bool {
 	if l.closed.Load() {
 		return false
 	}
+	if s := l.activeSegment(); s != nil && s.Followed() {
+		return true
+	}
 	if f := l.fence.Load(); f != nil && f.sticky {
 		return false
 	}
@@ -47,7 +50,7 @@ func (l *Log) wantsCare(cfg *Config) bool {
 
 // Tick does what is due by time alone: the fsync of level [Interval], the fsync
 // for appends whose callers gave up waiting, the slot's fsync, and producer
-// snapshots. It returns how long until it wants to be called again, 0 when
+// snapshots; and it gives back the memory of what was written last if nobody reads it any more. It returns how long until it wants to be called again, 0 when
 // nothing is left to do until the next append calls Hooks.Dirty.
 func (l *Log) Tick(ctx context.Context) (again time.Duration, err error) {
 	cfg := l.cfg.Load()
@@ -65,6 +68,9 @@ func (l *Log) Tick(ctx context.Context) (again time.Duration, err error) {
 func (l *Log) tick(ctx context.Context, cfg *Config) error {
 	if l.closed.Load() {
 		return nil
+	}
+	if s := l.activeSegment(); s != nil {
+		s.Unfollow()
 	}
 	if cfg.Durability != OS {
 		if err := l.Flush(ctx); err != nil {

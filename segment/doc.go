@@ -36,7 +36,9 @@
 //	    stores; the index's active entries are published by an atomic length (package index, I2).
 //	I6  Indexes are derived: a missing or damaged one is made again from the data without anybody noticing but by the time it takes. The
 //	    list of aborted transactions needs the log's help (SetAborted).
-//	I7  Memory taken for bytes of a file is bounded by the file's size, and for a batch above the usual size by what follows it.
+//	I7  What was written last may be read from memory (recent.go): the bytes of the very write, shown to readers no sooner than the file's,
+//	    for as long as somebody follows the end and never more than 256 KiB. A cut, a seal and Close forget it.
+//	I8  Memory taken for bytes of a file is bounded by the file's size, and for a batch above the usual size by what follows it.
 //
 // # Concurrency
 //
@@ -56,6 +58,7 @@
 //	append.go    Append, pre-writing, Sync
 //	roll.go      when to begin the next segment
 //	read.go      Read: seek, walk, check
+//	recent.go    what was written last, in memory for who follows
 //	range.go     Range and WriteTo: the same for sendfile
 //	time.go      first record at or after a time
 //	lookup.go    indexes with repair; aborted transactions

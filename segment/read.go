@@ -261,6 +261,12 @@ func (r *reader) load(pos, n int64) error {
 
 // pull reads the bytes of the buffer from have on.
 func (r *reader) pull(have int) error {
+	if r.s.recent.read(r.buf[have:], r.start+int64(have)) {
+		return nil
+	}
+	if r.start+int64(len(r.buf)) == r.size {
+		r.s.recent.want()
+	}
 	n, err := r.f.ReadAt(r.buf[have:], r.start+int64(have))
 	if n == len(r.buf)-have {
 		return nil
@@ -368,6 +374,9 @@ func (s *Segment) ioError(pos int64, err error) error {
 
 // ReadAt fills p with the bytes of the data file at pos, as they are; for tools and for callers that know where a batch lies.
 func (s *Segment) ReadAt(p []byte, pos int64) error {
+	if s.recent.read(p, pos) {
+		return nil
+	}
 	f, err := s.data()
 	if err != nil {
 		return err

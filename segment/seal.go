@@ -16,6 +16,7 @@ func (s *Segment) Seal(m SideFacts) error {
 	if s.torn != nil {
 		return s.torn
 	}
+	s.recent.forget() // what follows is written elsewhere
 	if err := s.completeFacts(m.Sparse); err != nil {
 		return err
 	}

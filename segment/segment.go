@@ -48,6 +48,7 @@ type Segment struct {
 
 	indexed atomic.Pointer[IndexSums] // what the active index files hold; nil if that is not known
 	ways    wayMap                    // where records begin in large batches that were checked
+	recent  recent                    // what was written last, while somebody follows
 	offsets index.Offsets
 	times   index.Times
 	aborted index.Aborted
@@ -316,6 +317,7 @@ func (s *Segment) Close() error {
 		err = errors.Join(err, s.spare.Close())
 		s.spare = nil
 	}
+	s.recent.forget()
 	s.offsets.Close()
 	s.times.Close()
 	s.aborted.Close()

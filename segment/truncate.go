@@ -35,6 +35,7 @@ func (s *Segment) Truncate(offset int64) error {
 	s.mu.Unlock()
 	s.cuts.Add(1)
 	s.ways.forget()
+	s.recent.forget()
 	s.indexed.Store(nil)
 	if err := r.f.Truncate(cut.pos); err != nil {
 		s.mu.Lock()
