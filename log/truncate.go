@@ -59,8 +59,8 @@ func (l *Log) truncate(offset int64) error {
 
 // boundary is offset, or the begin of the batch that straddles it.
 func (l *Log) boundary(offset int64) (int64, error) {
-	if offset <= l.start.Load() {
-		return offset, nil
+	if offset < l.start.Load() {
+		return offset, nil // below the high watermark anyway
 	}
 	run, _, err := l.readBelow(nil, At(offset-1), l.end.Load(), 1)
 	if errors.Is(err, ErrCorrupt) || err == nil && len(run) == 0 {

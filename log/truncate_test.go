@@ -182,3 +182,18 @@ func TestFailedTruncation(t *testing.T) {
 		}
 	}
 }
+
+// The start may lie inside a batch, and with it the high watermark: the batch stays.
+func TestTruncateAtAStartInsideABatch(t *testing.T) {
+	l := openLog(t, vfs.NewMem(), &Config{Replicated: true, Durability: OS})
+	put(t, l, "a")
+	put(t, l, "b", "c")
+	require.EqualValues(t, 2, l.AdvanceHigh(2))
+	_, err := l.DeleteRecords(2)
+	require.NoError(t, err)
+	require.ErrorIs(t, l.Truncate(2), ErrBelowHigh)
+	require.EqualValues(t, 3, l.End())
+	requireContents(t, l)
+	l.AdvanceHigh(3)
+	requireContents(t, l, "2:c")
+}
