@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 
@@ -349,6 +350,33 @@ func TestKafkaDirectory(t *testing.T) {
 			require.True(t, rep.Clean)
 			requireContents(t, l, append(tc.want, fmt.Sprintf("%d:v", len(tc.want)+int(tc.start)))...)
 		})
+	}
+	for name, tc := range map[string]struct {
+		left map[int64]int // batches that Kafka's cleaner left in the segments at these offsets
+		want []string
+	}{
+		"first segment emptied":  {map[int64]int{0: 0}, tenWant(10)[4:]},
+		"middle segment emptied": {map[int64]int{4: 0}, append(tenWant(4), tenWant(10)[8:]...)},
+		"last batches removed":   {map[int64]int{0: 3, 4: 1}, append(tenWant(3), "4:v", "8:v", "9:v")},
+	} {
+		for _, kafka := range []KafkaState{{Clean: true}, {}, {RecoveryPoint: 8}} {
+			t.Run(fmt.Sprintf("%s, %+v", name, kafka), func(t *testing.T) {
+				disk := kafkaDir(t)
+				size := len(batchOf(t, "v"))
+				for base, n := range tc.left {
+					edit(t, disk, logFile(base), func(b []byte) []byte { return b[:n*size] })
+				}
+				l, rep, err := Open(disk, testDir, small, OpenState{Kafka: kafka})
+				require.NoError(t, err)
+				require.Empty(t, rep.Damage)
+				requireContents(t, l, tc.want...)
+				put(t, l, "v")
+				require.NoError(t, l.Close())
+				l, rep = reopen(t, disk, small)
+				require.True(t, rep.Clean)
+				requireContents(t, l, append(slices.Clone(tc.want), "10:v")...)
+			})
+		}
 	}
 	t.Run("damage in the middle of an unclean one is kept and told", func(t *testing.T) {
 		disk := kafkaDir(t)

@@ -97,7 +97,8 @@ func (s *Segment) Load() error {
 	return s.adopt()
 }
 
-// adopt takes in a sealed segment without side file, such as Kafka's.
+// adopt takes in a sealed segment without side file, such as Kafka's. Offsets between its last batch and the next segment are taken for
+// compacted away: without a side file nothing tells them from lost ones.
 func (s *Segment) adopt() error {
 	f, err := s.data()
 	if err != nil {
@@ -118,7 +119,10 @@ func (s *Segment) adopt() error {
 	}
 	facts := out.facts
 	facts.created = info.ModTime.UnixMilli()
-	if out.damage != nil {
+	switch {
+	case out.damage == nil && facts.next < next:
+		facts.sparse = true // Kafka's cleaner took the last batches, or all
+	case out.damage != nil:
 		// The facts end at the fault. What lies behind it stays readable: the end is the file's.
 		facts.size, facts.next = size, max(next, facts.next)
 		facts.sparse, facts.partial = true, true
