@@ -89,8 +89,9 @@ func TestRunnerFiresInOrderAndNeverEarly(t *testing.T) {
 			if k := rng.IntN(i + 1); rng.IntN(4) == 0 && r.Stop(&timers[k]) {
 				want--
 			}
+			pause := time.Duration(rng.Int64N(int64(time.Second)))
 			mu.Unlock()
-			time.Sleep(time.Duration(rng.Int64N(int64(time.Second))))
+			time.Sleep(pause)
 		}
 		time.Sleep(3 * time.Hour)
 		synctest.Wait()
