@@ -93,3 +93,9 @@ func (o *Offsets) Last() (offset, pos int64, ok bool, err error) {
 func (o *Offsets) Truncate(offset int64) {
 	o.cut(int64(floorOffset(o.Bytes(), offset-o.home.BaseOffset()-1)+1) * OffsetEntrySize)
 }
+
+// ParseOffset reads an entry of an offset index, the first 8 bytes of entry, of a segment at base: the last offset of a batch and the
+// position where the batch begins.
+func ParseOffset(entry []byte, base int64) (offset, pos int64) {
+	return base + offsetKey(entry), positionKey(entry)
+}

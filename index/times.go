@@ -78,3 +78,9 @@ func (t *Times) FloorOffset(offset int64) (ts, at int64, err error) {
 func (t *Times) Truncate(offset int64) {
 	t.cut(int64(floorTimeOffset(t.Bytes(), offset-t.home.BaseOffset()-1)+1) * TimeEntrySize)
 }
+
+// ParseTime reads an entry of a time index, the first 12 bytes of entry, of a segment at base: no record up to offset has a time above
+// timestamp, in ms since the epoch.
+func ParseTime(entry []byte, base int64) (timestamp, offset int64) {
+	return timeKey(entry), base + timeOffsetKey(entry)
+}

@@ -32,6 +32,11 @@ func (r *recovery) saveAside(pos int64) error {
 	if err != nil {
 		return err
 	}
+	return r.keep(pos)
+}
+
+// keep copies the bytes [pos, edge) to a file of their own, durably.
+func (r *recovery) keep(pos int64) error {
 	for n := 0; ; n++ {
 		path := r.cutPath(pos, n)
 		f, err := r.s.fs.Create(path)

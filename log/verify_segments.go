@@ -1,0 +1,181 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"path/filepath"
+	"slices"
+
+	"github.com/quirelog/quire/log/record"
+	"github.com/quirelog/quire/segment"
+)
+
+// readSegments examines one segment after the other.
+func (v *verifier) readSegments() error {
+	for i, base := range v.bases {
+		if base < v.opt.From {
+			continue
+		}
+		exam, err := v.examine(base, i == len(v.bases)-1)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // deleted meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		v.out.Segments = append(v.out.Segments, *exam)
+		v.out.Batches += exam.Batches
+		v.out.Records += exam.Records
+		v.out.Bytes += exam.Bytes
+		v.out.Faults = append(v.out.Faults, exam.Faults...)
+		v.out.Notes = append(v.out.Notes, exam.Notes...)
+		v.judgeEpochs(exam)
+	}
+	return nil
+}
+
+// examine looks at a segment until what it finds is not two moments of one that is written.
+func (v *verifier) examine(base int64, last bool) (exam *segment.Exam, err error) {
+	for range looks {
+		v.strayed = noOffset
+		if exam, err = segment.Examine(v.fs, v.dir, base, v.cfg.segmentConfig(), v.examOptions(base, last)); err != nil {
+			return nil, err
+		}
+		if !exam.Changed || len(exam.Faults) == 0 {
+			break
+		}
+		if err := v.readSlotAgain(); err != nil {
+			return nil, err
+		}
+	}
+	return exam, nil
+}
+
+func (v *verifier) readSlotAgain() error {
+	var s slot
+	state, ok, err := s.open(v.fs, v.dir)
+	if err == nil && ok {
+		v.slot, v.haveSlot = state, true
+	}
+	return err
+}
+
+func (v *verifier) examOptions(base int64, last bool) segment.ExamOptions {
+	opt := segment.ExamOptions{
+		Last: last, Sparse: v.opt.Gaps || last && v.haveSlot && v.slot.sparse, Shallow: v.opt.Shallow,
+		Step: v.opt.Step, Visit: v.visit, Durable: Place{Pos: -1},
+	}
+	if !last {
+		opt.Limit = v.following(base)
+	}
+	switch {
+	case !last || !v.haveSlot || v.slot.truncating:
+	case base == v.slot.segmentBase:
+		opt.Durable = Place{Offset: v.slot.durable, Pos: v.slot.position}
+	case base > v.slot.segmentBase:
+		opt.Durable = Place{Offset: v.slot.durable}
+	default: // the segment that holds the watermark is missing: everything here was durable
+		opt.Last, opt.Durable = false, Place{Offset: v.slot.durable, Pos: math.MaxInt64}
+	}
+	return opt
+}
+
+// following is the base of the segment behind the one at base, which is not the last.
+func (v *verifier) following(base int64) int64 {
+	i, _ := slices.BinarySearch(v.bases, base)
+	return v.bases[i+1]
+}
+
+// visit compares a batch's leader epoch with the history, where that is known to be complete.
+func (v *verifier) visit(_ int64, b record.Batch) error {
+	epoch, offset := b.LeaderEpoch(), b.BaseOffset()
+	if v.strayed >= 0 || epoch < 0 || !v.haveFile || !v.haveSlot || v.slot.truncating || offset < v.slot.start || offset >= v.slot.durable {
+		return nil
+	}
+	if found, _ := epochAt(v.epochs.entries, offset); found != epoch {
+		v.strayed = offset
+	}
+	return nil
+}
+
+// judgeEpochs tells that the history does not fit, once, and only where it is not the batches that changed.
+func (v *verifier) judgeEpochs(exam *segment.Exam) {
+	known := func(f segment.Fault) bool { return f.Kind == segment.FaultHeaders || f.Kind == FaultEpochs }
+	if v.strayed < 0 || slices.ContainsFunc(v.out.Faults, known) || exam.Changed {
+		return
+	}
+	v.fault(FaultEpochs, LeaderEpochFile, fmt.Errorf("the batch at offset %d has another leader epoch", v.strayed))
+}
+
+// chain looks for what is missing between segments, in front of them and behind them.
+func (v *verifier) chain() error {
+	start, next := int64(0), int64(noOffset)
+	if v.haveSlot {
+		start = v.slot.start
+	}
+	sparse := v.opt.Gaps
+	for i := range v.out.Segments {
+		x := &v.out.Segments[i]
+		switch {
+		case next < 0 && x.Base > start && v.haveSlot && v.opt.From == 0:
+			v.missing(start, min(x.Base, v.slot.durable), "the first segments are missing")
+		case next >= 0 && x.Base > next && !sparse && !x.Sparse:
+			v.missing(next, x.Base, "segments are missing")
+		case next > x.Base:
+			v.missing(x.Base, next, "segments overlap")
+		}
+		next, sparse = x.Next, v.opt.Gaps || x.Sparse
+	}
+	if next < 0 {
+		next = start
+	}
+	v.out.Start, v.out.End = start, next
+	if len(v.out.Segments) > 0 {
+		v.out.Start = max(start, v.out.Segments[0].Base)
+	}
+	if !v.haveSlot || v.slot.truncating {
+		return nil
+	}
+	if next < v.slot.durable {
+		v.missing(next, v.slot.durable, "the log ends before its durable watermark")
+	}
+	v.orphans()
+	return nil
+}
+
+func (v *verifier) missing(first, next int64, reason string) {
+	if first >= next {
+		return
+	}
+	v.out.Faults = append(v.out.Faults, segment.Fault{Kind: FaultMissing, Path: v.dir, FirstOffset: first, NextOffset: next, Err: errors.New(reason)})
+}
+
+// orphans finds seals whose data file is gone, where nothing else has told of it.
+func (v *verifier) orphans() {
+	for _, name := range v.names {
+		base, kind, ok := segment.ParseName(name)
+		if !ok || kind != segment.KindSums || base < max(v.slot.start, v.opt.From) || base >= v.slot.durable {
+			continue
+		}
+		if _, found := slices.BinarySearch(v.bases, base); found || v.told(base) {
+			continue
+		}
+		if _, err := v.fs.Stat(filepath.Join(v.dir, name)); err != nil {
+			continue // gone meanwhile, with its data
+		}
+		i, _ := slices.BinarySearch(v.bases, base)
+		next := v.slot.durable
+		if i < len(v.bases) {
+			next = v.bases[i]
+		}
+		v.missing(base, next, "a data file is missing whose other files are there")
+	}
+}
+
+func (v *verifier) told(offset int64) bool {
+	return slices.ContainsFunc(v.out.Faults, func(f segment.Fault) bool {
+		return f.Kind == FaultMissing && f.FirstOffset <= offset && offset < f.NextOffset
+	})
+}

@@ -1,0 +1,205 @@
+package segment
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+
+	"github.com/quirelog/quire/log/record"
+	"github.com/quirelog/quire/log/vfs"
+)
+
+// The checksum of a batch does not cover its first 17 bytes: base offset, length, leader epoch and magic. Damage there loses nothing: what
+// lies around the batch says what they were, and the checksum of the rest, the batch behind and the sum in the side file say whether it is so.
+
+// mendBytes bounds the damage that is looked through for batches with a damaged header.
+const mendBytes = 64 << 20
+
+// mended gives the whole batches that damaged bytes turn out to be once their headers are put right; nil when they are not. They hold the
+// offsets from first on, and end at next.
+func mended(data []byte, first, next int64) []byte {
+	data = append([]byte(nil), data...)
+	for at := 0; at < len(data); {
+		b := mendedBatch(data[at:], first)
+		if b == nil {
+			return nil
+		}
+		first = b.NextOffset()
+		at += len(b)
+	}
+	if first != next {
+		return nil
+	}
+	return data
+}
+
+// mendedBatch puts the header of the batch at the beginning of data right: its length is the one it claims, or all of data.
+func mendedBatch(data []byte, first int64) record.Batch {
+	if len(data) < record.HeaderSize {
+		return nil
+	}
+	claimed := int(binary.BigEndian.Uint32(data[8:])) + 12
+	for _, n := range [...]int{claimed, len(data)} {
+		if n < record.HeaderSize || n > len(data) {
+			continue
+		}
+		b := record.Batch(data[:n])
+		saved := [17]byte(b)
+		binary.BigEndian.PutUint64(b, uint64(first))
+		binary.BigEndian.PutUint32(b[8:], uint32(n-12))
+		b[16] = 2
+		if b.Check() == nil {
+			return b
+		}
+		copy(b, saved[:])
+	}
+	return nil
+}
+
+// remake is a Salvage in progress: the data file as it will be, one piece after the other.
+type remake struct {
+	s      *Segment // of the damaged files
+	opt    SalvageOptions
+	exam   *Exam
+	side   *side // nil when there is no sound one
+	f      vfs.File
+	out    *Salvaged
+	pieces []piece
+	epochs bool // the leader epochs are put right too
+}
+
+// piece is a stretch of the new data file: bytes [pos, end) of the old one, or those in data that take their place.
+type piece struct {
+	pos, end int64
+	data     []byte // nil: as they are; empty: left out
+}
+
+// plan decides what becomes of each stretch.
+func (r *remake) plan() error {
+	at := int64(0)
+	for i := range r.exam.Faults {
+		f := &r.exam.Faults[i]
+		if f.Kind != FaultData {
+			if f.Kind == FaultGap {
+				r.lose(*f)
+			}
+			continue
+		}
+		r.pieces = append(r.pieces, piece{pos: at, end: f.Pos})
+		data, err := r.mend(f)
+		if err != nil {
+			return err
+		}
+		if data == nil {
+			data = []byte{}
+			r.lose(*f)
+		} else {
+			r.out.Mended = append(r.out.Mended, *f)
+		}
+		r.pieces = append(r.pieces, piece{f.Pos, f.End, data})
+		at = f.End
+	}
+	r.pieces = append(r.pieces, piece{pos: at, end: r.exam.Size})
+	return r.settleHeaders()
+}
+
+func (r *remake) lose(f Fault) { r.out.Lost = append(r.out.Lost, f) }
+
+// mend tries to put right what a fault covers.
+func (r *remake) mend(f *Fault) ([]byte, error) {
+	var records *badRecords
+	if n := f.End - f.Pos; n <= 0 || n > mendBytes || errors.As(f.Err, &records) {
+		return nil, nil
+	}
+	data := make([]byte, f.End-f.Pos)
+	if n, err := r.f.ReadAt(data, f.Pos); n < len(data) {
+		return nil, err
+	}
+	return mended(data, f.FirstOffset, f.NextOffset), nil
+}
+
+// settleHeaders compares the headers as they will be with the sum in the side file, without and with the leader epochs put right.
+func (r *remake) settleHeaders() error {
+	if r.side == nil || r.side.facts.partial || len(r.out.Lost) > 0 {
+		return nil
+	}
+	for _, r.epochs = range [...]bool{false, true} {
+		sum := uint32(0)
+		err := r.each(func(b record.Batch) error {
+			sum = crc32.Update(sum, castagnoli, b[:headerSumBytes])
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if sum == r.side.facts.headerSum {
+			if r.epochs {
+				r.out.Mended = append(r.out.Mended, r.headers(errors.New("leader epochs differ from their history")))
+			}
+			return nil
+		}
+	}
+	r.epochs = false
+	r.lose(r.headers(errors.New("batch headers do not match the sum in the side file, and nothing tells which")))
+	return nil
+}
+
+func (r *remake) headers(err error) Fault {
+	return Fault{Kind: FaultHeaders, Path: r.s.Path(), End: r.exam.Size, FirstOffset: r.exam.Base, NextOffset: r.exam.Next, Err: err}
+}
+
+// each gives the batches of the new data file in order; each is good during the call.
+func (r *remake) each(f func(b record.Batch) error) error {
+	for _, p := range r.pieces {
+		var err error
+		if p.data != nil {
+			err = r.eachOf(p.data, f)
+		} else {
+			err = r.eachIn(p.pos, p.end, f)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *remake) eachOf(data []byte, f func(b record.Batch) error) error {
+	for b, err := range record.Batches(data) {
+		if err == nil {
+			err = f(r.stamped(b))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *remake) eachIn(pos, end int64, f func(b record.Batch) error) error {
+	for c := newScanner(r.f, pos, end); c.pos < end; {
+		b, err := c.next()
+		if err == nil {
+			err = f(r.stamped(b))
+		}
+		if err != nil {
+			return err
+		}
+		c.skip(len(b))
+	}
+	return nil
+}
+
+// stamped is the batch with the leader epoch that the history has, if epochs are to be put right.
+func (r *remake) stamped(b record.Batch) record.Batch {
+	if !r.epochs || r.opt.Epoch == nil {
+		return b
+	}
+	epoch, ok := r.opt.Epoch(b.BaseOffset())
+	if !ok || epoch == b.LeaderEpoch() {
+		return b
+	}
+	b = append(record.Batch(nil), b...)
+	b.SetLeaderEpoch(epoch)
+	return b
+}
