@@ -8,12 +8,27 @@ import (
 	"time"
 )
 
-// closeGrace is how long Close waits for goroutines that are in a user's callback and do not come back.
-const closeGrace = 5 * time.Second
+// closeGrace is how long Close waits for goroutines that are in a user's callback and do not come back;
+// outcomeGrace is the part of it in which producers wait for outcomes, before they tell that those are not known.
+const (
+	closeGrace   = 5 * time.Second
+	outcomeGrace = closeGrace - closeGrace/10
+)
+
+// grace is the two ends of the time for a Close that begins now.
+func grace() (outcome, end context.Context, cancel context.CancelFunc) {
+	end, endCancel := context.WithTimeout(context.Background(), closeGrace)
+	outcome, outcomeCancel := context.WithTimeout(end, outcomeGrace)
+	return outcome, end, func() {
+		outcomeCancel()
+		endCancel()
+	}
+}
 
 // Close ends the engine: producers and consumers end with it (what they have not delivered fails), logs are
 // synced and closed, the directory is marked as stopped in good order and unlocked. It waits for the engine's
-// goroutines, but not for the one it is called from: it may be called from any callback. Calls that are under
+// goroutines, together at most 5 seconds where callbacks do not return, but not for the one it is called from: it
+// may be called from any callback. Calls that are under
 // way return soon with ErrClosed; all later ones do at once, and Close again does nothing.
 //
 // When Close returns nil, everything appended is on disk, at any level. An error says what could not be
@@ -26,10 +41,7 @@ func (e *Engine) Close() error {
 		return nil
 	}
 	e.keeper.close()
-	for _, m := range e.takeMembers() {
-		m.c.closeFromEngine()
-	}
-	faults := []error{e.goroutinesGone()}
+	faults := e.endMembers()
 	e.turn <- struct{}{} // whoever changes the topics finishes first; the turn is never given back
 	faults = append(faults, e.stop()...)
 	e.closeErr = errors.Join(faults...)
@@ -61,8 +73,30 @@ func (e *Engine) insideClose() bool {
 	return closer == goroutineNumber() || onEngineGoroutine()
 }
 
-func (e *Engine) goroutinesGone() error {
-	if n := e.goroutines.wait(closeGrace); n > 0 {
+// endMembers ends producers and consumers and waits for the engine's goroutines, all within one grace, however
+// many of them are stuck.
+func (e *Engine) endMembers() (faults []error) {
+	outcome, end, cancel := grace()
+	defer cancel()
+	members := e.takeMembers()
+	for _, m := range members {
+		m.c.closeFromEngine()
+	}
+	var late []finisher
+	for _, m := range members {
+		if f, ok := m.c.(finisher); ok {
+			f.settle(outcome)
+			late = append(late, f)
+		}
+	}
+	for _, f := range late {
+		faults = append(faults, f.gone(end))
+	}
+	return append(faults, e.goroutinesGone(end))
+}
+
+func (e *Engine) goroutinesGone(ctx context.Context) error {
+	if n := e.goroutines.wait(ctx); n > 0 {
 		return fmt.Errorf("topic: close: %d goroutines did not end in %v: a callback blocks", n, closeGrace)
 	}
 	return nil

@@ -213,3 +213,48 @@ func TestCloseMakesWeakLevelsDurable(t *testing.T) {
 	assert.True(t, after.startedOK)
 	assert.Len(t, stored(t, partitionOf(t, openTopic(t, after, "orders"), 0)), 1)
 }
+
+// However many producers have a callback that never returns, Close takes the one grace and says so; what others
+// wait for the disk with is told as unknown before.
+func TestCloseWithBlockedProducerCallbacks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, err := Open("", InMemory())
+		require.NoError(t, err)
+		_, err = e.Topic(t.Context(), "orders")
+		require.NoError(t, err)
+		release := make(chan struct{})
+		for range 3 {
+			p, err := e.NewProducer()
+			require.NoError(t, err)
+			require.NoError(t, p.Send(t.Context(), "orders", Record{}, func(Position, error) { <-release }))
+		}
+		synctest.Wait()
+		time.Sleep(time.Second) // past any linger
+		began := time.Now()
+		assert.ErrorContains(t, e.Close(), "callback")
+		assert.Equal(t, closeGrace, time.Since(began))
+		close(release)
+	})
+}
+
+// A callback that takes its time, but less than the grace, is waited for.
+func TestCloseWaitsForSlowCallbacks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, err := Open("", InMemory())
+		require.NoError(t, err)
+		_, err = e.Topic(t.Context(), "orders")
+		require.NoError(t, err)
+		returned := 0
+		for range 3 {
+			p, err := e.NewProducer()
+			require.NoError(t, err)
+			require.NoError(t, p.Send(t.Context(), "orders", Record{}, func(Position, error) {
+				time.Sleep(closeGrace - time.Second)
+				returned++
+			}))
+			time.Sleep(100 * time.Millisecond)
+		}
+		assert.NoError(t, e.Close())
+		assert.Equal(t, 3, returned)
+	})
+}

@@ -173,8 +173,15 @@ type drainer interface {
 	drainFromEngine(ctx context.Context) error
 }
 
+// finisher is a member that takes its time to end. After closeFromEngine has begun the end, settle waits for
+// outcomes until ctx ends and gives up the rest; gone waits until its last callback has returned, or ctx ends.
+type finisher interface {
+	settle(ctx context.Context)
+	gone(ctx context.Context) error
+}
+
 // register makes c end with the engine: Close calls closeFromEngine once, outside locks, unless c was
-// unregistered before. ErrClosed after Close.
+// unregistered before; it must not wait. ErrClosed after Close.
 func (e *Engine) register(c interface{ closeFromEngine() }) (unregister func(), err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -1,10 +1,10 @@
 package topic
 
 import (
+	"context"
 	"runtime"
 	"strconv"
 	"sync"
-	"time"
 )
 
 // goroutines counts those of an engine, so that Close can wait for them. A Close called from one of them
@@ -63,30 +63,25 @@ func (g *goroutines) size() int {
 	return g.running
 }
 
-// wait waits until all but the caller have left, at most for the given time. It returns how many remain. A
+// wait waits until all but the caller have left, or ctx ends. It returns how many remain. A
 // caller on another engine's goroutine looks like one of ours: then the last one is not waited for.
-func (g *goroutines) wait(most time.Duration) int {
+func (g *goroutines) wait(ctx context.Context) int {
 	self := 0
 	if onEngineGoroutine() {
 		self = 1
 	}
-	return max(g.waitFor(self, most)-self, 0)
+	return max(g.waitFor(ctx, self)-self, 0)
 }
 
 // waitFor waits until at most rest are left, and returns how many are.
-func (g *goroutines) waitFor(rest int, most time.Duration) int {
-	if n := g.size(); n <= rest {
-		return n
-	}
-	timer := time.NewTimer(most)
-	defer timer.Stop()
+func (g *goroutines) waitFor(ctx context.Context, rest int) int {
 	for {
 		if n := g.size(); n <= rest {
 			return n
 		}
 		select {
 		case <-g.left:
-		case <-timer.C:
+		case <-ctx.Done():
 			return g.size()
 		}
 	}

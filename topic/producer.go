@@ -189,28 +189,45 @@ func (p *Producer) Shutdown(ctx context.Context) error {
 }
 
 // Close ends the producer promptly. Records that are not yet on their way to the disk fail with
-// [ErrClosed]; for those that are, Close waits for the outcome, up to 5 seconds, after which they fail with
-// [ErrUncertain]. It returns when all callbacks have run; if one does not return in that time, Close does,
-// with an error. Inside a callback it starts all this and returns at once. Closing again does nothing more.
+// [ErrClosed]; for those that are, Close waits for the outcome, up to 4.5 seconds, after which they fail with
+// [ErrUncertain]. It returns when all callbacks have run; if one does not return within 5 seconds in all, Close
+// does, with an error. Inside a callback it starts all this and returns at once. Closing again does nothing more.
 func (p *Producer) Close() error {
+	p.closeFromEngine()
+	outcome, end, cancel := grace()
+	defer cancel()
+	p.settle(outcome)
+	return p.gone(end)
+}
+
+// closeFromEngine begins the end; settle and gone finish it.
+func (p *Producer) closeFromEngine() {
 	p.refuse()
 	p.abort()
+}
+
+// settle waits for outcomes until ctx ends; what still waits for the disk is told then, and only a callback, or
+// the disk itself, can hold on longer.
+func (p *Producer) settle(ctx context.Context) {
+	if p.inCallback() {
+		return
+	}
+	err := p.workers.wait(ctx)
+	p.end(ErrClosed)
+	if err == nil {
+		return
+	}
+	for _, l := range p.everyLane() {
+		l.overdue(true)
+	}
+}
+
+// gone waits until the last callback has returned.
+func (p *Producer) gone(ctx context.Context) error {
 	if p.inCallback() {
 		return nil
 	}
-	patience, cancel := context.WithTimeout(context.Background(), closeGrace)
-	defer cancel()
-	err := p.workers.wait(patience)
-	p.end(ErrClosed)
-	if err != nil {
-		// What waited for the disk is told so now; only a callback, or the disk itself, can hold on longer.
-		for _, l := range p.everyLane() {
-			l.overdue(true)
-		}
-		patience, cancel := context.WithTimeout(context.Background(), closeGrace/10)
-		defer cancel()
-		err = p.workers.wait(patience)
-	}
+	err := p.workers.wait(ctx)
 	for _, l := range p.everyLane() {
 		l.stopTimers()
 	}
@@ -219,9 +236,6 @@ func (p *Producer) Close() error {
 	}
 	return nil
 }
-
-// closeFromEngine is Close as the engine calls it.
-func (p *Producer) closeFromEngine() { _ = p.Close() }
 
 // drainFromEngine is what an orderly stop of the engine waits for.
 func (p *Producer) drainFromEngine(ctx context.Context) error {
