@@ -196,16 +196,56 @@ func (l *Log) appendable() error {
 	return nil
 }
 
-// SetLeaderEpoch sets the epoch stamped on batches appended from now on. A
-// smaller one than the current is refused with an error.
+// SetLeaderEpoch makes this log the leader's from its end on: the epoch is stamped on batches appended from now on,
+// and stands in the history, on disk, when it returns, also before the first batch of its own. A follower that has
+// batches of an epoch in between learns from it where to cut (Kafka assigns the epoch's start offset when a partition
+// becomes leader). An open of the log forgets an epoch without a batch, as Kafka's does: whoever leads then is told
+// to by an epoch of its own.
+//
+// It may be called while a fence of the leader's role stands. A smaller epoch than the current is refused with an
+// error; [ErrNoSpace] and too many open files change nothing; [ErrClosed]; [ErrReadOnly].
 func (l *Log) SetLeaderEpoch(epoch int32) error {
+	err := l.setLeaderEpoch(epoch)
+	l.tell()
+	return err
+}
+
+func (l *Log) setLeaderEpoch(epoch int32) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if epoch < l.writer.epoch {
-		return fmt.Errorf("log: leader epoch %d is below the current %d", epoch, l.writer.epoch)
+	w := &l.writer
+	if err := l.changeable(); err != nil {
+		return err
 	}
-	l.writer.epoch = epoch
+	if epoch < w.epoch {
+		return fmt.Errorf("log: leader epoch %d is below the current %d", epoch, w.epoch)
+	}
+	if epoch > w.epochs.latest() {
+		if err := l.beginEpochLocked(epoch); err != nil {
+			return diskError(err)
+		}
+	}
+	w.epoch = epoch
 	return nil
+}
+
+// beginEpochLocked enters an epoch at the end of the log, durably or not at all.
+func (l *Log) beginEpochLocked(epoch int32) error {
+	if err := l.beginWritingLocked(); err != nil {
+		return err
+	}
+	w := &l.writer
+	before := w.epochs
+	w.epochs.assign(epoch, l.end.Load())
+	if err := l.saveEpochs(); err != nil {
+		if !retriable(err) {
+			l.fail(err) // the file may say one thing or the other
+		}
+		w.epochs = before
+		l.publishEpochs()
+		return err
+	}
+	return l.note(noteOptions{})
 }
 
 // LeaderEpoch is the epoch stamped on appended batches.
@@ -315,7 +355,7 @@ func (l *Log) stopCleanLocked(v *view) error {
 	if err := l.takeSnapshotLocked(); err != nil {
 		return err
 	}
-	if l.epochSum.Load() == 0 { // an earlier attempt failed
+	if l.writer.epochs.truncateEnd(l.end.Load()) || l.epochSum.Load() == 0 { // an epoch without a batch; an earlier attempt failed
 		if err := l.saveEpochs(); err != nil {
 			return err
 		}

@@ -206,7 +206,7 @@ func TestEverythingAfterClose(t *testing.T) {
 	l.ExpireProducers(time.Now())
 	l.Producers()
 	l.LeaderEpoch()
-	require.NoError(t, l.SetLeaderEpoch(5))
+	require.ErrorIs(t, l.SetLeaderEpoch(5), ErrClosed)
 }
 
 func TestCloseGivesEverythingBack(t *testing.T) {

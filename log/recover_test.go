@@ -435,9 +435,9 @@ func TestEpochHistoryIsRebuilt(t *testing.T) {
 	l, _, err := Open(disk, testDir, small, OpenState{Epoch: 1})
 	require.NoError(t, err)
 	put(t, l, "v")
-	require.NoError(t, l.SetLeaderEpoch(5))
 	disk.Add(vfs.Rule{Op: vfs.OpRename, Path: LeaderEpochFile})
-	put(t, l, "v")
+	require.NoError(t, l.AppendAt(t.Context(), at(batchOf(t, "v"), 1, 5)))
+	require.NoError(t, l.SetLeaderEpoch(5))
 	put(t, l, "v")
 	require.Error(t, l.SetLeaderEpoch(4))
 	l, _ = reopen(t, disk, small) // killed

@@ -62,6 +62,7 @@ func (o *opener) saveEpochs() error {
 	changed = e.truncateFront(o.l.start.Load()) || changed || o.epochsChanged
 	o.l.writer.epoch = max(o.st.Epoch, e.latest())
 	if changed && !o.st.ReadOnly {
+		o.noteNow = true // the slot tells of what was saved
 		return o.l.saveEpochs()
 	}
 	o.l.publishEpochs()
