@@ -72,15 +72,17 @@ type identity struct {
 	rest      []string // lines of other keys, kept as they are
 }
 
-// readIdentity reads meta.properties; a missing file gives ok == false. An unknown version is ErrNewerFormat.
-func readIdentity(fsys vfs.FS, dir string) (id identity, ok bool, err error) {
+// readIdentity reads meta.properties; a missing file gives ok == false, and so does one that is empty or
+// damaged, which damage tells: it is made anew, with other ids, since nothing of ours depends on it. An unknown
+// version is ErrNewerFormat.
+func readIdentity(fsys vfs.FS, dir string) (id identity, ok bool, damage, err error) {
 	path := filepath.Join(dir, metaFile)
 	data, err := vfs.ReadFile(fsys, path, smallFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return identity{}, false, nil
+		return identity{}, false, nil, nil
 	}
 	if err != nil {
-		return identity{}, false, err
+		return identity{}, false, nil, err
 	}
 	version := ""
 	for line := range strings.Lines(string(data)) {
@@ -104,11 +106,11 @@ func readIdentity(fsys vfs.FS, dir string) (id identity, ok bool, err error) {
 	}
 	switch version {
 	case "0", "1":
-		return id, true, nil
+		return id, true, nil, nil
 	case "":
-		return identity{}, false, nil // empty or damaged: it is made anew, nothing depends on it
+		return identity{}, false, fmt.Errorf("%w: %s names no version", ErrCorrupt, path), nil
 	}
-	return identity{}, false, fmt.Errorf("%w: %s has version %q", ErrNewerFormat, path, clip(version))
+	return identity{}, false, nil, fmt.Errorf("%w: %s has version %q", ErrNewerFormat, path, clip(version))
 }
 
 // completeIdentity fills in what is missing and writes the file when something was.

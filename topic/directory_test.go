@@ -1,6 +1,9 @@
 package topic
 
 import (
+	"bytes"
+	"errors"
+	"log/slog"
 	"path/filepath"
 	"testing"
 
@@ -36,21 +39,42 @@ func TestIdentityFile(t *testing.T) {
 		fsys := vfs.NewMem()
 		require.NoError(t, fsys.MkdirAll("d"))
 		require.NoError(t, vfs.WriteFile(fsys, filepath.Join("d", metaFile), []byte(c.text)))
-		id, found, err := readIdentity(fsys, "d")
+		id, found, damage, err := readIdentity(fsys, "d")
 		require.NoError(t, err, name)
 		assert.Equal(t, c.found, found, name)
+		assert.Equal(t, !c.found, errors.Is(damage, ErrCorrupt), name)
 		if found {
 			assert.Equal(t, c.want, id, name)
 		}
 		whole, err := completeIdentity(fsys, "d", id, found)
 		require.NoError(t, err, name)
-		again, found, err := readIdentity(fsys, "d")
+		again, found, _, err := readIdentity(fsys, "d")
 		require.NoError(t, err, name)
 		assert.True(t, found)
 		assert.Equal(t, whole, again, name)
 		assert.NotEmpty(t, again.cluster)
 		assert.Len(t, again.directory, max(len(c.want.directory), len(again.directory)))
 	}
+}
+
+// A damaged identity is replaced, and that is told.
+func TestDamagedIdentityIsTold(t *testing.T) {
+	disk := vfs.NewMem()
+	require.NoError(t, openOn(t, disk).Close())
+	path := filepath.Join("data", metaFile)
+	require.NoError(t, vfs.WriteFile(disk, path, []byte("\x00\x00")))
+	var out bytes.Buffer
+	openLogged := func() {
+		e, err := Open("data", On(disk), Logger(slog.New(slog.NewTextHandler(&out, nil))))
+		require.NoError(t, err)
+		require.NoError(t, e.Close())
+	}
+	openLogged()
+	assert.Contains(t, out.String(), "level=WARN")
+	assert.Contains(t, out.String(), metaFile)
+	out.Reset()
+	openLogged()
+	assert.NotContains(t, out.String(), "WARN", "told once")
 }
 
 func TestCleanMark(t *testing.T) {

@@ -151,11 +151,12 @@ func (e *DecodeError) Unwrap() error { return e.Err }
 // of the caller's context stay as they are.
 func (p *Partition) fault(err error) error {
 	var already *PartitionError
+	var late *DeliveryError
 	var rng *log.RangeError
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &already), err == context.Canceled, err == context.DeadlineExceeded:
+	case errors.As(err, &already), errors.As(err, &late), err == context.Canceled, err == context.DeadlineExceeded:
 		return err
 	case errors.As(err, &rng):
 		return &OffsetRangeError{Topic: p.topic.name, Partition: p.id, Offset: rng.Offset, First: rng.Start, Next: rng.End}

@@ -79,7 +79,7 @@ func (e *Engine) start(o *options) error {
 		return err
 	}
 	e.unlock = unlock
-	id, found, err := readIdentity(e.fs, e.dir)
+	id, found, damage, err := readIdentity(e.fs, e.dir)
 	if err != nil {
 		return err
 	}
@@ -97,6 +97,10 @@ func (e *Engine) start(o *options) error {
 	}
 	if e.identity, err = completeIdentity(e.fs, e.dir, id, found); err != nil {
 		return err
+	}
+	if damage != nil {
+		e.logger.Warn("meta.properties is damaged and was made anew: the directory has other ids now", "dir", e.dir,
+			"cluster", e.identity.cluster, "directory", e.identity.directory, "err", damage)
 	}
 	if err := setAsideDamaged(e.fs, e.dir); err != nil {
 		return err
@@ -123,7 +127,7 @@ func (e *Engine) startReading() error {
 	if _, err := e.fs.Stat(e.dir); err != nil {
 		return err
 	}
-	id, _, err := readIdentity(e.fs, e.dir)
+	id, _, _, err := readIdentity(e.fs, e.dir)
 	if err != nil {
 		return err
 	}

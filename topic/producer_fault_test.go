@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -83,6 +84,7 @@ func TestProducerDeliveryTimeout(t *testing.T) {
 		assert.NotErrorIs(t, err, ErrUncertain)
 		assert.Equal(t, 7*time.Second, late.After)
 		assert.Greater(t, late.Tries, 5)
+		assert.Equal(t, 1, strings.Count(err.Error(), "t/0"), "the place is named once: %v", err)
 		// No gap in the sequence numbers: the next record goes through.
 		disk.Clear()
 		_, err = p.SendSync(t.Context(), "t", numbered(2))

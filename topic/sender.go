@@ -234,7 +234,12 @@ func (l *lane) giveUp(b *batch, last error) error {
 	return nil
 }
 
+// lateness names the place once: what the last attempt said of it goes.
 func (l *lane) lateness(b *batch, last error) error {
+	var placed *PartitionError
+	if errors.As(last, &placed) && last == error(placed) {
+		last = placed.Err
+	}
 	return &DeliveryError{Topic: l.route.name, Partition: l.id, Tries: b.tries, After: time.Since(b.born), Err: last}
 }
 
