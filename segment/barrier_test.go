@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -80,4 +81,50 @@ func TestRecoveryRemovesTheSideFileDurably(t *testing.T) {
 	require.NoError(t, s.Sync())
 	requireHolds(t, disk, append(batches[:2:2], other))
 	require.NoError(t, s.Close())
+}
+
+// What recovery cuts off and holds a whole batch is at every moment of a power cut in one of two files: where it was,
+// or where it is saved.
+func TestPowerCutWhileSavingAside(t *testing.T) {
+	disk, batches := sealedOn(t)
+	path := dir + "/" + FileName(0, LogSuffix)
+	f, err := disk.Open(path)
+	require.NoError(t, err)
+	end := int64(len(batches[0]) + len(batches[1]) + len(batches[2]))
+	stray := makeBatch(t, 9, 1, 1000, 90)
+	_, err = f.WriteAt(append([]byte("a hole"), stray...), end)
+	require.NoError(t, err)
+	require.NoError(t, f.Sync())
+	require.NoError(t, f.Close())
+
+	recoverOn := func(d *vfs.Crash) error {
+		s, _, err := Recover(d, dir, 0, &exactConfig, RecoverOptions{Durable: 3})
+		if err == nil {
+			err = s.Close()
+		}
+		return err
+	}
+	holds := func(d *vfs.Crash) bool {
+		names, err := d.List(dir)
+		require.NoError(t, err)
+		for _, name := range names {
+			if data, err := vfs.ReadFile(d, dir+"/"+name, -1); err == nil && bytes.Contains(data, stray) {
+				return true
+			}
+		}
+		return false
+	}
+	whole := disk.After(vfs.KeepAll, 0)
+	require.NoError(t, recoverOn(whole))
+	for op := 1; op <= whole.Ops(); op++ {
+		c := disk.After(vfs.KeepAll, 0)
+		c.CrashAt(op)
+		require.ErrorIs(t, recoverOn(c), vfs.ErrCrashed)
+		for _, policy := range vfs.Policies() {
+			for seed := range uint64(4) {
+				require.True(t, holds(c.After(policy, seed)), "%v", vfs.Cut{Op: op, Policy: policy, Seed: seed})
+			}
+		}
+	}
+	require.True(t, holds(whole.After(vfs.KeepNone, 0)))
 }
