@@ -16,10 +16,17 @@ type Budget struct {
 	// second chance. That approximates least-recently-used without a write to shared memory on each look-up.
 	ring []*block // guarded by mu
 	hand int      // guarded by mu
+
+	landmarks Landmarks
 }
 
-// NewBudget makes a budget of so many bytes; 0 or less means that sealed tables are always searched in their files.
-func NewBudget(bytes int64) *Budget { return &Budget{limit: max(bytes, 0)} }
+// NewBudget makes a budget of so many bytes; 0 or less means that sealed tables are always searched in their files. [Landmarks] may take a
+// quarter more.
+func NewBudget(bytes int64) *Budget {
+	b := &Budget{limit: max(bytes, 0)}
+	b.landmarks.limit = b.limit / landmarkShare
+	return b
+}
 
 // Used is the number of bytes of sealed tables in memory. It never exceeds the limit.
 func (b *Budget) Used() int64 {

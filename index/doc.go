@@ -33,7 +33,8 @@
 //	I2  Published bytes of a table in memory are never written again: growth and truncation make a new array. A reader therefore needs no
 //	    lock: it loads the array and its published length and owns what it sees.
 //	I3  A sealed table answers only from bytes whose CRC was compared with its Sum since the file was opened.
-//	I4  No lock is held during I/O; the budget's mutex guards its ring and nothing else.
+//	I4  Landmarks are hints from a cache of bounded size; their user checks what he finds there.
+//	I5  No lock is held during I/O; the budget's mutex guards its ring and nothing else.
 //
 // # Concurrency
 //
@@ -43,14 +44,15 @@
 //
 // # Files
 //
-//	table.go    a table: active entries, flush, seal, load
-//	search.go   binary search in memory and in a file
-//	budget.go   memory for sealed tables
-//	offsets.go  offset to position
-//	times.go    timestamp to offset
-//	aborted.go  aborted transactions
-//	check.go    how much of some bytes is a sound table
-//	errors.go   sentinels
+//	table.go      a table: active entries, flush, seal, load
+//	search.go     binary search in memory and in a file
+//	budget.go     memory for sealed tables
+//	landmarks.go  where batches begin between two entries, as far as readers have found out
+//	offsets.go    offset to position
+//	times.go      timestamp to offset
+//	aborted.go    aborted transactions
+//	check.go      how much of some bytes is a sound table
+//	errors.go     sentinels
 //
 // Stability: for tools; names and signatures may change between minor versions. The file formats will not.
 package index

@@ -84,7 +84,9 @@ type Config struct {
 	// PreWrite is how far a segment file is kept written with zeros ahead of its end at
 	// level Sync, which spares each fsync a change of the file's size. 0: 1 MiB; negative: not at all.
 	PreWrite int64
-	// Indexes bounds the memory for indexes of sealed segments; nil: no bound.
+	// Indexes bounds the memory for indexes of sealed segments; nil: no bound. With one,
+	// and a quarter more, readers also remember where batches begin: a record read at
+	// random is one read of the disk then.
 	Indexes *IndexBudget
 
 	// MaxBatchBytes is the largest batch accepted, its 12 bytes of overhead included. Default 1,048,588.

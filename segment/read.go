@@ -58,7 +58,10 @@ func (s *Segment) read(dst []byte, from Place, bound int64, max int) ([]byte, Pl
 		return r.buf[:0], from, err
 	}
 	end := r.extend(h, bound, max)
-	run := r.buf[:copy(r.buf, r.buf[h.pos-r.start:end.pos-r.start])]
+	run := r.buf[:end.pos-r.start]
+	if h.pos > r.start {
+		run = r.buf[:copy(r.buf, run[h.pos-r.start:])]
+	}
 	return run, Place{end.want, end.pos}, nil
 }
 
@@ -71,6 +74,7 @@ type reader struct {
 	sparse bool
 	buf    []byte // the bytes of the file from start on
 	start  int64
+	path   path // where walks have found batches
 }
 
 // spot is a place between two batches. want is the base offset of the batch behind it, or the least it may be in a sparse segment; last is
@@ -112,12 +116,20 @@ func (r *reader) seek(from Place, max int) (head, error) {
 	if err != nil {
 		return head{}, err
 	}
+	if h, ok := r.walkKnown(a, target, ask); ok {
+		return h, nil
+	}
 	at := spot{a.Pos, -1, a.Offset}
 	if a.Offset < 0 {
 		at.want = r.s.base
 	}
+	mapping := r.s.landmarked()
 	h, err := r.walkFrom(at, target, r.span(a, target, ask), a.After)
-	if err == nil || !isDamage(err) {
+	if err == nil {
+		r.s.noteLandmarks(mapping, a, &r.path)
+		return h, nil
+	}
+	if !isDamage(err) {
 		return h, err
 	}
 	h, err = r.trudge(target, ask)
@@ -156,6 +168,7 @@ func (r *reader) walk(at spot, target, ask int64) (head, error) {
 		if err != nil {
 			return head{}, err
 		}
+		r.path.pass(h, r.s.base)
 		if h.next > target {
 			return h, nil
 		}

@@ -36,6 +36,7 @@ func (s *Segment) Truncate(offset int64) error {
 	s.cuts.Add(1)
 	s.ways.forget()
 	s.recent.forget()
+	s.mapping.Store(0)
 	s.indexed.Store(nil)
 	if err := r.f.Truncate(cut.pos); err != nil {
 		s.mu.Lock()

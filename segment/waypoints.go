@@ -115,6 +115,9 @@ func (s *Segment) Find(f *Finder, offset, bound int64) (r *record.Record, ok boo
 	if err := f.decoder.Reset(b, 0); err != nil {
 		return nil, false, s.batchDamage(b, pos, err)
 	}
+	if b.Count() == int(b.LastOffsetDelta())+1 { // without gaps: the records in front can be counted
+		f.decoder.Skip(int(offset - b.BaseOffset()))
+	}
 	if f.pick(offset) {
 		return &f.found, true, nil
 	}
@@ -178,6 +181,9 @@ func (s *Segment) findByWaypoint(f *Finder, offset, bound int64) (r *record.Reco
 		return nil, false, err
 	}
 	f.decoder.Resume(head, f.buf, int(to.delta-from.delta))
+	if head.Count() == int(head.LastOffsetDelta())+1 {
+		f.decoder.Skip(int(delta - from.delta))
+	}
 	if !f.pick(offset) {
 		return nil, false, nil // not there, or the bytes changed: the whole batch tells
 	}

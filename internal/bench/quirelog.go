@@ -26,7 +26,7 @@ func (quireLog) Takes(group string, l Level) bool {
 
 func (quireLog) Open(dir string, o Options) (Store, error) {
 	s := &logStore{ctx: context.Background(), fs: &countingFS{FS: vfs.OS()}}
-	cfg := &log.Config{SegmentBytes: o.SegmentBytes, Durability: log.Sync}
+	cfg := &log.Config{SegmentBytes: o.SegmentBytes, Durability: log.Sync, Indexes: log.NewIndexBudget(64 << 20)}
 	if o.Level == OS {
 		cfg.Durability = log.OS
 	}

@@ -285,3 +285,36 @@ func TestDecoderCrossesBubbles(t *testing.T) {
 	synctest.Test(t, use)
 	use(t)
 }
+
+func TestSkip(t *testing.T) {
+	b := NewBuilder(BuilderConfig{})
+	for i := range 50 {
+		require.NoError(t, b.Add(&Record{Key: []byte("k"), Value: make([]byte, i*i*i), Timestamp: int64(i)}))
+	}
+	batch, err := b.Seal()
+	require.NoError(t, err)
+	for n := range 53 {
+		var d Decoder
+		var r Record
+		require.NoError(t, d.Reset(batch, 0))
+		done := d.Skip(n)
+		require.LessOrEqual(t, done, n)
+		if n <= 30 {
+			require.Equal(t, n, done)
+		}
+		for i := done; i < 50; i++ {
+			require.True(t, d.Next(&r))
+			require.EqualValues(t, i, r.Offset)
+			require.Len(t, r.Value, i*i*i)
+		}
+		require.False(t, d.Next(&r))
+		require.NoError(t, d.Err())
+		require.Zero(t, d.Skip(1))
+	}
+	for name, tc := range malformed {
+		var d Decoder
+		require.NoError(t, d.Reset(withPayload(tc.count, hexBytes(t, tc.bytes)), 0))
+		require.LessOrEqual(t, d.Skip(5), tc.count, name)
+		require.LessOrEqual(t, d.Pos(), len(hexBytes(t, tc.bytes)), name)
+	}
+}
