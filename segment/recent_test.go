@@ -27,7 +27,7 @@ func TestFollowerAsksTheDiskOnce(t *testing.T) {
 		s := create(t, disk, 0, &Config{})
 		var buf []byte
 		at := Place{Offset: 0, Pos: -1}
-		for i := range 300 {
+		for i := range 80 {
 			b := makeBatch(t, s.Next(), 1, 1000, size)
 			require.NoError(t, s.Append(b))
 			run, next, err := s.Read(buf, at, s.Next(), 1<<20)

@@ -166,7 +166,11 @@ func (p *poll) decode(cur *cursor) error {
 
 func (p *poll) takePending(cur *cursor) {
 	n := min(len(cur.pending), p.c.cfg.maxPollRecords-len(p.recs))
-	p.recs = append(p.recs, cur.pending[:n]...)
+	if len(p.recs) == 0 {
+		p.recs = cur.pending[:n:n] // as they are: what is appended to them lies elsewhere
+	} else {
+		p.recs = append(p.recs, cur.pending[:n]...)
+	}
 	for i := range cur.pending[:n] {
 		p.bytes += len(cur.pending[i].Key) + len(cur.pending[i].Value)
 	}
