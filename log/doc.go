@@ -80,7 +80,7 @@
 //	names.go       which names are files    checkpointfile.go, topicid.go  Kafka's text files
 //	doomed.go      what goes with removed segments
 //	slot.go        the slot's bytes         doomed.go    files on their way out
-//	retain.go      ApplyRetention
+//	retain.go      ApplyRetention           peek.go      the same from outside
 //	checkpointfile.go, topicid.go  Kafka's text files
 //
 // Stability: for builders of brokers and replicas; may change before version 1.

@@ -366,5 +366,5 @@ func (l *Log) expiry(age time.Duration) time.Time {
 	if err != nil {
 		return time.Time{}
 	}
-	return time.UnixMilli(newest).Add(max(age, 0) + time.Millisecond)
+	return expired(newest, age)
 }

@@ -288,9 +288,13 @@ func (t *Topic) apply(entry ManifestTopic) error {
 	t.state.Store(st)
 	var faults []error
 	for _, p := range st.partitions {
+		p.forgetExpiry()
 		if l := p.log.Load(); l != nil {
 			faults = append(faults, p.fault(l.Configure(st.config)))
 		}
+	}
+	if settings.expires() {
+		t.eng.keeper.armRetention()
 	}
 	return errors.Join(faults...)
 }

@@ -56,7 +56,7 @@
 //	I4  The clean mark is on disk only while no engine has the directory open and every log was closed in order.
 //	I5  No function of the user runs while a lock is held or the turn is taken.
 //	I6  A partition that nobody used since Open has no log, no descriptor, no goroutine and no timer; an engine
-//	    that nobody writes to has neither goroutine nor timer.
+//	    that nobody writes to has no goroutine, and one timer only while the time of some records will be up.
 //
 // # Who may call what
 //
@@ -80,6 +80,7 @@
 //	append.go        simple appends                appendraw.go, fetchraw.go   whole batches
 //	settings.go      typed settings                settings_keys.go     the same by Kafka's names
 //	options.go       options of the calls          names.go, id.go, position.go, record.go
+//	retention.go     what need not be kept any more
 //	housekeeper.go   what time makes due           goroutines.go        who Close waits for
 //	metrics.go       counters                      events.go            what the engine tells
 //	producerids.go   ids for idempotent producers

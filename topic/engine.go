@@ -24,6 +24,7 @@ type Engine struct {
 	acceptLoss bool
 	logger     *slog.Logger
 	events     Events
+	retainers  RetentionHooks
 	stats      stats
 	indexes    *log.IndexBudget
 	defaults   []TopicOption

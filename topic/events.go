@@ -28,6 +28,10 @@ type Events struct {
 	Fenced func(PartitionFault)
 	// SegmentRolled: a partition began a new segment file.
 	SegmentRolled func(SegmentFacts)
+	// SegmentsRemoved: retention removed the oldest segments of a partition.
+	SegmentsRemoved func(RemovedFacts)
+	// RetentionFailed: retention could not remove what it should, or the archive refused; it is tried again.
+	RetentionFailed func(PartitionFault)
 	// Closed: the engine was closed, with what went wrong.
 	Closed func(err error)
 }
@@ -104,7 +108,7 @@ func (e *Engine) tellOpenFailed(p *Partition, err error) {
 func (p *Partition) hooks() log.Hooks {
 	e := p.topic.eng
 	var h log.Hooks
-	e.keeper.hooks(&h)
+	e.keeper.hooks(p.topic, &h)
 	h.Fenced = func(reason error) {
 		e.tellLater(func() {
 			e.logger.Error("partition fenced", "topic", p.topic.name, "partition", p.id, "err", reason)
@@ -158,6 +162,8 @@ func TeeEvents(a, b Events) Events {
 		Damage:             tee(a.Damage, b.Damage),
 		Fenced:             tee(a.Fenced, b.Fenced),
 		SegmentRolled:      tee(a.SegmentRolled, b.SegmentRolled),
+		SegmentsRemoved:    tee(a.SegmentsRemoved, b.SegmentsRemoved),
+		RetentionFailed:    tee(a.RetentionFailed, b.RetentionFailed),
 		Closed:             tee(a.Closed, b.Closed),
 	}
 }
@@ -208,7 +214,11 @@ func LogEvents(l *slog.Logger) Events {
 		SegmentRolled: func(f SegmentFacts) {
 			l.Debug("segment rolled", "topic", f.Topic, "partition", f.Partition, "offset", f.Base)
 		},
-		Closed: func(err error) { l.Debug("engine closed", "err", err) },
+		SegmentsRemoved: func(f RemovedFacts) {
+			l.Debug("segments removed", "topic", f.Topic, "partition", f.Partition, "segments", f.Segments, "offset", f.Start)
+		},
+		RetentionFailed: fault(slog.LevelWarn, "retention did not finish"),
+		Closed:          func(err error) { l.Debug("engine closed", "err", err) },
 	}
 }
 

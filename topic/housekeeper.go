@@ -18,11 +18,13 @@ type housekeeper struct {
 	eng   *Engine
 	began time.Time
 	every time.Duration // between two checkpoints while there are changes
-	ctx   context.Context
-	stop  context.CancelFunc // ends ctx: long chores give up
+	// retainEvery is how often retention looks at an engine that is written to.
+	retainEvery time.Duration
+	ctx         context.Context
+	stop        context.CancelFunc // ends ctx: long chores give up
 
-	care, reap choreKind
-	checkpoint chore
+	care, reap            choreKind
+	checkpoint, retention chore
 
 	mu      sync.Mutex
 	due     choreHeap
@@ -79,22 +81,26 @@ func (h *choreHeap) Pop() any {
 	return c
 }
 
-func (k *housekeeper) init(e *Engine, every time.Duration) {
-	k.eng, k.every, k.began = e, every, time.Now()
+func (k *housekeeper) init(e *Engine, o *options) {
+	k.eng, k.every, k.retainEvery, k.began = e, o.checkpoint, o.retention, time.Now()
 	k.ctx, k.stop = context.WithCancel(context.Background())
 	k.care.do, k.reap.do = k.tend, k.bury
 	k.checkpoint.kind = &choreKind{do: k.writeCheckpoints}
+	k.retention.kind = &choreKind{long: true, do: e.checkRetention}
 }
 
 // logChores is what the housekeeper does for one open log.
 type logChores struct{ care, reap chore }
 
-// hooks lets a log ask for what it needs.
-func (k *housekeeper) hooks(h *log.Hooks) {
+// hooks lets a log of t ask for what it needs.
+func (k *housekeeper) hooks(t *Topic, h *log.Hooks) {
 	own := &logChores{care: chore{kind: &k.care}, reap: chore{kind: &k.reap}}
 	h.Dirty = func(l *log.Log, d time.Duration) {
 		k.armFor(l, &own.care, d)
 		k.arm(&k.checkpoint, k.every)
+		if t.state.Load().settings.expires() {
+			k.arm(&k.retention, k.retainEvery)
+		}
 	}
 	h.Doomed = func(l *log.Log, d time.Duration) { k.armFor(l, &own.reap, d) }
 }
@@ -127,6 +133,9 @@ func (k *housekeeper) writeCheckpoints(context.Context, *log.Log, time.Time) tim
 
 // armCheckpoint puts a checkpoint on the list unless there is one.
 func (k *housekeeper) armCheckpoint() { k.arm(&k.checkpoint, k.every) }
+
+// armRetention sees that retention looks soon: after Open, and when rules have changed.
+func (k *housekeeper) armRetention() { k.arm(&k.retention, min(firstRetention, k.retainEvery)) }
 
 // arm makes c due after d at the latest, and sees that this is noticed.
 func (k *housekeeper) arm(c *chore, d time.Duration) { k.armFor(nil, c, d) }

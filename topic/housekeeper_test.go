@@ -51,7 +51,7 @@ func TestIntervalSync(t *testing.T) {
 
 func TestIdleEngineHasNothingArmed(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine, _ *vfs.Crash) {
-		p := partitionOf(t, openTopic(t, e, "orders"), 0)
+		p := partitionOf(t, openTopic(t, e, "orders", Retention(-1)), 0)
 		assert.Zero(t, e.goroutines.size(), "before the first append")
 		_, err := p.Append(t.Context(), Record{})
 		require.NoError(t, err)

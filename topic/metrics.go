@@ -17,6 +17,7 @@ type topicStats struct {
 	fetches, emptyFetches, bytesOut    atomic.Int64
 	recordsOut                         atomic.Int64 // records handed to readers, by those who decode them
 	segmentsRolled, opened, recoveries atomic.Int64
+	segmentsRemoved, bytesRemoved      atomic.Int64
 }
 
 // fetched counts one fetch of n bytes.
@@ -52,6 +53,7 @@ func (s *topicStats) snapshot() TopicMetrics {
 		Fetches:      s.fetches.Load(), EmptyFetches: s.emptyFetches.Load(),
 		RecordsOut: s.recordsOut.Load(), BytesOut: s.bytesOut.Load(),
 		SegmentsRolled: s.segmentsRolled.Load(), PartitionsOpened: s.opened.Load(), Recoveries: s.recoveries.Load(),
+		SegmentsRemoved: s.segmentsRemoved.Load(), BytesRemoved: s.bytesRemoved.Load(),
 	}
 }
 
@@ -71,6 +73,8 @@ type TopicMetrics struct {
 	SegmentsRolled   int64
 	PartitionsOpened int64 // openings of partitions
 	Recoveries       int64 // openings that found an unclean stop
+	SegmentsRemoved  int64 // by retention
+	BytesRemoved     int64 // their data
 	LogBytes         int64 // size of the data of open partitions now
 }
 
@@ -88,6 +92,8 @@ func (m *TopicMetrics) add(o TopicMetrics) {
 	m.SegmentsRolled += o.SegmentsRolled
 	m.PartitionsOpened += o.PartitionsOpened
 	m.Recoveries += o.Recoveries
+	m.SegmentsRemoved += o.SegmentsRemoved
+	m.BytesRemoved += o.BytesRemoved
 	m.LogBytes += o.LogBytes
 }
 

@@ -40,6 +40,9 @@ func Open(dir string, opts ...Option) (*Engine, error) {
 	if err := e.start(&o); err != nil {
 		return nil, errors.Join(err, e.unlock())
 	}
+	if !e.readOnly {
+		e.armRetention()
+	}
 	e.logger.Info("engine opened", "dir", e.dir, "topics", len(e.topics), "clean", e.startedOK, "read_only", e.readOnly)
 	return e, nil
 }
@@ -52,7 +55,7 @@ func newEngine(dir string, o *options) *Engine {
 	plain, limited := DefaultSettings(), vfs.Limit(base, o.maxOpenFiles)
 	e := &Engine{
 		fs: limited, limited: limited, dir: dir, readOnly: o.readOnly, acceptLoss: o.acceptLoss,
-		logger: o.logger, events: o.events, defaults: o.defaults, plain: &plain,
+		logger: o.logger, events: o.events, retainers: o.retainers, defaults: o.defaults, plain: &plain,
 		unlock:  func() error { return nil },
 		closing: make(chan struct{}), done: make(chan struct{}), turn: make(chan struct{}, 1),
 		topics: map[string]*Topic{}, folded: map[string]string{}, members: map[*member]struct{}{},
@@ -61,7 +64,7 @@ func newEngine(dir string, o *options) *Engine {
 		e.indexes = log.NewIndexBudget(o.indexMemory)
 	}
 	e.goroutines.left = make(chan struct{}, 1)
-	e.keeper.init(e, o.checkpoint)
+	e.keeper.init(e, o)
 	return e
 }
 
@@ -266,7 +269,7 @@ func (e *Engine) finishHalfDone() error {
 }
 
 // openLog opens the partition's files. The topic's id is written into its directory before the first record.
-func (p *Partition) openLog() (*log.Log, OpenedFacts, error) {
+func (p *Partition) openLog(hooks log.Hooks) (*log.Log, OpenedFacts, error) {
 	e, t := p.topic.eng, p.topic
 	facts := OpenedFacts{Topic: t.name, Partition: p.id}
 	if err := p.prepareDir(); err != nil {
@@ -276,7 +279,7 @@ func (p *Partition) openLog() (*log.Log, OpenedFacts, error) {
 		return p.openBlank(facts)
 	}
 	l, found, err := log.Open(e.fs, p.Dir(), t.state.Load().config, log.OpenState{
-		Hooks: p.hooks(), ReadOnly: e.readOnly, AcceptLoss: e.acceptLoss, Kafka: p.kafkaState(),
+		Hooks: hooks, ReadOnly: e.readOnly, AcceptLoss: e.acceptLoss, Kafka: p.kafkaState(),
 	})
 	if err != nil {
 		return nil, facts, err

@@ -26,6 +26,8 @@ type options struct {
 	maxOpenFiles int
 	indexMemory  int64
 	checkpoint   time.Duration
+	retention    time.Duration
+	retainers    RetentionHooks
 }
 
 // DefaultMaxOpenFiles is how many files an engine keeps open at most, unless told otherwise.
@@ -89,6 +91,13 @@ func IndexMemory(bytes int64) Option { return func(o *options) { o.indexMemory =
 // Kafka's checkpoint files, beside what Close writes. Default one minute.
 func CheckpointEvery(d time.Duration) Option { return func(o *options) { o.checkpoint = d } }
 
+// RetentionEvery is how often an engine that is written to looks for segments that need not be kept any more
+// (Kafka's log.retention.check.interval.ms), the first time after 30 seconds at the latest. Default 5 minutes.
+func RetentionEvery(d time.Duration) Option { return func(o *options) { o.retention = d } }
+
+// WithRetention adds rules and an archive to what the topics' settings say of retention.
+func WithRetention(h RetentionHooks) Option { return func(o *options) { o.retainers = h } }
+
 func (o *options) fill() {
 	if o.fs == nil {
 		o.fs = vfs.OS()
@@ -105,6 +114,9 @@ func (o *options) fill() {
 	}
 	if o.checkpoint <= 0 {
 		o.checkpoint = defaultCheckpointInterval
+	}
+	if o.retention <= 0 {
+		o.retention = defaultRetentionInterval
 	}
 }
 
@@ -181,6 +193,9 @@ func SegmentAge(d time.Duration) TopicOption { return Set("segment.ms", showMill
 
 // Retention is how long records are kept; negative: for ever.
 func Retention(d time.Duration) TopicOption { return Set("retention.ms", showMillis(d)) }
+
+// RetentionRecords is how many records a partition keeps at least; negative: no bound.
+func RetentionRecords(n int64) TopicOption { return Set(KeyRetentionRecords, showInt(n)) }
 
 // RetentionBytes is how many bytes a partition keeps; negative: no bound.
 func RetentionBytes(n int64) TopicOption { return Set("retention.bytes", showInt(n)) }

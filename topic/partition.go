@@ -24,6 +24,7 @@ type Partition struct {
 	end     error         // why the partition can be used no more
 	saved   checkpoint    // what the checkpoint files said when the engine was opened
 	opened  *OpenedFacts  // what opening found, when there is something to tell
+	expiry  int64         // of an unused partition: when the oldest records' time is up, ms; 0 not known, -1 never
 	fresh   bool          // made by this engine: before its first use there is nothing to recover
 }
 
@@ -105,7 +106,7 @@ func (p *Partition) claim() (*log.Log, <-chan struct{}, error) {
 // openClaimed opens the log for the goroutine that claimed it, and tells the others.
 func (p *Partition) openClaimed() (*log.Log, error) {
 	began := time.Now()
-	l, facts, err := p.openLog()
+	l, facts, err := p.openLog(p.hooks())
 	p.mu.Lock()
 	end := p.end
 	if err == nil && end == nil {

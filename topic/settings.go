@@ -42,8 +42,10 @@ type Settings struct {
 	TimestampsAfter  time.Duration // message.timestamp.after.max.ms: default Forever (an hour in Kafka 4)
 
 	Cleanup              Cleanup       // cleanup.policy: delete (default), compact, or both
-	Retention            time.Duration // retention.ms: negative for ever; default 7 days (kept)
-	RetentionBytes       int64         // retention.bytes: per partition, negative no bound; default -1 (kept)
+	Retention            time.Duration // retention.ms: negative for ever; default 7 days
+	RetentionBytes       int64         // retention.bytes: per partition, negative no bound; default -1
+	RetentionRecords     int64         // quire.retention.records: per partition, negative no bound; default -1
+	RetentionGroups      string        // quire.retention.groups: records go once these groups, by commas, have acknowledged them; default none
 	FileDeleteDelay      time.Duration // file.delete.delay.ms: how long files of removed segments stay; default 1 minute
 	DeleteRetention      time.Duration // delete.retention.ms: how long a tombstone stays; default 1 day (kept)
 	MinDirtyRatio        float64       // min.cleanable.dirty.ratio: 0 to 1; default 0.5 (kept)

@@ -21,6 +21,9 @@ const (
 	KeySyncInterval = "quire.sync.interval.ms"
 	KeySyncBytes    = "quire.sync.interval.bytes"
 	KeyProducerID   = "quire.producer.id.expiration.ms"
+
+	KeyRetentionGroups  = "quire.retention.groups"
+	KeyRetentionRecords = "quire.retention.records"
 )
 
 // settingKey is one row of the table of settings: its name, its default in text form, and the way between
@@ -66,6 +69,8 @@ var settingKeys = []settingKey{
 	boolKey("preallocate", "false", func(s *Settings) *bool { return &s.Preallocate }),
 	choiceKey(KeyDurability, "sync", parseDurability, log.Durability.String, func(s *Settings) *log.Durability { return &s.Durability }),
 	millisKey(KeyProducerID, dayMillis, 1, func(s *Settings) *time.Duration { return &s.ProducerExpiry }),
+	choiceKey(KeyRetentionGroups, "", parseGroups, plain, func(s *Settings) *string { return &s.RetentionGroups }),
+	intKey(KeyRetentionRecords, "-1", -1, math.MaxInt64, func(s *Settings) *int64 { return &s.RetentionRecords }),
 	intKey(KeySyncBytes, "0", 0, math.MaxInt64, func(s *Settings) *int64 { return &s.SyncBytes }),
 	millisKey(KeySyncInterval, "100", 1, func(s *Settings) *time.Duration { return &s.SyncInterval }),
 	choiceKey("remote.storage.enable", "false", parseOnlyFalse, strconv.FormatBool, func(s *Settings) *bool { return &s.RemoteStorage }),
@@ -232,6 +237,18 @@ func showMillis(d time.Duration) string {
 
 func plain(s string) string               { return s }
 func parsePlain(s string) (string, error) { return s, nil }
+
+// parseGroups reads a list of group names, and gives it without blanks and repetitions.
+func parseGroups(v string) (string, error) {
+	var list []string
+	for _, name := range strings.Split(v, ",") {
+		name = strings.TrimSpace(name)
+		if name != "" && !slices.Contains(list, name) {
+			list = append(list, name)
+		}
+	}
+	return strings.Join(list, ","), nil
+}
 
 func parseBool(v string) (bool, error) {
 	switch strings.ToLower(v) {
