@@ -4,6 +4,7 @@
 //
 //	hello       the program in README, fifteen lines
 //	quickstart  ten thousand events written, killed, reopened, read back and counted
+//	eventtest   a service and its unit test, in a bubble and on a disk in memory
 //	quire       the command-line tool for a directory of topics
 //
 // The package is for these programs and for the project's own tests and measurements; it promises nothing to others. Its functions may be
