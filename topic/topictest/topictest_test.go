@@ -123,21 +123,22 @@ func TestUnmetRequirements(t *testing.T) {
 
 // A test that leaves something open fails.
 func TestLeaksAreTold(t *testing.T) {
-	p := &probe{TB: t}
-	var raw *topic.RawSlice
-	text := p.run(func(t testing.TB) {
-		one := topictest.New(t).OpenTopic("one")
-		add(t, one, "a")
-		part, err := one.Partition(0)
-		require.NoError(t, err)
-		raw, err = part.FetchRaw(context.Background(), 0, topic.Fetch{})
-		require.NoError(t, err)
+	synctest.Test(t, func(t *testing.T) {
+		var raw *topic.RawSlice
+		text := (&probe{TB: t}).run(func(t testing.TB) {
+			one := topictest.New(t).OpenTopic("one")
+			add(t, one, "a")
+			part, err := one.Partition(0)
+			require.NoError(t, err)
+			raw, err = part.FetchRaw(context.Background(), 0, topic.Fetch{})
+			require.NoError(t, err)
+		})
+		assert.Contains(t, text, "not released")
+		raw.Release()
 	})
-	assert.Contains(t, text, "not released")
-	raw.Release()
 
-	p = &probe{TB: t}
-	text = p.run(func(t testing.TB) { topictest.New(t).OpenTopic("a/b") })
+	p := &probe{TB: t}
+	text := p.run(func(t testing.TB) { topictest.New(t).OpenTopic("a/b") })
 	assert.Contains(t, text, "a/b")
 }
 
