@@ -22,6 +22,7 @@ type Decoder struct {
 	data []byte // the records, decompressed
 	pos  int    // next unread byte of data
 	left int    // records still to come by the header
+	all  int    // how many there are by the header
 	err  error
 
 	baseOffset    int64
@@ -43,7 +44,7 @@ type Decoder struct {
 // caller's business (Batch.Check). An error (*CorruptError, or one matching
 // ErrTooLarge) is also what Err returns; Next then gives nothing.
 func (d *Decoder) Reset(b Batch, limit int) error {
-	d.data, d.pos, d.left, d.err = nil, 0, 0, nil
+	d.data, d.pos, d.left, d.all, d.err = nil, 0, 0, 0, nil
 	if len(b) < HeaderSize {
 		d.err = b.CheckHeader()
 		return d.err
@@ -60,8 +61,15 @@ func (d *Decoder) Reset(b Batch, limit int) error {
 	if d.data, d.err = d.plain(b, limit); d.err != nil {
 		return d.err
 	}
-	d.left = b.Count()
+	d.left, d.all = b.Count(), b.Count()
 	return nil
+}
+
+// Rewind goes back to the first record of the batch without decompressing it anew.
+func (d *Decoder) Rewind() {
+	if d.data != nil {
+		d.pos, d.left, d.err = 0, d.all, nil
+	}
 }
 
 // plain returns the records of b uncompressed.

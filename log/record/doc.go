@@ -99,6 +99,7 @@
 //	resync.go    the next valid batch behind damage
 //	builder.go   Builder
 //	encode.go    the bytes of one record
+//	rewriter.go  Rewriter: a batch without some of its records
 //	decoder.go   Decoder; parse.go the bytes of one record
 //	inspect.go   CheckRecords: one walk over all records
 //	intern.go    header names as shared strings

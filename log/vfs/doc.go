@@ -88,6 +88,7 @@
 //	limit_names.go        renames and removals under them
 //	limit_ring.go         whose descriptor goes next
 //	readonly.go           ReadOnly
+//	modtime.go            SetModTime, an optional part of an FS
 //	vfstest/              the exam
 //
 // Stability: firm. Methods may be added to FS and File only as optional interfaces,
