@@ -126,6 +126,9 @@ func (s *Segment) SetAborted(list []AbortedTxn) error {
 	}
 	s.repair.Lock()
 	defer s.repair.Unlock()
+	if s.parting() {
+		return s.aborted.Replace(data, false)
+	}
 	id, err := s.TopicID()
 	if err != nil && !errors.Is(err, ErrNoSide) && !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -106,7 +106,8 @@ func (r *reader) seek(from Place, max int) (head, error) {
 		target = r.s.base
 	}
 	ask := int64(max)
-	if from.Pos >= 0 && from.Pos < r.size {
+	// Where offsets have gaps a position of the file that this one replaced might lead to a later batch unnoticed.
+	if from.Pos >= 0 && from.Pos < r.size && !(r.sparse && r.s.sealed.Load()) {
 		h, err := r.walk(spot{from.Pos, target, -1}, target, ask)
 		if err == nil || !isDamage(err) {
 			return h, err

@@ -13,6 +13,8 @@ func (s *Segment) MarkDeleted() error { return s.Rename(Deleted) }
 // file goes last, so that one in its place has its side file and indexes beside it; except for [Deleted], where it goes first. Durable after
 // SyncDir. After an error some files may carry the new mark: call it again.
 func (s *Segment) Rename(mark Kind) error {
+	s.repair.Lock() // whoever makes an index or the side file anew writes it under one name
+	defer s.repair.Unlock()
 	old, files := s.mark(), family()
 	if old == mark {
 		return nil

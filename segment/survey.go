@@ -157,7 +157,7 @@ func (s *Segment) adoptAborted(next int64) (index.Sum, error) {
 // replaceTables puts rebuilt indexes in place and, if asked, writes them and a new side file. A failure to write is no error: everything
 // written here can be made again.
 func (s *Segment) replaceTables(out *found, write bool) error {
-	write = write && !s.Retired()
+	write = write && !s.parting()
 	err := s.offsets.Replace(out.offsets, write)
 	if e := s.times.Replace(out.times, write); err == nil {
 		err = e

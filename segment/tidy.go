@@ -6,17 +6,23 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"strings"
 
+	"github.com/quirelog/quire/index"
 	"github.com/quirelog/quire/log/vfs"
 )
 
 // Tidy finishes what a crash interrupted among the segment files of a directory, given its names: files marked .deleted and .tmp go;
 // .cleaned files go, and with them .swap files at or above the smallest of them (their set was not complete); what is left of .swap is
 // complete and takes the place of the segment files in its range of offsets. It returns the names that remain. Names that are not ours are
-// not touched, nor are directories of whatever name. The directory is synced between the steps and at the end if anything changed; Tidy is idempotent.
+// not touched, nor are directories of whatever name. The directory is synced between the steps and at the end if anything changed; Tidy is
+// idempotent.
+//
+// It relies on the order of a swap, each step durable before the next: the new files complete under .cleaned; .swap; the old ones .deleted;
+// the new ones in their place. Within a step a power cut may leave any of its renames undone.
 func Tidy(fsys vfs.FS, dir string, names []string) ([]string, error) {
 	untidy := slices.ContainsFunc(names, func(name string) bool {
-		_, kind, ok := ParseName(name)
+		_, kind, ok := parseMarked(name)
 		return ok && kind.Mark() != 0
 	})
 	if !untidy {
@@ -24,7 +30,7 @@ func Tidy(fsys vfs.FS, dir string, names []string) ([]string, error) {
 	}
 	t := &tidier{fs: fsys, dir: dir}
 	for _, name := range names {
-		if base, kind, ok := ParseName(name); ok && !t.isDir(name) {
+		if base, kind, ok := parseMarked(name); ok && !t.isDir(name) {
 			t.files = append(t.files, tidyFile{name, base, kind})
 		}
 	}
@@ -32,6 +38,19 @@ func Tidy(fsys vfs.FS, dir string, names []string) ([]string, error) {
 		return nil, err
 	}
 	return fsys.List(dir)
+}
+
+// parseMarked is ParseName that also knows the temporary file of a marked one, such as <base>.sums.cleaned.tmp.
+func parseMarked(name string) (int64, Kind, bool) {
+	if base, kind, ok := ParseName(name); ok {
+		return base, kind, true
+	}
+	inner, found := strings.CutSuffix(name, Temp.markSuffix())
+	if !found {
+		return 0, 0, false
+	}
+	base, kind, ok := ParseName(inner)
+	return base, kind.File() | Temp, ok
 }
 
 type tidyFile struct {
@@ -68,14 +87,11 @@ func (t *tidier) run() error {
 			return err
 		}
 	}
-	low, high, err := t.swapRange()
+	r, err := t.findReplaced()
 	if err != nil {
 		return err
 	}
-	replaced := func(f tidyFile) bool {
-		return f.kind.Mark() == 0 && f.kind != KindSnapshot && f.base >= low && f.base < high
-	}
-	if err := t.remove(replaced); err != nil {
+	if err := t.remove(r.goes); err != nil {
 		return err
 	}
 	return t.swapIn()
@@ -100,24 +116,83 @@ func (t *tidier) remove(goes func(f tidyFile) bool) error {
 	return t.fs.SyncDir(t.dir)
 }
 
-// swapRange is the range of offsets that the complete new segments cover.
-func (t *tidier) swapRange() (low, high int64, err error) {
-	low = math.MaxInt64
+// replaced tells which files give way to complete new segments.
+type replaced struct {
+	has       map[fileID]bool
+	tables    map[int64]*side // by base offset of the new segments; nil where there is no side file
+	low, high int64           // the range of offsets that the new segments cover
+}
+
+type fileID struct {
+	base int64
+	kind Kind
+}
+
+func (t *tidier) findReplaced() (*replaced, error) {
+	r := &replaced{has: map[fileID]bool{}, tables: map[int64]*side{}, low: math.MaxInt64}
+	for _, f := range t.files {
+		r.has[fileID{f.base, f.kind}] = true
+	}
 	for _, f := range t.files {
 		if f.kind != KindLog|Swap {
 			continue
 		}
-		s := OpenSealed(t.fs, t.dir, f.base, f.base, &Config{})
+		// Looked at through a window: what Load would write for a segment of Kafka's would be nobody's.
+		s := OpenSealed(vfs.ReadOnly(t.fs), t.dir, f.base, f.base, &Config{})
 		s.marked.Store(uint32(Swap))
 		err := s.Load()
 		next := s.Next()
 		_ = s.Close()
-		if err != nil {
-			return 0, 0, err
+		if err == nil {
+			r.tables[f.base], err = t.side(r, f.base)
 		}
-		low, high = min(low, f.base), max(high, next)
+		if err != nil {
+			return nil, err
+		}
+		r.low, r.high = min(r.low, f.base), max(r.high, next)
 	}
-	return low, high, nil
+	return r, nil
+}
+
+// side reads the side file of a new segment, which may already have its final name.
+func (t *tidier) side(r *replaced, base int64) (*side, error) {
+	kind := KindSums | Swap
+	if !r.has[fileID{base, kind}] && !r.has[fileID{base, KindLog}] {
+		kind = KindSums
+	}
+	d, err := readSide(t.fs, filepath.Join(t.dir, FileName(base, kind.Suffix())))
+	if errors.Is(err, ErrNoSide) {
+		return nil, nil
+	}
+	return d, err
+}
+
+// goes judges one file. An unmarked file at the base of a new segment is the new one's own, renamed already, if the old data file is out of
+// the way and the new segment has a file of that kind which does not wait under .swap.
+func (r *replaced) goes(f tidyFile) bool {
+	d, swaps := r.tables[f.base]
+	switch {
+	case f.kind.Mark() != 0 || f.kind == KindSnapshot:
+		return false
+	case !swaps:
+		return f.base >= r.low && f.base < r.high
+	case r.has[fileID{f.base, KindLog}] || r.has[fileID{f.base, f.kind | Swap}] || d == nil:
+		return true
+	case f.kind == KindSums:
+		return false
+	}
+	return d.tables[tableKind(f.kind)].Len == 0
+}
+
+func tableKind(file Kind) index.Kind {
+	switch file {
+	case KindIndex:
+		return index.OffsetKind
+	case KindTimeIndex:
+		return index.TimeKind
+	default:
+		return index.AbortedKind
+	}
 }
 
 // swapIn gives .swap files their final names, data last: as long as a data file is marked, its segment is found again.
