@@ -34,20 +34,24 @@ func (l *Log) AbortedIn(from, to int64) ([]Aborted, error) {
 	var found []segment.AbortedTxn
 	for {
 		var complete bool
-		found, complete, err = l.abortedOf(s, found, from, to)
-		base := s.Base()
+		at := from // entries ascend by marker: those behind the last one found are new
+		if n := len(found); n > 0 {
+			at = max(from, found[n-1].LastOffset+1)
+		}
+		found, complete, err = l.abortedOf(s, found, at, to)
+		if err != nil || complete || last {
+			s.Unpin()
+			break
+		}
+		follower, end, ok := l.pinnedBehind(s, s.Next())
 		s.Unpin()
-		if err != nil {
-			return nil, l.located(err)
-		}
-		if complete || last {
+		if !ok {
 			break
 		}
-		var ok bool
-		if s, ok = l.pinnedAfter(base); !ok {
-			break
-		}
-		last = s == l.activeSegment()
+		s, last = follower, end
+	}
+	if err != nil {
+		return nil, l.located(err)
 	}
 	list := make([]Aborted, len(found))
 	for i, txn := range found {

@@ -73,7 +73,7 @@ func (l *Log) readBelow(dst []byte, from Place, limit int64, maxBytes int) (run 
 		// Nothing in this segment: go on behind it, unless the bound lies before that.
 		follower, ok := s, false
 		if !last {
-			follower, ok = l.pinnedAfter(s.Base())
+			follower, last, ok = l.pinnedBehind(s, at.Offset)
 		}
 		if !ok {
 			s.Unpin()
@@ -87,7 +87,6 @@ func (l *Log) readBelow(dst []byte, from Place, limit int64, maxBytes int) (run 
 			return run, from, err
 		}
 		at = At(max(at.Offset, s.Base()))
-		last = s == l.activeSegment()
 	}
 }
 

@@ -39,7 +39,7 @@ func (l *Log) Slice(offset int64, o ReadOptions) (*Slice, error) {
 		}
 		follower, ok := s, false
 		if !last {
-			follower, ok = l.pinnedAfter(s.Base())
+			follower, last, ok = l.pinnedBehind(s, offset)
 		}
 		if !ok {
 			s.Unpin()
@@ -53,7 +53,6 @@ func (l *Log) Slice(offset int64, o ReadOptions) (*Slice, error) {
 			return &Slice{}, err
 		}
 		offset = max(offset, s.Base())
-		last = s == l.activeSegment()
 	}
 }
 

@@ -66,7 +66,10 @@ func (l *Log) offsetForTime(ts int64, b Bound) (TimeOffset, bool, error) {
 	}
 	for {
 		found, ok, err := findTime(s, ts, from)
-		base := s.Base()
+		follower, end, more := s, true, false
+		if err == nil && !ok && !last {
+			follower, end, more = l.pinnedBehind(s, s.Next())
+		}
 		s.Unpin()
 		if err != nil {
 			return TimeOffset{}, false, l.located(err)
@@ -78,13 +81,10 @@ func (l *Log) offsetForTime(ts int64, b Bound) (TimeOffset, bool, error) {
 			found.Epoch = l.epochAt(found.Offset)
 			return found, true, nil
 		}
-		if last {
+		if !more {
 			return TimeOffset{}, false, nil
 		}
-		if s, ok = l.pinnedAfter(base); !ok {
-			return TimeOffset{}, false, nil
-		}
-		last = s == l.activeSegment()
+		s, last = follower, end
 	}
 }
 

@@ -54,22 +54,30 @@ func (l *Log) pinned(offset int64) (s *segment.Segment, last bool, err error) {
 	}
 }
 
-// pinnedAfter pins the segment that follows base, if there is one.
-func (l *Log) pinnedAfter(base int64) (*segment.Segment, bool) {
+// pinnedBehind pins the segment to go on with once s holds nothing at or behind offset:
+// the one that follows it or, where s was replaced meanwhile, the one that holds offset
+// now. The caller still has s pinned. ok is false when there is none; last says that no
+// later one existed in the view used.
+func (l *Log) pinnedBehind(s *segment.Segment, offset int64) (follower *segment.Segment, last, ok bool) {
 	for {
 		v := l.view.Load()
 		if v == nil {
-			return nil, false
+			return nil, false, false
 		}
-		n := sort.Search(len(v.segments), func(i int) bool { return v.segments[i].Base() > base })
+		n := v.floor(s.Base())
+		if v.segments[n] == s {
+			n++
+		} else {
+			n = v.floor(offset)
+		}
 		if n == len(v.segments) {
-			return nil, false
+			return nil, false, false
 		}
 		if v.segments[n].Pin() {
-			return v.segments[n], true
+			return v.segments[n], n == len(v.segments)-1, true
 		}
 		if l.closed.Load() {
-			return nil, false
+			return nil, false, false
 		}
 	}
 }
