@@ -49,7 +49,10 @@ const (
 	DefaultSegmentAge     = 7 * 24 * time.Hour
 	DefaultMaxBatchBytes  = 1048588
 	DefaultProducerExpiry = 24 * time.Hour
-	defaultPreWrite       = 1 << 20
+	DefaultMinDirtyRatio  = 0.5
+	// DefaultDeleteRetention is how long a tombstone stays.
+	DefaultDeleteRetention = 24 * time.Hour
+	defaultPreWrite        = 1 << 20
 )
 
 // IndexBudget bounds the memory for indexes of sealed segments; many logs may share one.
@@ -103,6 +106,19 @@ type Config struct {
 	Level      int
 	// Compacted says that the log is compacted by key: every record must have one.
 	Compacted bool
+	// MinDirtyRatio is the share of dirty bytes above which a compaction is wanted
+	// (min.cleanable.dirty.ratio). 0: 0.5; negative: any dirty byte.
+	MinDirtyRatio float64
+	// MinCompactionLag is how long a record stays out of reach of compaction
+	// (min.compaction.lag.ms). Default 0.
+	MinCompactionLag time.Duration
+	// MaxCompactionLag is how long a record may stay dirty: then a compaction is wanted
+	// whatever the ratio, and segments roll at that age (max.compaction.lag.ms, KIP-354).
+	// 0: for ever.
+	MaxCompactionLag time.Duration
+	// DeleteRetention is how long a tombstone stays after the first compaction that meets it
+	// (delete.retention.ms). 0: 1 day; negative: not at all.
+	DeleteRetention time.Duration
 	// ProducerExpiry is how long an idle producer's sequence numbers are remembered. Default 24 h.
 	ProducerExpiry time.Duration
 	// FileDeleteDelay is how long the files of removed segments stay on disk, renamed, before they
@@ -137,6 +153,9 @@ func (c *Config) Validate() error {
 	check(c.TimestampBeforeMax >= 0, "negative TimestampBeforeMax %v", c.TimestampBeforeMax)
 	check(c.TimestampAfterMax >= 0, "negative TimestampAfterMax %v", c.TimestampAfterMax)
 	check(c.ProducerExpiry >= 0, "negative ProducerExpiry %v", c.ProducerExpiry)
+	check(c.MinDirtyRatio <= 1, "MinDirtyRatio %v is above 1", c.MinDirtyRatio)
+	check(c.MinCompactionLag >= 0, "negative MinCompactionLag %v", c.MinCompactionLag)
+	check(c.MaxCompactionLag >= 0, "negative MaxCompactionLag %v", c.MaxCompactionLag)
 	check(c.Timestamps == record.CreateTime || c.Timestamps == record.LogAppendTime, "unknown timestamp type %d", c.Timestamps)
 	if c.Recompress {
 		faults = append(faults, record.CheckLevel(c.Codec, orDefault(c.Level, math.MinInt32))) // which is package compress's default
@@ -154,7 +173,23 @@ func orDefault[T int | int64 | time.Duration](v, def T) T {
 func (c *Config) segmentBytes() int64 { return orDefault(c.SegmentBytes, DefaultSegmentBytes) }
 func (c *Config) maxBatchBytes() int  { return orDefault(c.MaxBatchBytes, DefaultMaxBatchBytes) }
 func (c *Config) segmentAge() time.Duration {
-	return orDefault(c.SegmentAge, DefaultSegmentAge)
+	age := orDefault(c.SegmentAge, DefaultSegmentAge)
+	if c.Compacted && c.MaxCompactionLag > 0 {
+		return min(age, c.MaxCompactionLag)
+	}
+	return age
+}
+func (c *Config) minDirtyRatio() float64 {
+	switch {
+	case c.MinDirtyRatio == 0:
+		return DefaultMinDirtyRatio
+	case c.MinDirtyRatio < 0:
+		return 0
+	}
+	return c.MinDirtyRatio
+}
+func (c *Config) deleteRetention() time.Duration {
+	return max(orDefault(c.DeleteRetention, DefaultDeleteRetention), 0)
 }
 func (c *Config) fileDeleteDelay() time.Duration {
 	return orDefault(c.FileDeleteDelay, DefaultFileDeleteDelay)

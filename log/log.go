@@ -44,13 +44,14 @@ type Log struct {
 	// doubtful is the active segment when its index of aborted transactions may lack
 	// entries, as after a power cut. It is made anew when it is first needed.
 	doubtful   atomic.Pointer[segment.Segment]
-	doomed     atomic.Pointer[doomed] // nil until the first segment is removed; set under mu
-	untold     atomic.Bool            // Hooks.Doomed has not been told of the newest of them
-	rolled     atomic.Bool            // a roll that Hooks.Rolled has not been told of
-	passing    atomic.Bool            // a pass of retention or compaction is under way
-	indexDirty atomic.Bool            // the active index files were written since their last fsync
-	tended     atomic.Bool            // Hooks.Dirty was called and Tick has not yet found the log clean
-	failed     atomic.Bool            // a sticky fence that Hooks.Fenced has not been told of
+	cleaner    atomic.Pointer[cleaner] // nil until something asks for it
+	doomed     atomic.Pointer[doomed]  // nil until the first segment is removed; set under mu
+	untold     atomic.Bool             // Hooks.Doomed has not been told of the newest of them
+	rolled     atomic.Bool             // a roll that Hooks.Rolled has not been told of
+	passing    atomic.Bool             // a pass of retention or compaction is under way
+	indexDirty atomic.Bool             // the active index files were written since their last fsync
+	tended     atomic.Bool             // Hooks.Dirty was called and Tick has not yet found the log clean
+	failed     atomic.Bool             // a sticky fence that Hooks.Fenced has not been told of
 	closing    sync.Once
 	closeErr   error // set within closing
 
@@ -86,6 +87,9 @@ type Hooks struct {
 	// Doomed is called when files of removed segments wait for their removal: [Log.Reap] wants
 	// to be called after d. If nil, such files go as soon as no reader holds them.
 	Doomed func(l *Log, d time.Duration)
+	// Uncleaned is called when the log was cut below what was compacted, before the cut
+	// returns: the first dirty offset is lower now, and whoever keeps it must write it down.
+	Uncleaned func(l *Log)
 	// Rolled is called after a new active segment with this base offset exists.
 	Rolled func(base int64)
 	// Fenced is called once when a log refuses appends for good.
@@ -314,6 +318,7 @@ func newJitter(cfg *Config) time.Duration {
 // idempotent and does not wait for pinned [Slice] values, which stay readable.
 func (l *Log) Close() error {
 	l.closing.Do(func() {
+		l.halt(ErrClosed)
 		l.mu.Lock()
 		l.closed.Store(true) // whoever holds mu after this sees it: nothing is written any more
 		l.mu.Unlock()

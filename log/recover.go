@@ -22,6 +22,9 @@ type OpenState struct {
 	// AcceptLoss goes on although records known to be durable are gone. Without it
 	// Open fails with a [LossError] and changes nothing more.
 	AcceptLoss bool
+	// Cleaned is the first offset that no compaction has covered, as [Log.FirstDirty] told
+	// before. 0, or an offset beyond the log, says that nothing is known.
+	Cleaned int64
 	// Kafka is what Apache Kafka's checkpoint files say of a directory that has no
 	// watermark slot of ours yet.
 	Kafka KafkaState
@@ -322,6 +325,9 @@ func (o *opener) publish() error {
 	l.high.Store(o.highAtOpen(start, end))
 	l.stable.Store(start)
 	l.view.Store(&view{o.segments})
+	if o.st.Cleaned > 0 && o.st.Cleaned <= end {
+		l.cleanerOf().firstDirty.Store(o.st.Cleaned)
+	}
 	l.publishTip(o.active(), end, 0)
 	l.raiseDurable(l.syncer.tip.load())
 	l.syncer.settled.Store(end)

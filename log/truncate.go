@@ -17,9 +17,13 @@ import (
 // the end changes nothing. Appends that still wait for their fsync get [ErrUncertain]. When it returns nil the cut is on disk and survives a
 // power cut; a crash inside it is completed by the next Open.
 func (l *Log) Truncate(offset int64) error {
+	if offset < l.end.Load() {
+		defer l.halt(ErrTruncated)()
+	}
 	l.syncer.takeLead()
 	defer l.syncer.handOn()
 	err := l.truncate(offset)
+	l.uncleaned()
 	l.tell()
 	if err == nil {
 		l.watchers.notify()
@@ -238,9 +242,11 @@ func (l *Log) TruncateFully(offset int64) error {
 	if offset < 0 {
 		return &RangeError{Offset: offset, Start: 0, End: l.end.Load()}
 	}
+	defer l.halt(ErrTruncated)()
 	l.syncer.takeLead()
 	defer l.syncer.handOn()
 	err := l.truncateFully(offset)
+	l.uncleaned()
 	l.tell()
 	if err == nil {
 		l.watchers.notify()

@@ -2,6 +2,7 @@ package segment
 
 import (
 	"errors"
+	"io/fs"
 	"time"
 
 	"github.com/quirelog/quire/log/vfs"
@@ -11,9 +12,9 @@ import (
 // durable after SyncDir and from then on is finished by Tidy after a crash, and Rename(0) once the replaced ones are out of the way.
 
 // Complete seals a segment that was built aside, and makes all its files durable, the indexes too: nothing of them need be made again after
-// a crash. It counts as created at the given time, which its data file gets as time of its last change. The caller has appended through
-// this Segment only, so its headers need no second look.
-func (s *Segment) Complete(m SideFacts, created time.Time) error {
+// a crash. created and modified are the times of what it takes the place of: those of the segment and of its data file's last change. The
+// caller has appended through this Segment only, so its headers need no second look.
+func (s *Segment) Complete(m SideFacts, created, modified time.Time) error {
 	s.mu.Lock()
 	s.facts.created = created.UnixMilli()
 	s.mu.Unlock()
@@ -26,7 +27,7 @@ func (s *Segment) Complete(m SideFacts, created time.Time) error {
 		}
 	}
 	s.checked.Store(true)
-	if err := vfs.SetModTime(s.fs, s.Path(), created); err != nil && !errors.Is(err, vfs.ErrReadOnly) {
+	if err := vfs.SetModTime(s.fs, s.Path(), modified); err != nil && !errors.Is(err, vfs.ErrReadOnly) {
 		return err
 	}
 	return s.fs.SyncDir(s.dir)
@@ -35,3 +36,25 @@ func (s *Segment) Complete(m SideFacts, created time.Time) error {
 // parting reports whether the segment's files are on their way out: then nothing derived is written for it any more, since its names may
 // belong to the segment that took its place. The caller holds repair, as Rename does.
 func (s *Segment) parting() bool { return s.Retired() || s.mark() == Deleted }
+
+// Vanish removes the files of a segment that is to be retired, where there is no room to rename them. Readers that hold it go on with what
+// is open; the data file is.
+func (s *Segment) Vanish() error {
+	if err := s.KeepOpen(); err != nil {
+		return err
+	}
+	s.repair.Lock()
+	defer s.repair.Unlock()
+	old := s.mark()
+	s.marked.Store(uint32(Deleted)) // nothing is written for it any more
+	var first error
+	for _, mark := range [...]Kind{Deleted, old} {
+		for _, k := range family() {
+			err := s.fs.Remove(s.path(k, mark))
+			if err != nil && !errors.Is(err, fs.ErrNotExist) && first == nil {
+				first = err
+			}
+		}
+	}
+	return first
+}

@@ -1,0 +1,111 @@
+package log
+
+import (
+	"math"
+	"time"
+
+	"github.com/quirelog/quire/log/record"
+	"github.com/quirelog/quire/segment"
+)
+
+// Cleanable tells what a compaction would find (Apache Kafka's LogToClean).
+type Cleanable struct {
+	// A pass would map the records of [FirstDirty, FirstUncleanable). The active segment,
+	// what lies behind the last stable offset, and segments younger than
+	// Config.MinCompactionLag are never cleaned.
+	FirstDirty, FirstUncleanable int64
+	// Clean is the bytes in front of FirstDirty, Dirty those of the segments up to
+	// FirstUncleanable, Uncleanable the rest. A segment that FirstDirty divides counts on both sides.
+	Clean, Dirty, Uncleanable int64
+	// Ratio is Dirty / (Clean + Dirty), 0 for an empty log.
+	Ratio float64
+	// Due says that a record has been dirty for longer than Config.MaxCompactionLag.
+	Due bool
+	// DueAt is when that comes about, the zero time if it never does.
+	DueAt time.Time
+}
+
+// Wanted reports whether Kafka's cleaner would take this log on: the dirty ratio is above
+// the least one, or the largest lag has passed and there is something to clean.
+func (c Cleanable) Wanted(cfg *Config) bool {
+	return c.Dirty > 0 && c.Due || c.Ratio > cfg.minDirtyRatio()
+}
+
+// Cleanable tells what a compaction at now would find. It may read sealed segments' side files.
+func (l *Log) Cleanable(now time.Time) (Cleanable, error) {
+	v := l.view.Load()
+	if v == nil {
+		return Cleanable{}, ErrClosed
+	}
+	for _, s := range v.segments {
+		if err := s.Load(); err != nil {
+			return Cleanable{}, l.located(err)
+		}
+	}
+	cfg := l.cfg.Load()
+	c := Cleanable{FirstDirty: l.FirstDirty()}
+	stable := min(l.stable.Load(), l.high.Load())
+	c.FirstUncleanable = max(c.FirstDirty, min(stable, v.active().Base(), v.tooYoung(c.FirstDirty, now.Add(-cfg.MinCompactionLag), cfg)))
+	c.measure(v)
+	c.age(v, now, cfg)
+	return c, nil
+}
+
+// tooYoung is the base of the first dirty segment with a record younger than since.
+func (v *view) tooYoung(firstDirty int64, since time.Time, cfg *Config) int64 {
+	if cfg.MinCompactionLag <= 0 {
+		return math.MaxInt64
+	}
+	for _, s := range v.dirty(firstDirty) {
+		if ts, _ := s.MaxTimestamp(); ts > since.UnixMilli() {
+			return s.Base()
+		}
+	}
+	return math.MaxInt64
+}
+
+// dirty is the sealed segments from the one that holds firstDirty on.
+func (v *view) dirty(firstDirty int64) []*segment.Segment {
+	if firstDirty > v.active().Base() {
+		return nil
+	}
+	return v.segments[v.floor(firstDirty) : len(v.segments)-1]
+}
+
+// measure counts the bytes.
+func (c *Cleanable) measure(v *view) {
+	first := v.floor(c.FirstDirty)
+	for i, s := range v.segments {
+		size := s.Size()
+		if s.Base() < c.FirstDirty {
+			c.Clean += size
+		}
+		switch {
+		case s.Base() >= c.FirstUncleanable || s == v.active():
+			c.Uncleanable += size
+		case i >= first:
+			c.Dirty += size
+		}
+	}
+	if all := c.Clean + c.Dirty; all > 0 {
+		c.Ratio = float64(c.Dirty) / float64(all)
+	}
+}
+
+// age looks for the oldest batch that no compaction has seen.
+func (c *Cleanable) age(v *view, now time.Time, cfg *Config) {
+	if cfg.MaxCompactionLag <= 0 {
+		return
+	}
+	oldest := int64(math.MaxInt64)
+	for _, s := range v.dirty(c.FirstDirty) {
+		if ts := s.FirstTimestamp(); ts > record.NoTimestamp && ts < oldest && s.Size() > 0 {
+			oldest = ts
+		}
+	}
+	if oldest == math.MaxInt64 {
+		return
+	}
+	c.DueAt = time.UnixMilli(oldest).Add(cfg.MaxCompactionLag)
+	c.Due = now.After(c.DueAt)
+}

@@ -1,0 +1,151 @@
+package log
+
+import "github.com/quirelog/quire/log/record"
+
+// batch decides what becomes of one batch (Kafka's Cleaner and RecordFilter).
+func (c *compaction) batch(b record.Batch) error {
+	if b.BaseOffset() >= c.upper {
+		return c.untouched(b)
+	}
+	discardable, err := c.discardable(b)
+	if err != nil {
+		return err
+	}
+	discard := discardable
+	if b.Control() { // a marker waits as long as a tombstone
+		discard = discardable && discards(b, c.now)
+	}
+	survives := c.mustSurvive(b)
+	if discard {
+		c.facts.Dropped += int64(b.Count())
+		return c.emptied(b, survives)
+	}
+	tombstones, err := c.pick(b)
+	if err != nil {
+		return err
+	}
+	kept := c.w.Kept()
+	c.facts.Kept += int64(kept)
+	c.facts.Dropped += int64(b.Count() - kept)
+	if kept == 0 {
+		return c.emptied(b, survives)
+	}
+	waits := (tombstones || b.Control() && discardable) && !b.HasDeleteHorizon()
+	if c.w.Whole() && !waits {
+		return c.verbatim(b)
+	}
+	o := record.RewriteOptions{Level: c.level(b)}
+	if waits {
+		o.DeleteHorizon = c.now + c.cfg.deleteRetention().Milliseconds()
+	}
+	return c.rewritten(b, o)
+}
+
+// untouched copies a batch that lies behind what may be cleaned; an abort marker among
+// them keeps its entry in the index.
+func (c *compaction) untouched(b record.Batch) error {
+	c.facts.Kept += int64(b.Count())
+	if b.Control() {
+		if txn := c.txns.endedBy(b); txn != nil {
+			if err := c.keepAborted(txn); err != nil {
+				return err
+			}
+		}
+	}
+	return c.verbatim(b)
+}
+
+// discardable tells whether a data batch belongs to an aborted transaction, or a marker
+// to one of which nothing is left.
+func (c *compaction) discardable(b record.Batch) (bool, error) {
+	if !b.Control() {
+		return c.txns.data(b), nil
+	}
+	free, txn, err := c.txns.marker(b)
+	if err != nil || txn == nil {
+		return free, err
+	}
+	return false, c.keepAborted(txn)
+}
+
+// keepAborted carries the entry of a marker that is still needed over to the new segment.
+func (c *compaction) keepAborted(txn *Aborted) error {
+	return c.out.AddAborted(txn.ProducerID, txn.First, txn.Last, txn.Stable)
+}
+
+// mustSurvive tells whether a batch stays even without records: it tells the last
+// sequence, or the epoch, of a producer that the log remembers, or where the round ended.
+func (c *compaction) mustSurvive(b record.Batch) bool {
+	if b.NextOffset() == c.upper {
+		return true
+	}
+	id := b.ProducerID()
+	if id < 0 {
+		return false
+	}
+	last, known := c.active[id]
+	switch {
+	case !known:
+		return false
+	case last.offset != noOffset:
+		return b.LastOffset() == last.offset
+	}
+	return b.Control() && b.ProducerEpoch() == last.epoch
+}
+
+// emptied writes the header of a batch that has lost its records, if it must survive.
+func (c *compaction) emptied(b record.Batch, survives bool) error {
+	if !survives {
+		c.changed = true
+		return nil
+	}
+	if len(b) == record.HeaderSize && !b.HasDeleteHorizon() && !b.Compressed() {
+		return c.verbatim(b)
+	}
+	return c.write(b.Emptied())
+}
+
+// pick reads the records of a batch and marks those that stay. It reports whether there
+// is a tombstone among them.
+func (c *compaction) pick(b record.Batch) (tombstones bool, err error) {
+	if err := c.w.Reset(b, decodeLimit); err != nil {
+		return false, err
+	}
+	expired := discards(b, c.now)
+	for c.w.Next(&c.r) {
+		if b.Control() || c.stays(expired) {
+			c.w.Keep()
+			tombstones = tombstones || !b.Control() && c.r.Value == nil
+		}
+	}
+	return tombstones, c.w.Err()
+}
+
+// stays judges the record last read: the newest of its key does, unless it is a tombstone
+// whose time is over. What the map does not cover stays as well; records without a key,
+// which a compacted log cannot have, do not.
+func (c *compaction) stays(expired bool) bool {
+	r := &c.r
+	if r.Offset > c.keys.latest {
+		return true
+	}
+	if r.Key == nil {
+		c.facts.Keyless++
+		return false
+	}
+	offset, _, known := c.keys.get(r.Key)
+	switch {
+	case !known:
+	case c.o.Strategy != nil && r.Offset != offset, r.Offset < offset:
+		return false
+	}
+	return r.Value != nil || !expired
+}
+
+// level is the level to compress a batch with: the topic's, if it is the topic's codec.
+func (c *compaction) level(b record.Batch) int {
+	if c.cfg.Recompress && b.Codec() == c.cfg.Codec {
+		return c.cfg.Level
+	}
+	return 0
+}

@@ -1,0 +1,84 @@
+package log
+
+import (
+	"errors"
+
+	"github.com/quirelog/quire/log/record"
+)
+
+// errMapped ends a sweep when nothing more is to be mapped.
+var errMapped = errors.New("mapped")
+
+// buildMap fills the offset map from the first dirty offset up to the first uncleanable
+// one, or until it is full: then the segment where that happened is mapped in part.
+func (c *compaction) buildMap() (err error) {
+	from := c.facts.From
+	if c.keys, err = newOffsetMap(c.o.Memory, c.upper-from, c.o.Strategy != nil); err != nil {
+		return err
+	}
+	c.keys.latest = from - 1
+	if from >= c.upper {
+		return nil
+	}
+	if err := c.txns.learn(c.l, from, c.upper); err != nil {
+		return err
+	}
+	for _, s := range c.l.viewed(from, c.upper) {
+		if !s.Pin() {
+			continue // deleted meanwhile
+		}
+		err := s.Sweep(&c.sweeper, from, c.mapBatch)
+		s.Unpin()
+		if errors.Is(err, errMapped) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !c.facts.MapFull {
+		c.keys.latest = c.upper - 1 // across gaps too
+	}
+	return nil
+}
+
+// mapBatch maps the records of a batch that are dirty and count.
+func (c *compaction) mapBatch(b record.Batch) error {
+	if err := c.account(len(b)); err != nil {
+		return err
+	}
+	c.facts.BytesRead += int64(len(b))
+	if b.BaseOffset() >= c.upper {
+		return errMapped
+	}
+	if !b.Control() && c.txns.abortedAt(b) == nil {
+		if err := c.mapRecords(b); err != nil {
+			return err
+		}
+	}
+	c.keys.latest = max(c.keys.latest, min(b.LastOffset(), c.upper-1))
+	return nil
+}
+
+func (c *compaction) mapRecords(b record.Batch) error {
+	if err := c.w.Reset(b, decodeLimit); err != nil {
+		return err
+	}
+	for c.w.Next(&c.r) {
+		r := &c.r
+		if r.Key == nil || r.Offset < c.facts.From || r.Offset >= c.upper {
+			continue
+		}
+		if c.keys.full() {
+			c.facts.MapFull = true
+			return errMapped
+		}
+		version := int64(0)
+		if c.o.Strategy != nil {
+			version = c.o.Strategy.Version(r)
+		}
+		c.keys.put(r.Key, r.Offset, version)
+		c.keys.latest = max(c.keys.latest, r.Offset)
+	}
+	return c.w.Err()
+}
