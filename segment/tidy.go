@@ -12,7 +12,7 @@ import (
 	"github.com/quirelog/quire/log/vfs"
 )
 
-// Tidy finishes what a crash interrupted among the segment files of a directory, given its names: files marked .deleted and .tmp go;
+// Tidy finishes what a crash interrupted among the segment files of a directory, given its names: files marked .deleted and .tmp go, and what else is left of a segment whose data file is marked .deleted;
 // .cleaned files go, and with them .swap files at or above the smallest of them (their set was not complete); what is left of .swap is
 // complete and takes the place of the segment files in its range of offsets. It returns the names that remain. Names that are not ours are
 // not touched, nor are directories of whatever name. The directory is synced between the steps and at the end if anything changed; Tidy is
@@ -77,7 +77,9 @@ func (t *tidier) run() error {
 			cleaned = min(cleaned, f.base)
 		}
 	}
+	has := t.index()
 	steps := []func(f tidyFile) bool{
+		has.orphan,
 		func(f tidyFile) bool { return f.kind.Mark() == Deleted || f.kind.Mark() == Temp },
 		func(f tidyFile) bool { return f.kind.Mark() == Swap && f.base >= cleaned },
 		func(f tidyFile) bool { return f.kind.Mark() == Cleaned },
@@ -116,23 +118,40 @@ func (t *tidier) remove(goes func(f tidyFile) bool) error {
 	return t.fs.SyncDir(t.dir)
 }
 
-// replaced tells which files give way to complete new segments.
-type replaced struct {
-	has       map[fileID]bool
-	tables    map[int64]*side // by base offset of the new segments; nil where there is no side file
-	low, high int64           // the range of offsets that the new segments cover
+// index is which files there are.
+func (t *tidier) index() fileSet {
+	set := fileSet{}
+	for _, f := range t.files {
+		set[fileID{f.base, f.kind}] = true
+	}
+	return set
 }
+
+type fileSet map[fileID]bool
 
 type fileID struct {
 	base int64
 	kind Kind
 }
 
-func (t *tidier) findReplaced() (*replaced, error) {
-	r := &replaced{has: map[fileID]bool{}, tables: map[int64]*side{}, low: math.MaxInt64}
-	for _, f := range t.files {
-		r.has[fileID{f.base, f.kind}] = true
+// orphan tells an unmarked file whose data file is on its way out, without another in its place: the power went between the two renames.
+// It must go before that data file does, or the segment would seem to have lost its data.
+func (has fileSet) orphan(f tidyFile) bool {
+	if f.kind.Mark() != 0 || f.kind == KindSnapshot || !has[fileID{f.base, KindLog | Deleted}] {
+		return false
 	}
+	return !has[fileID{f.base, KindLog}] && !has[fileID{f.base, KindLog | Swap}]
+}
+
+// replaced tells which files give way to complete new segments.
+type replaced struct {
+	has       fileSet
+	tables    map[int64]*side // by base offset of the new segments; nil where there is no side file
+	low, high int64           // the range of offsets that the new segments cover
+}
+
+func (t *tidier) findReplaced() (*replaced, error) {
+	r := &replaced{has: t.index(), tables: map[int64]*side{}, low: math.MaxInt64}
 	for _, f := range t.files {
 		if f.kind != KindLog|Swap {
 			continue
