@@ -11,6 +11,7 @@ import (
 type cleaner struct {
 	// firstDirty is the first offset that no pass has covered: Kafka's cleaner checkpoint.
 	firstDirty atomic.Int64
+	passing    atomic.Bool // a pass of retention, compaction or redaction is under way
 
 	mu     sync.Mutex // held for moments
 	pass   *pass      // the one under way

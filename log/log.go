@@ -48,7 +48,6 @@ type Log struct {
 	doomed     atomic.Pointer[doomed]  // nil until the first segment is removed; set under mu
 	untold     atomic.Bool             // Hooks.Doomed has not been told of the newest of them
 	rolled     atomic.Bool             // a roll that Hooks.Rolled has not been told of
-	passing    atomic.Bool             // a pass of retention or compaction is under way
 	indexDirty atomic.Bool             // the active index files were written since their last fsync
 	tended     atomic.Bool             // Hooks.Dirty was called and Tick has not yet found the log clean
 	failed     atomic.Bool             // a sticky fence that Hooks.Fenced has not been told of

@@ -94,13 +94,13 @@ var ErrBusy = errors.New("log: another pass is under way")
 
 // beginPass claims the log for a pass of retention or compaction: they come one at a time.
 func (l *Log) beginPass() error {
-	if !l.passing.CompareAndSwap(false, true) {
+	if !l.cleanerOf().passing.CompareAndSwap(false, true) {
 		return ErrBusy
 	}
 	return nil
 }
 
-func (l *Log) endPass() { l.passing.Store(false) }
+func (l *Log) endPass() { l.cleanerOf().passing.Store(false) }
 
 // ApplyRetention removes the segments that need not be kept at now. The start is raised first; when it returns nil
 // that is on disk, and readers of what went finish. The files are unlinked as with DeleteRecords. It needs no free
