@@ -26,6 +26,7 @@
 //	<end>.snapshot                           producer state, Kafka's bytes
 //	leader-epoch-checkpoint                  leader epochs, Kafka's bytes
 //	quire.slot                               the durable watermark; ours
+//	<name>.cleaned .swap .deleted            segments on their way in and out; see swap.go
 //	<base>.log.cut-<position>                a torn tail that still held a whole batch, saved by recovery
 //
 // # What survives
@@ -82,6 +83,12 @@
 //	slot.go        the slot's bytes         doomed.go    files on their way out
 //	retain.go      ApplyRetention           peek.go      the same from outside
 //	checkpointfile.go, topicid.go  Kafka's text files
+//	compact.go     compaction by key        cleanable.go  what there is to compact
+//	compact_map.go keys of the dirty part   offsetmap.go  within bounded memory
+//	compact_batch.go what stays of a batch  compact_txns.go markers and what they end
+//	rewrite.go     a group of segments anew swap.go       in the place of the old ones
+//	cleaner.go     one pass at a time       strategy.go   which record of a key wins
+//	redact.go      one record's value
 //
 // Stability: for builders of brokers and replicas; may change before version 1.
 package log

@@ -8,6 +8,7 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/segment"
@@ -19,6 +20,7 @@ type rewriting struct {
 	ctx      context.Context // of the pass: it ends when somebody halts it
 	cfg      *Config
 	throttle func(ctx context.Context, bytes int) error
+	atOnce   bool // the replaced files go without delay
 
 	sweeper segment.Sweeper
 	w       record.Rewriter
@@ -66,7 +68,7 @@ func (w *rewriting) rewrite(group []*segment.Segment, visit func(b record.Batch)
 	}
 	if err == nil && w.changed {
 		g.written = w.out.Size()
-		err = w.l.replace(group, w.out)
+		err = w.l.replace(group, w.out, w.delay())
 	}
 	switch {
 	case err == nil && w.changed:
@@ -78,6 +80,14 @@ func (w *rewriting) rewrite(group []*segment.Segment, visit func(b record.Batch)
 	w.out = nil
 	w.trim()
 	return g, err
+}
+
+// delay is how long the files of what was replaced stay.
+func (w *rewriting) delay() time.Duration {
+	if w.atOnce {
+		return 0
+	}
+	return w.cfg.fileDeleteDelay()
 }
 
 func (w *rewriting) sweep(s *segment.Segment, visit func(b record.Batch) error) error {

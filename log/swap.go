@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/segment"
@@ -27,7 +28,7 @@ import (
 // replace puts fresh, complete under .cleaned, in the place of the old segments. errMoved,
 // and nothing is changed, if one of them has left the log. After the decision a failure
 // fences the log: the next Open finishes what was begun.
-func (l *Log) replace(old []*segment.Segment, fresh *segment.Segment) error {
+func (l *Log) replace(old []*segment.Segment, fresh *segment.Segment, delay time.Duration) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.changeable(); err != nil {
@@ -45,7 +46,7 @@ func (l *Log) replace(old []*segment.Segment, fresh *segment.Segment) error {
 		return errors.Join(errDecided, err) // for all that anybody knows
 	}
 	l.view.Store(next)
-	err := l.removeReplacedLocked(old)
+	err := l.removeReplacedLocked(old, delay)
 	if err == nil {
 		err = fresh.Rename(0)
 	}
@@ -73,7 +74,7 @@ func (v *view) replacing(old []*segment.Segment, fresh *segment.Segment) (*view,
 
 // removeReplacedLocked gets the old files, and the producer snapshots between them, out
 // of the way durably.
-func (l *Log) removeReplacedLocked(old []*segment.Segment) error {
+func (l *Log) removeReplacedLocked(old []*segment.Segment, delay time.Duration) error {
 	marked, err := l.markLocked(old)
 	for i := len(marked); i < len(old) && vfs.IsNoSpace(err); i++ {
 		// No room for longer names: the files go at once, but for those that a reader has open.
@@ -91,7 +92,7 @@ func (l *Log) removeReplacedLocked(old []*segment.Segment) error {
 	if e := l.fs.SyncDir(l.dir); err == nil {
 		err = e
 	}
-	l.retireAll(marked, l.cfg.Load().fileDeleteDelay())
+	l.retireAll(marked, delay)
 	for _, s := range old[len(marked):] {
 		s.Retire(func() { _ = s.Close() })
 	}

@@ -1,0 +1,116 @@
+package log
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/quirelog/quire/compress"
+	"github.com/quirelog/quire/log/record"
+	"github.com/quirelog/quire/log/vfs"
+	"github.com/stretchr/testify/require"
+)
+
+func TestRedact(t *testing.T) {
+	for _, codec := range []compress.Codec{compress.None, compress.Zstd} {
+		disk := vfs.NewMem()
+		l := openLog(t, disk, &Config{})
+		add := func(words ...string) {
+			_, err := l.Append(t.Context(), kvBatch(t, record.BuilderConfig{Codec: codec}, kvs(words...)...), AppendOptions{})
+			require.NoError(t, err)
+		}
+		add("a=1", "b=secret", "c=3")
+		add("d=secret")
+		before := headers(t, l)
+		held, err := l.Slice(0, ReadOptions{})
+		require.NoError(t, err)
+		require.NoError(t, l.Redact(t.Context(), 1, RedactOptions{}))
+		require.NoError(t, l.Redact(t.Context(), 3, RedactOptions{Value: []byte("gone")}))
+		requireKeyed(t, l, "0:a=1", "1:b=-", "2:c=3", "3:d=gone")
+		require.Equal(t, append(before, "segment 4"), headers(t, l), "the active segment was rolled, no offset has changed")
+		old, err := held.AppendTo(nil)
+		require.NoError(t, err, "a reader that held the old file finishes")
+		require.Len(t, old, int(held.Len()))
+		held.Release()
+		for name, content := range files(t, disk) {
+			require.NotContains(t, content, "secret", name)
+			require.NotContains(t, name, "deleted")
+		}
+		r, err := l.Get(new(Finder), 1, High)
+		require.NoError(t, err)
+		require.EqualValues(t, 1001, r.Timestamp)
+		add("e=5")
+		require.NoError(t, l.Close())
+		l, rep := reopen(t, disk, &Config{})
+		require.True(t, rep.Clean)
+		requireKeyed(t, l, "0:a=1", "1:b=-", "2:c=3", "3:d=gone", "4:e=5")
+		require.NoError(t, l.view.Load().segments[0].Verify())
+
+		var bad *RangeError
+		require.ErrorAs(t, l.Redact(t.Context(), 5, RedactOptions{}), &bad)
+		if codec == compress.None {
+			require.ErrorIs(t, l.Redact(t.Context(), 0, RedactOptions{Value: make([]byte, 2<<20)}), ErrTooLarge)
+		}
+		requireKeyed(t, l, "0:a=1", "1:b=-", "2:c=3", "3:d=gone", "4:e=5")
+		require.NoError(t, l.Close())
+		require.ErrorIs(t, l.Redact(t.Context(), 0, RedactOptions{}), ErrClosed)
+	}
+}
+
+func TestRedactKeepsTransactions(t *testing.T) {
+	x := newKeyedTxns(t, &Config{})
+	x.send(1, "a=1", "b=2")
+	x.end(1, record.Abort)
+	x.send(2, "c=3")
+	x.end(2, record.Commit)
+	x.send(1, "d=4")
+	x.end(1, record.Abort)
+	want, err := x.l.AbortedIn(0, x.l.End())
+	require.NoError(t, err)
+	require.Len(t, want, 2)
+	require.NoError(t, x.l.Redact(t.Context(), 1, RedactOptions{}))
+	require.ErrorIs(t, x.l.Redact(t.Context(), 2, RedactOptions{}), ErrNoRecord, "a marker")
+	x.requireAborted(want...)
+	requireKeyed(t, x.l, "0:a=1", "1:b=-", "3:c=3", "5:d=4")
+	require.NoError(t, x.l.Close())
+}
+
+func TestCrashDuringRedaction(t *testing.T) {
+	t.Parallel()
+	story := func(disk *vfs.Crash) (l *Log, err error) {
+		k := &keeper{t: t, cfg: &Config{SegmentBytes: 1 << 20, FileDeleteDelay: -1}}
+		k.open(disk)
+		k.put("a=1", "b=2")
+		k.put("c=3")
+		k.step(func() error { return k.l.Redact(t.Context(), 1, RedactOptions{}) })
+		k.put("d=4")
+		k.step(func() error { return k.l.Close() })
+		return k.l, k.err
+	}
+	whole := vfs.NewCrash()
+	_, err := story(whole)
+	require.NoError(t, err)
+	for n := 1; n <= whole.Ops(); n += stride {
+		disk := vfs.NewCrash()
+		disk.CrashAt(n)
+		l, err := story(disk)
+		require.ErrorIs(t, err, vfs.ErrCrashed)
+		if l != nil {
+			_ = l.Close()
+		}
+		eachCut(n, func(policy vfs.Policy, seed uint64) {
+			after := disk.After(policy, seed)
+			require.NoError(t, after.MkdirAll(testDir))
+			l, rep, err := Open(after, testDir, &Config{}, OpenState{})
+			require.NoError(t, err)
+			require.Empty(t, rep.Damage)
+			list, err := keyed(l, High)
+			require.NoError(t, err)
+			for i, text := range list {
+				want := []string{"0:a=1", "1:b=", "2:c=3", "3:d=4"}[i]
+				require.True(t, strings.HasPrefix(text, want), fmt.Sprintf("cut %v: %v", vfs.Cut{Op: n, Policy: policy, Seed: seed}, list))
+			}
+			require.NoError(t, l.Close())
+		})
+	}
+}
