@@ -60,7 +60,11 @@ func (l *Log) readBelow(dst []byte, from Place, limit int64, maxBytes int) (run 
 	if err != nil {
 		return dst[:0], from, err
 	}
-	for at := from; ; {
+	at := from
+	if at.Offset <= s.Base() {
+		at.Pos = 0 // what the caller knows is a position in the segment before this one
+	}
+	for {
 		run, next, err = s.Read(dst, at, limit, maxBytes)
 		if err != nil {
 			s.Unpin()

@@ -25,6 +25,8 @@ type OpenState struct {
 	// Cleaned is the first offset that no compaction has covered, as [Log.FirstDirty] told
 	// before. 0, or an offset beyond the log, says that nothing is known.
 	Cleaned int64
+	// RebuildEpochs makes the history of leader epochs anew from the batches, whatever its file says.
+	RebuildEpochs bool
 	// Kafka is what Apache Kafka's checkpoint files say of a directory that has no
 	// watermark slot of ours yet.
 	Kafka KafkaState
@@ -66,7 +68,7 @@ func Open(fsys vfs.FS, dir string, cfg *Config, st OpenState) (*Log, Recovered, 
 	if st.ReadOnly {
 		fsys = vfs.ReadOnly(fsys)
 	}
-	o := &opener{l: &Log{fs: fsys, dir: dir, hooks: &st.Hooks}, st: st, cfg: cfg}
+	o := &opener{l: &Log{fs: fsys, dir: dir, hooks: &st.Hooks}, st: st, cfg: cfg, rebuildEpochs: st.RebuildEpochs}
 	o.l.cfg.Store(cfg)
 	o.l.writer.readOnly = st.ReadOnly
 	if err := o.run(); err != nil {
@@ -90,6 +92,7 @@ type opener struct {
 
 	epochsChanged bool            // the history differs from its file
 	rebuildEpochs bool            // its file cannot be used
+	noHistory     bool            // its file is missing or empty
 	shortened     *segment.Damage // the last data file ends before its durable end
 	recovered     bool            // the last segment was not stopped cleanly
 	noteNow       bool            // what the slot says on disk must not be met by another open
@@ -173,6 +176,7 @@ func (o *opener) loadEpochs() error {
 		o.rebuildEpochs = true
 		return nil
 	}
+	o.noHistory = len(e.entries) == 0
 	return err
 }
 

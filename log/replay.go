@@ -80,7 +80,7 @@ func (o *opener) staleEpochs() bool {
 	case o.haveSlot:
 		return !o.slot.truncating && o.slot.leaderEpoch > latest
 	}
-	return latest == noEpoch && o.active().LastEpoch() > latest
+	return (latest == noEpoch || o.noHistory) && o.active().LastEpoch() > noEpoch
 }
 
 // replayEpochs builds the history from all batches: only after its file was damaged.

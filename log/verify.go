@@ -62,10 +62,8 @@ type Verified struct {
 // damage.
 func Verify(fsys vfs.FS, dir string, cfg *Config, opt VerifyOptions) (*Verified, error) {
 	v := &verifier{fs: fsys, dir: dir, cfg: cfg, opt: opt, out: &Verified{Dir: dir}}
-	for _, step := range []func() error{v.list, v.readSlot, v.readSmall, v.readSegments, v.chain} {
-		if err := step(); err != nil {
-			return nil, fmt.Errorf("verify %s: %w", dir, err)
-		}
+	if err := v.run(); err != nil {
+		return nil, fmt.Errorf("verify %s: %w", dir, err)
 	}
 	return v.out, nil
 }
@@ -83,7 +81,17 @@ type verifier struct {
 	haveSlot bool
 	epochs   epochs
 	haveFile bool  // of epochs
+	trusted  bool  // the history is what the slot says was saved
 	strayed  int64 // offset of the first batch whose epoch is not in the history, -1 if none
+}
+
+func (v *verifier) run() error {
+	for _, step := range []func() error{v.list, v.readSlot, v.readSmall, v.readSegments, v.chain} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // looks is how often a file that changed under the reader is looked at before what was found counts.
@@ -195,9 +203,11 @@ func (v *verifier) takeEpochs(data []byte) error {
 	if err != nil {
 		return err
 	}
-	if sum := max(crc32c(data), 1); v.slot.clean && v.slot.epochSum != 0 && sum != v.slot.epochSum {
+	sum := max(crc32c(data), 1)
+	if v.slot.clean && v.slot.epochSum != 0 && sum != v.slot.epochSum {
 		return fmt.Errorf("checksum %08x, the slot has %08x", sum, v.slot.epochSum)
 	}
+	v.trusted = v.haveSlot && sum == v.slot.epochSum
 	for _, entry := range list {
 		v.epochs.entries = append(v.epochs.entries, epochEntry{entry.Epoch, entry.Start})
 	}

@@ -88,10 +88,16 @@ func (v *verifier) following(base int64) int64 {
 	return v.bases[i+1]
 }
 
-// visit compares a batch's leader epoch with the history, where that is known to be complete.
-func (v *verifier) visit(_ int64, b record.Batch) error {
+// visit compares a batch's leader epoch with the history. A history is stored before the first batch of its epoch is written: of a file
+// that did not change since before the history was read, it knows every batch.
+func (v *verifier) visit(pos int64, b record.Batch) error {
+	if pos == 0 && v.haveFile {
+		if err := v.rereadEpochs(); err != nil {
+			return err
+		}
+	}
 	epoch, offset := b.LeaderEpoch(), b.BaseOffset()
-	if v.strayed >= 0 || epoch < 0 || !v.haveFile || !v.haveSlot || v.slot.truncating || offset < v.slot.start || offset >= v.slot.durable {
+	if v.strayed >= 0 || epoch < 0 || !v.haveFile || v.haveSlot && (v.slot.truncating || offset < v.slot.start) {
 		return nil
 	}
 	if found, _ := epochAt(v.epochs.entries, offset); found != epoch {
@@ -100,10 +106,34 @@ func (v *verifier) visit(_ int64, b record.Batch) error {
 	return nil
 }
 
-// judgeEpochs tells that the history does not fit, once, and only where it is not the batches that changed.
+// rereadEpochs takes in what was added to the history since.
+func (v *verifier) rereadEpochs() error {
+	var fresh epochs
+	err := fresh.load(v.fs, v.dir)
+	if errors.Is(err, ErrCorrupt) {
+		return nil // told already, or the next run tells
+	}
+	if err == nil && len(fresh.entries) > 0 {
+		v.epochs = fresh
+	}
+	return err
+}
+
+// errStrayed is the fault of batches that a history known to be right contradicts.
+var errStrayed = errors.New("the batch has another leader epoch than the history")
+
+// judgeEpochs tells that history and batches do not fit, once, and which of them is wrong: the history, unless the slot has its checksum.
 func (v *verifier) judgeEpochs(exam *segment.Exam) {
 	known := func(f segment.Fault) bool { return f.Kind == segment.FaultHeaders || f.Kind == FaultEpochs }
-	if v.strayed < 0 || slices.ContainsFunc(v.out.Faults, known) || exam.Changed {
+	if v.strayed < 0 || exam.Changed || slices.ContainsFunc(exam.Faults, known) {
+		return
+	}
+	if v.trusted {
+		v.out.Faults = append(v.out.Faults, segment.Fault{Kind: segment.FaultHeaders, Path: filepath.Join(v.dir, segment.FileName(exam.Base, segment.LogSuffix)),
+			End: exam.Size, FirstOffset: v.strayed, NextOffset: exam.Next, Err: errStrayed})
+		return
+	}
+	if slices.ContainsFunc(v.out.Faults, known) {
 		return
 	}
 	v.fault(FaultEpochs, LeaderEpochFile, fmt.Errorf("the batch at offset %d has another leader epoch", v.strayed))

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"slices"
 
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/log/vfs"
@@ -65,7 +66,8 @@ type remake struct {
 	f      vfs.File
 	out    *Salvaged
 	pieces []piece
-	epochs bool // the leader epochs are put right too
+	// epochOf, if set, says which leader epochs the batches get.
+	epochOf epochLookup
 }
 
 // piece is a stretch of the new data file: bytes [pos, end) of the old one, or those in data that take their place.
@@ -118,31 +120,80 @@ func (r *remake) mend(f *Fault) ([]byte, error) {
 	return mended(data, f.FirstOffset, f.NextOffset), nil
 }
 
-// settleHeaders compares the headers as they will be with the sum in the side file, without and with the leader epochs put right.
+// settleHeaders compares the headers as they will be with the sum in the side file: as they are, and with the leader epochs put right by
+// their history, or by the batches around them.
 func (r *remake) settleHeaders() error {
+	if r.opt.Stamp {
+		r.epochOf = r.opt.Epoch
+		r.out.Mended = append(r.out.Mended, r.headers(errEpochs))
+		return nil
+	}
 	if r.side == nil || r.side.facts.partial || len(r.out.Lost) > 0 {
 		return nil
 	}
-	for _, r.epochs = range [...]bool{false, true} {
-		sum := uint32(0)
-		err := r.each(func(b record.Batch) error {
-			sum = crc32.Update(sum, castagnoli, b[:headerSumBytes])
-			return nil
-		})
+	for _, guess := range [...]func() (epochLookup, error){r.asTheyAre, r.byHistory, r.byNeighbours} {
+		of, err := guess()
 		if err != nil {
 			return err
 		}
-		if sum == r.side.facts.headerSum {
-			if r.epochs {
-				r.out.Mended = append(r.out.Mended, r.headers(errors.New("leader epochs differ from their history")))
+		r.epochOf = of
+		if sum, err := r.headerSum(); err != nil {
+			return err
+		} else if sum == r.side.facts.headerSum {
+			if of != nil {
+				r.out.Mended = append(r.out.Mended, r.headers(errEpochs))
 			}
 			return nil
 		}
 	}
-	r.epochs = false
+	r.epochOf = nil
 	r.lose(r.headers(errors.New("batch headers do not match the sum in the side file, and nothing tells which")))
 	return nil
 }
+
+// epochLookup tells which leader epoch wrote an offset.
+type epochLookup = func(offset int64) (epoch int32, ok bool)
+
+func (r *remake) asTheyAre() (epochLookup, error) { return nil, nil }
+func (r *remake) byHistory() (epochLookup, error) { return r.opt.Epoch, nil }
+
+// byNeighbours takes an epoch that falls, or that the batch behind falls back from, for a damaged one: epochs of a log only rise.
+func (r *remake) byNeighbours() (epochLookup, error) {
+	r.epochOf = nil
+	var bases []int64
+	var epochs []int32
+	err := r.each(func(b record.Batch) error {
+		bases, epochs = append(bases, b.BaseOffset()), append(epochs, b.LeaderEpoch())
+		return nil
+	})
+	before := int32(-1)
+	for i, epoch := range epochs {
+		if i+1 < len(epochs) && epoch > epochs[i+1] && before <= epochs[i+1] || epoch < before {
+			if i == 0 {
+				before = epochs[1]
+			}
+			epochs[i] = before
+		}
+		before = epochs[i]
+	}
+	return func(offset int64) (int32, bool) {
+		i, found := slices.BinarySearch(bases, offset)
+		if !found {
+			return 0, false
+		}
+		return epochs[i], true
+	}, err
+}
+
+func (r *remake) headerSum() (sum uint32, err error) {
+	err = r.each(func(b record.Batch) error {
+		sum = crc32.Update(sum, castagnoli, b[:headerSumBytes])
+		return nil
+	})
+	return sum, err
+}
+
+var errEpochs = errors.New("leader epochs differ from their history")
 
 func (r *remake) headers(err error) Fault {
 	return Fault{Kind: FaultHeaders, Path: r.s.Path(), End: r.exam.Size, FirstOffset: r.exam.Base, NextOffset: r.exam.Next, Err: err}
@@ -190,12 +241,12 @@ func (r *remake) eachIn(pos, end int64, f func(b record.Batch) error) error {
 	return nil
 }
 
-// stamped is the batch with the leader epoch that the history has, if epochs are to be put right.
+// stamped is the batch with the leader epoch that it should have.
 func (r *remake) stamped(b record.Batch) record.Batch {
-	if !r.epochs || r.opt.Epoch == nil {
+	if r.epochOf == nil {
 		return b
 	}
-	epoch, ok := r.opt.Epoch(b.BaseOffset())
+	epoch, ok := r.epochOf(b.BaseOffset())
 	if !ok || epoch == b.LeaderEpoch() {
 		return b
 	}

@@ -18,6 +18,8 @@ type SalvageOptions struct {
 	TopicID [16]byte
 	// Epoch, if set, tells which leader epoch wrote an offset.
 	Epoch func(offset int64) (epoch int32, ok bool)
+	// Stamp says that Epoch is known to be right, and that batches of this segment differ from it.
+	Stamp bool
 	// DryRun finds out and changes nothing.
 	DryRun bool
 }
@@ -57,7 +59,7 @@ func (r *remake) find() (err error) {
 	if r.exam, err = Examine(r.s.fs, r.s.dir, r.s.base, r.s.cfg, r.opt.Exam); err != nil {
 		return err
 	}
-	bad := false
+	bad := r.opt.Stamp
 	for i := range r.exam.Faults {
 		bad = bad || !r.exam.Faults[i].Derived()
 	}
@@ -197,7 +199,15 @@ func (s *Segment) Rebuild(m SideFacts) error {
 	s.repair.Lock()
 	defer s.repair.Unlock()
 	f := s.look()
-	out, err := s.survey(f.size, everything)
+	file, err := s.data()
+	if err != nil {
+		return err
+	}
+	size, err := file.Size()
+	if err != nil {
+		return err
+	}
+	out, err := s.survey(size, everything)
 	if err != nil {
 		return err
 	}
