@@ -77,7 +77,8 @@ type verifier struct {
 	out      *Verified
 	names    []string
 	bases    []int64
-	slot     slotState
+	slot     slotState // as it was before the directory was listed
+	latest   slotState // as it was when a segment was looked at last
 	haveSlot bool
 	epochs   epochs
 	haveFile bool  // of epochs
@@ -86,7 +87,7 @@ type verifier struct {
 }
 
 func (v *verifier) run() error {
-	for _, step := range []func() error{v.list, v.readSlot, v.readSmall, v.readSegments, v.chain} {
+	for _, step := range []func() error{v.readSlot, v.list, v.readSmall, v.readSegments, v.chain} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -118,7 +119,7 @@ func (v *verifier) readSlot() error {
 		if err != nil {
 			return err
 		}
-		v.slot, v.haveSlot = state, ok
+		v.slot, v.latest, v.haveSlot = state, state, ok
 		if s.damage == nil {
 			break
 		}

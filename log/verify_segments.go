@@ -53,31 +53,32 @@ func (v *verifier) examine(base int64, last bool) (exam *segment.Exam, err error
 	return exam, nil
 }
 
+// readSlotAgain reads the slot for another look at a segment.
 func (v *verifier) readSlotAgain() error {
 	var s slot
 	state, ok, err := s.open(v.fs, v.dir)
 	if err == nil && ok {
-		v.slot, v.haveSlot = state, true
+		v.latest = state
 	}
 	return err
 }
 
 func (v *verifier) examOptions(base int64, last bool) segment.ExamOptions {
 	opt := segment.ExamOptions{
-		Last: last, Sparse: v.opt.Gaps || last && v.haveSlot && v.slot.sparse, Shallow: v.opt.Shallow,
+		Last: last, Sparse: v.opt.Gaps || last && v.haveSlot && v.latest.sparse, Shallow: v.opt.Shallow,
 		Step: v.opt.Step, Visit: v.visit, Durable: Place{Pos: -1},
 	}
 	if !last {
 		opt.Limit = v.following(base)
 	}
 	switch {
-	case !last || !v.haveSlot || v.slot.truncating:
-	case base == v.slot.segmentBase:
-		opt.Durable = Place{Offset: v.slot.durable, Pos: v.slot.position}
-	case base > v.slot.segmentBase:
-		opt.Durable = Place{Offset: v.slot.durable}
+	case !last || !v.haveSlot || v.latest.truncating:
+	case base == v.latest.segmentBase:
+		opt.Durable = Place{Offset: v.latest.durable, Pos: v.latest.position}
+	case base > v.latest.segmentBase:
+		opt.Durable = Place{Offset: v.latest.durable}
 	default: // the segment that holds the watermark is missing: everything here was durable
-		opt.Last, opt.Durable = false, Place{Offset: v.slot.durable, Pos: math.MaxInt64}
+		opt.Last, opt.Durable = false, Place{Offset: v.latest.durable, Pos: math.MaxInt64}
 	}
 	return opt
 }
@@ -168,8 +169,12 @@ func (v *verifier) chain() error {
 	if !v.haveSlot || v.slot.truncating {
 		return nil
 	}
-	if next < v.slot.durable {
-		v.missing(next, v.slot.durable, "the log ends before its durable watermark")
+	if err := v.readSlotAgain(); err != nil {
+		return err
+	}
+	// A truncation meanwhile lowers the watermark; appends raise it beyond what was looked at.
+	if durable := min(v.slot.durable, v.latest.durable); next < durable {
+		v.missing(next, durable, "the log ends before its durable watermark")
 	}
 	v.orphans()
 	return nil

@@ -1,0 +1,327 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/log/vfs"
+)
+
+// Fault is one thing that is wrong with a file of a directory.
+type Fault struct {
+	Topic     string // empty when the file is the engine's
+	Partition int32  // -1 then
+	// Kind says what sort of thing is wrong: data, headers, gap, missing, slot, identity, manifest, checkpoint, meta are about what cannot be
+	// made again, or not without asking; index, aborted, side, epochs, snapshot are derived files. Notes have tail, saved, swap too.
+	Kind string
+	Path string
+	// Pos and End are the bytes concerned, [Pos, End); both 0 when it is the file as a whole.
+	Pos, End int64
+	// FirstOffset and NextOffset are the records concerned, [FirstOffset, NextOffset); both -1 when it is none.
+	FirstOffset, NextOffset int64
+	Err                     error
+}
+
+func (f *Fault) Error() string {
+	inner := log.Fault{Kind: log.FaultKind(f.Kind), Path: f.Path, Pos: f.Pos, End: f.End, FirstOffset: f.FirstOffset, NextOffset: f.NextOffset, Err: f.Err}
+	return inner.Error()
+}
+
+// Is reports that every Fault matches [ErrCorrupt].
+func (f *Fault) Is(target error) bool { return target == ErrCorrupt }
+
+// Unwrap gives the cause.
+func (f *Fault) Unwrap() error { return f.Err }
+
+// Progress tells how far a long piece of work is.
+type Progress struct {
+	Done, Total int64 // bytes of data; Total may grow while a log is written to
+	Topic       string
+	Partition   int32
+}
+
+// VerifyOptions say what to verify.
+type VerifyOptions struct {
+	// Topics are the topics to look at; none means all, and the engine's own files.
+	Topics []string
+	// Shallow leaves the records alone and checks what the checksums cover.
+	Shallow bool
+	// Progress, if set, is called now and then by the goroutine that verifies.
+	Progress func(Progress)
+}
+
+// VerifyReport is what Verify found.
+type VerifyReport struct {
+	Partitions, Segments    int
+	Batches, Records, Bytes int64
+	Faults                  []Fault // everything that is wrong
+	Notes                   []Fault // what is no damage, such as a torn tail that the next open cuts off
+}
+
+// Verify reads every file of every partition, and the engine's own, and holds each against the others: checksums, lengths, records, the
+// order of offsets, indexes against data, side files, snapshots, leader epochs. It changes nothing, opens no partition, and may run beside
+// appends, retention and compaction, and in an engine opened for reading. Damage is in the report, with file, bytes and offsets; the error
+// is the context's, ErrClosed, or one of the disk.
+func (e *Engine) Verify(ctx context.Context, opts VerifyOptions) (*VerifyReport, error) {
+	if err := e.usable(ctx); err != nil {
+		return nil, err
+	}
+	return VerifyDirectory(ctx, e.fs, e.dir, opts)
+}
+
+// VerifyDirectory is [Engine.Verify] for a directory that no engine need have open, damaged as it may be; also for the directory of one
+// partition alone.
+func VerifyDirectory(ctx context.Context, fsys vfs.FS, dir string, opts VerifyOptions) (*VerifyReport, error) {
+	v := &verifier{ctx: ctx, fs: vfs.ReadOnly(fsys), dir: dir, opts: opts, out: &VerifyReport{}}
+	if err := v.run(); err != nil {
+		return nil, fmt.Errorf("topic: verify %s: %w", dir, err)
+	}
+	return v.out, nil
+}
+
+// verifier is a VerifyDirectory in progress.
+type verifier struct {
+	ctx      context.Context
+	fs       vfs.FS
+	dir      string
+	opts     VerifyOptions
+	out      *VerifyReport
+	manifest *Manifest // the newest that can be read, or an empty one
+	progress Progress
+	told     int64 // Progress.Done when Progress was last called
+}
+
+func (v *verifier) run() error {
+	names, err := v.fs.List(v.dir)
+	if err != nil {
+		return err
+	}
+	v.manifest = &Manifest{}
+	if holdsSegments(names) {
+		v.measure([]string{v.dir})
+		return v.partition(v.dir, TopicPartition{Topic: "", Partition: -1})
+	}
+	if err := v.engineFiles(names); err != nil {
+		return err
+	}
+	list := v.partitions(names)
+	dirs := make([]string, len(list))
+	for i, tp := range list {
+		dirs[i] = filepath.Join(v.dir, dirName(tp.Topic, tp.Partition))
+	}
+	v.measure(dirs)
+	for i, tp := range list {
+		if err := v.partition(dirs[i], tp); err != nil {
+			return err
+		}
+	}
+	v.tell(true)
+	return nil
+}
+
+// holdsSegments tells the directory of a partition from an engine's.
+func holdsSegments(names []string) bool {
+	return slices.ContainsFunc(names, func(base string) bool {
+		stem, ok := strings.CutSuffix(base, ".log")
+		return ok && len(stem) == 20 && strings.Trim(stem, "0123456789") == ""
+	})
+}
+
+// partitions lists what the manifest knows and what else has a partition's name.
+func (v *verifier) partitions(names []string) (list []TopicPartition) {
+	wanted := func(topic string) bool {
+		return len(v.opts.Topics) == 0 || slices.Contains(v.opts.Topics, topic)
+	}
+	for _, entry := range v.manifest.Topics {
+		for n := range entry.Partitions {
+			if entry.State == TopicReady && wanted(entry.Name) {
+				list = append(list, TopicPartition{Topic: entry.Name, Partition: int32(n)})
+			}
+		}
+	}
+	for _, base := range names {
+		tp, ok := parseDirName(base)
+		if !ok || !wanted(tp.Topic) {
+			continue
+		}
+		if i, known := v.manifest.find(tp.Topic); known && v.manifest.counts(tp) && v.manifest.Topics[i].State != TopicCreating {
+			continue
+		}
+		list = append(list, tp)
+	}
+	return list
+}
+
+// measure sums up the data files.
+func (v *verifier) measure(dirs []string) {
+	for _, dir := range dirs {
+		names, _ := v.fs.List(dir)
+		for _, name := range names {
+			if !strings.HasSuffix(name, ".log") {
+				continue
+			}
+			if info, err := v.fs.Stat(filepath.Join(dir, name)); err == nil {
+				v.progress.Total += info.Size
+			}
+		}
+	}
+}
+
+// step is called as bytes are read.
+func (v *verifier) step(n int64) error {
+	v.progress.Done += n
+	v.tell(false)
+	return context.Cause(v.ctx)
+}
+
+// progressBytes is how much is done between two calls of Progress.
+const progressBytes = 4 << 20
+
+func (v *verifier) tell(last bool) {
+	if v.opts.Progress == nil || !last && v.progress.Done-v.told < progressBytes {
+		return
+	}
+	v.told = v.progress.Done
+	v.progress.Total = max(v.progress.Total, v.progress.Done)
+	v.opts.Progress(v.progress)
+}
+
+// partition verifies one partition's directory.
+func (v *verifier) partition(dir string, tp TopicPartition) error {
+	if err := context.Cause(v.ctx); err != nil {
+		return err
+	}
+	v.progress.Topic, v.progress.Partition = tp.Topic, tp.Partition
+	opt, _, err := v.logOptions(tp)
+	if err != nil {
+		return err
+	}
+	opt.Shallow, opt.Step = v.opts.Shallow, v.step
+	found, err := log.Verify(v.fs, dir, &log.Config{}, opt)
+	if errors.Is(err, fs.ErrNotExist) {
+		return v.missing(dir, tp)
+	}
+	if err != nil {
+		return err
+	}
+	v.out.Partitions++
+	v.out.Segments += len(found.Segments)
+	v.out.Batches, v.out.Records, v.out.Bytes = v.out.Batches+found.Batches, v.out.Records+found.Records, v.out.Bytes+found.Bytes
+	v.out.Faults = appendFaults(v.out.Faults, tp, found.Faults)
+	v.out.Notes = appendFaults(v.out.Notes, tp, found.Notes)
+	return nil
+}
+
+// logOptions is what the manifest says of a partition's log. Offsets of a topic that it does not know may have gaps.
+func (v *verifier) logOptions(tp TopicPartition) (opt log.VerifyOptions, settings Settings, err error) {
+	settings = DefaultSettings()
+	i, known := v.manifest.find(tp.Topic)
+	if !known || !v.manifest.counts(tp) {
+		opt.Gaps = true
+		return opt, settings, nil
+	}
+	entry := v.manifest.Topics[i]
+	if settings, err = ParseSettings(entry.Settings); err != nil {
+		return opt, settings, err
+	}
+	opt.TopicID, opt.Gaps = log.TopicID(entry.ID), settings.Cleanup&CleanupCompact != 0
+	return opt, settings, nil
+}
+
+func appendFaults(dst []Fault, tp TopicPartition, list []log.Fault) []Fault {
+	for _, f := range list {
+		dst = append(dst, Fault{Topic: tp.Topic, Partition: tp.Partition, Kind: string(f.Kind), Path: f.Path, Pos: f.Pos, End: f.End,
+			FirstOffset: f.FirstOffset, NextOffset: f.NextOffset, Err: f.Err})
+	}
+	return dst
+}
+
+// missing judges a partition without a directory: its topic may have been deleted meanwhile.
+func (v *verifier) missing(dir string, tp TopicPartition) error {
+	now, found, _, err := loadManifest(v.fs, v.dir)
+	if err != nil && !errors.Is(err, ErrCorrupt) {
+		return err
+	}
+	if !found || now == nil || !now.counts(tp) {
+		return nil
+	}
+	if i, _ := now.find(tp.Topic); now.Topics[i].State == TopicReady {
+		v.out.Faults = append(v.out.Faults, Fault{Topic: tp.Topic, Partition: tp.Partition, Kind: string(log.FaultMissing), Path: dir,
+			FirstOffset: -1, NextOffset: -1, Err: errors.New("the manifest has this partition, the directory has not")})
+	}
+	return nil
+}
+
+// Kinds of faults of the engine's own files.
+const (
+	faultManifest   = "manifest"
+	faultCheckpoint = "checkpoint"
+	faultMeta       = "meta"
+)
+
+func (v *verifier) fault(kind, name string, err error) {
+	v.out.Faults = append(v.out.Faults, Fault{Partition: -1, Kind: kind, Path: filepath.Join(v.dir, name), FirstOffset: -1, NextOffset: -1, Err: err})
+}
+
+// engineFiles checks the files beside the partitions.
+func (v *verifier) engineFiles(names []string) error {
+	for _, name := range []string{manifestFile, manifestPrev} {
+		m, err := readManifest(v.fs, filepath.Join(v.dir, name))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, ErrCorrupt):
+			v.fault(faultManifest, name, err)
+		case err != nil:
+			return err
+		case m.Generation >= v.manifest.Generation:
+			v.manifest = m
+		}
+	}
+	if len(v.opts.Topics) > 0 {
+		return nil
+	}
+	for _, name := range names {
+		var err error
+		kind := faultCheckpoint
+		switch name {
+		case log.LogStartFile, log.RecoveryPointFile, log.HighWatermarkFile:
+			_, err = log.ReadOffsetCheckpoint(v.fs, filepath.Join(v.dir, name))
+		case metaFile:
+			kind, err = faultMeta, v.checkMeta()
+		}
+		switch {
+		case err == nil, errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, ErrCorrupt), errors.Is(err, vfs.ErrTooLarge):
+			v.fault(kind, name, err)
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// checkMeta checks meta.properties: lines of name=value, a version among them.
+func (v *verifier) checkMeta() error {
+	path := filepath.Join(v.dir, metaFile)
+	data, err := vfs.ReadFile(v.fs, path, smallFile)
+	if err != nil {
+		return err
+	}
+	for number, line := range strings.Split(string(data), "\n") {
+		line = strings.TrimSpace(line)
+		if line != "" && line[0] != '#' && !strings.Contains(line, "=") {
+			return fmt.Errorf("%w: line %s is not name=value", ErrCorrupt, strconv.Itoa(number+1))
+		}
+	}
+	if _, ok, err := readIdentity(v.fs, v.dir); err != nil || !ok {
+		return errors.Join(fmt.Errorf("%w: it names no version", ErrCorrupt), err)
+	}
+	return nil
+}
