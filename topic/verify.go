@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/quirelog/quire/log"
@@ -307,21 +306,8 @@ func (v *verifier) engineFiles(names []string) error {
 	return nil
 }
 
-// checkMeta checks meta.properties: lines of name=value, a version among them.
+// checkMeta checks meta.properties.
 func (v *verifier) checkMeta() error {
-	path := filepath.Join(v.dir, metaFile)
-	data, err := vfs.ReadFile(v.fs, path, smallFile)
-	if err != nil {
-		return err
-	}
-	for number, line := range strings.Split(string(data), "\n") {
-		line = strings.TrimSpace(line)
-		if line != "" && line[0] != '#' && !strings.Contains(line, "=") {
-			return fmt.Errorf("%w: line %s is not name=value", ErrCorrupt, strconv.Itoa(number+1))
-		}
-	}
-	if _, ok, err := readIdentity(v.fs, v.dir); err != nil || !ok {
-		return errors.Join(fmt.Errorf("%w: it names no version", ErrCorrupt), err)
-	}
-	return nil
+	_, _, damage, err := readIdentity(v.fs, v.dir)
+	return errors.Join(damage, err)
 }
