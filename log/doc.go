@@ -77,6 +77,7 @@
 //	get.go         one record               aborted.go   aborted transactions
 //	producers.go   sequences                unstable.go  open transactions
 //	epochs.go      leader epochs            snapshot.go  producer state on disk
+//	returned.go    a directory that was under a broker
 //	slot.go        the slot's bytes         slotview.go  the same for tools
 //	names.go       which names are files    checkpointfile.go, topicid.go  Kafka's text files
 //	doomed.go      what goes with removed segments

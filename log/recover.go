@@ -96,11 +96,12 @@ type opener struct {
 	shortened     *segment.Damage // the last data file ends before its durable end
 	recovered     bool            // the last segment was not stopped cleanly
 	noteNow       bool            // what the slot says on disk must not be met by another open
+	returned      bool            // another program has led the partition since it was closed
 }
 
 func (o *opener) run() error {
 	steps := []func() error{
-		o.list, o.readSlot, o.loadEpochs, o.openSegments, o.finishTruncation, o.checkLoss, o.passDamage,
+		o.list, o.readSlot, o.loadEpochs, o.takeBack, o.openSegments, o.finishTruncation, o.checkLoss, o.passDamage,
 		o.publish, o.loadProducers, o.saveEpochs, o.note,
 	}
 	for _, step := range steps {
@@ -167,7 +168,7 @@ func (o *opener) readSlot() (err error) {
 func (o *opener) loadEpochs() error {
 	e := &o.l.writer.epochs
 	err := e.load(o.l.fs, o.l.dir)
-	if err == nil && o.haveSlot && o.slot.epochSum != 0 && o.slot.clean && e.sum() != o.slot.epochSum {
+	if err == nil && o.haveSlot && o.slot.epochSum != 0 && o.slot.clean && e.sum() != o.slot.epochSum && !o.ledElsewhere() {
 		err = fmt.Errorf("%w: %s is not what was saved", ErrCorrupt, LeaderEpochFile)
 		e.clear()
 	}
@@ -204,7 +205,7 @@ func (o *opener) openSegments() error {
 // are sealed before the next begins, which their side files tell if the slot is lost;
 // those of a Kafka directory are flushed below the recovery point.
 func (o *opener) trusted(base int64) bool {
-	if o.haveSlot || o.st.ReadOnly || o.st.Kafka.Clean || o.following(base) <= o.st.Kafka.RecoveryPoint {
+	if o.haveSlot && !o.returned || o.st.ReadOnly || o.st.Kafka.Clean || o.following(base) <= o.st.Kafka.RecoveryPoint {
 		return true
 	}
 	s, err := segment.OpenActive(o.l.fs, o.l.dir, base, o.cfg.segmentConfig())
