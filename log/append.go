@@ -118,6 +118,7 @@ func (l *Log) appendChecked(cfg *Config, c *checked, o *AppendOptions) (a Append
 	if a.Base > math.MaxInt64-math.MaxInt32-1 {
 		return Appended{}, cuts, &InvalidRecordError{Reason: "the log has no offsets left"}
 	}
+	l.foretellEpochLocked()
 	c.batch.SetBaseOffset(a.Base)
 	c.batch.SetLeaderEpoch(l.writer.epoch)
 	a.Last = c.batch.LastOffset()

@@ -114,3 +114,24 @@ func TestShortAbortedIndexIsDoubted(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, want, got)
 }
+
+// What the first batch of a log costs in barriers. Before it: one directory sync for the names of all new files, and
+// the epoch history's own. A log that was stopped cleanly takes that back first.
+func TestBarriersBeforeTheFirstBatch(t *testing.T) {
+	mem := vfs.NewMem()
+	for _, c := range []struct {
+		name        string
+		syncs, dirs int64
+	}{
+		{"new", 2, 1},      // history, data; directory
+		{"reopened", 3, 1}, // the slot as found, the slot unclean, data; the side file is gone
+	} {
+		disk := vfs.NewFault(mem)
+		l := openLog(t, disk, &Config{})
+		put(t, l, "v")
+		assert.Equal(t, []int64{c.syncs, c.dirs}, []int64{disk.Count(vfs.OpSync), disk.Count(vfs.OpSyncDir)}, c.name)
+		put(t, l, "v")
+		assert.Equal(t, []int64{c.syncs + 1, c.dirs}, []int64{disk.Count(vfs.OpSync), disk.Count(vfs.OpSyncDir)}, c.name)
+		require.NoError(t, l.Close())
+	}
+}

@@ -201,6 +201,11 @@ func (e *epochs) save(fsys vfs.FS, dir string) error {
 	return vfs.WriteFile(fsys, filepath.Join(dir, LeaderEpochFile), e.encode())
 }
 
+// saveUnnamed is save without the sync of the directory, which the caller does.
+func (e *epochs) saveUnnamed(fsys vfs.FS, dir string) error {
+	return vfs.ReplaceFile(fsys, filepath.Join(dir, LeaderEpochFile), e.encode())
+}
+
 // load replaces the history by the file's. A missing file is an empty history;
 // a damaged one gives a [*CheckpointError] and an empty history, to be rebuilt
 // from the batches.

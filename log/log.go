@@ -41,6 +41,7 @@ type Log struct {
 	transactions atomic.Bool
 	identified   atomic.Bool // some batch has, or may have, a producer id
 	transacted   atomic.Bool // some batch is, or may be, part of a transaction
+	fresh        bool        // under mu: nothing was ever written, and no name of the log's files is durable
 	// doubtful is the active segment when its index of aborted transactions may lack
 	// entries, as after a power cut. It is made anew when it is first needed.
 	doubtful   atomic.Pointer[segment.Segment]

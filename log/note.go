@@ -59,6 +59,13 @@ func (l *Log) flushNote() error {
 	return l.notes.slot.close()
 }
 
+// named notes that the directory, with the slot's name in it, was synced.
+func (n *notebook) named() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.slot.unnamed = false
+}
+
 func (n *notebook) syncLocked() error {
 	if !n.dirty.Load() || n.closed {
 		return nil

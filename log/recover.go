@@ -231,7 +231,11 @@ func (o *opener) create() error {
 		return err
 	}
 	o.segments = append(o.segments, s)
-	return o.l.fs.SyncDir(o.l.dir)
+	if o.l.notes.slot.exists { // what else the directory has lost is for somebody else to tell
+		return o.l.fs.SyncDir(o.l.dir)
+	}
+	o.l.fresh = true // its name becomes durable before the first batch
+	return nil
 }
 
 func (o *opener) openLast(base int64) error {

@@ -19,8 +19,10 @@ func (l *Log) beginWritingLocked() error {
 	if w.opened {
 		return nil
 	}
-	err := l.note(noteOptions{sync: true})
-	if err == nil {
+	var err error
+	if l.fresh && l.cfg.Load().Durability != OS { // nobody would come to sync the slot later
+		err = l.nameFilesLocked()
+	} else if err = l.note(noteOptions{sync: true}); err == nil {
 		err = l.view.Load().active().Unseal()
 	}
 	if err != nil {
@@ -29,8 +31,39 @@ func (l *Log) beginWritingLocked() error {
 		}
 		return err
 	}
-	w.opened = true
+	w.opened, l.fresh = true, false
 	return nil
+}
+
+// nameFilesLocked is the one barrier before the first batch of a new log: the names of all its files, the data file's
+// that Open made, the slot's and perhaps the epoch history's, become durable together. The slot itself is synced when
+// the next Tick does: it has nothing to take back, and says nothing yet that a recovery could not find out.
+func (l *Log) nameFilesLocked() error {
+	if err := l.note(noteOptions{}); err != nil {
+		return err
+	}
+	if err := l.fs.SyncDir(l.dir); err != nil {
+		l.fail(err)
+		return err
+	}
+	l.notes.named()
+	return nil
+}
+
+// foretellEpochLocked enters a leader's epoch in the history of a new log just before its first batch, not after it,
+// so that the name of the history's file becomes durable with all others.
+func (l *Log) foretellEpochLocked() {
+	w := &l.writer
+	if !l.fresh || !w.epochs.assign(w.epoch, l.end.Load()) {
+		return
+	}
+	l.publishEpochs()
+	l.epochSum.Store(0)
+	if w.epochs.saveUnnamed(l.fs, l.dir) != nil {
+		w.damaged = true // derived, as in assignEpochLocked
+		return
+	}
+	l.epochSum.Store(w.epochs.sum())
 }
 
 // retriable tells whether an error goes away by itself: with space or descriptors.

@@ -301,14 +301,23 @@ func TestFailedWrite(t *testing.T) {
 
 func TestSlotFailures(t *testing.T) {
 	t.Run("the first note fails: nothing was written", func(t *testing.T) {
-		disk := vfs.NewFault(vfs.NewMem(), vfs.Rule{Op: vfs.OpSync, Path: SlotFile})
-		l := openLog(t, disk, &Config{})
-		_, err := l.Append(t.Context(), batchOf(t, "a"), AppendOptions{})
-		require.Error(t, err)
-		require.NotErrorIs(t, err, ErrUncertain)
-		require.Zero(t, l.End())
-		require.ErrorIs(t, l.Fenced(), ErrFenced)
-		require.NoError(t, l.Close(), "nothing to stop")
+		for _, c := range []struct {
+			rule vfs.Rule
+			cfg  *Config
+		}{
+			{vfs.Rule{Op: vfs.OpWrite, Path: SlotFile}, &Config{}},
+			{vfs.Rule{Op: vfs.OpSyncDir}, &Config{}},
+			{vfs.Rule{Op: vfs.OpSync, Path: SlotFile}, &Config{Durability: OS}},
+		} {
+			disk := vfs.NewFault(vfs.NewMem(), c.rule)
+			l := openLog(t, disk, c.cfg)
+			_, err := l.Append(t.Context(), batchOf(t, "a"), AppendOptions{})
+			require.Error(t, err)
+			require.NotErrorIs(t, err, ErrUncertain)
+			require.Zero(t, l.End())
+			require.ErrorIs(t, l.Fenced(), ErrFenced)
+			require.NoError(t, l.Close(), "nothing to stop")
+		}
 	})
 	t.Run("a later write fails: this append is on disk, later ones are refused", func(t *testing.T) {
 		disk := vfs.NewFault(vfs.NewMem())

@@ -60,6 +60,15 @@ func readWhole(f File, name string, limit int64) ([]byte, error) {
 // a failure it is removed. An error after the rename (of the directory's sync)
 // leaves open which of the two a power cut would leave.
 func WriteFile(fsys FS, name string, data []byte) error {
+	if err := ReplaceFile(fsys, name, data); err != nil {
+		return err
+	}
+	return fsys.SyncDir(filepath.Dir(name))
+}
+
+// ReplaceFile is WriteFile without the last step: what name holds is all of data or what it held before, also after a
+// power cut, and it is data for good once the caller has synced the directory, with whatever else is new there.
+func ReplaceFile(fsys FS, name string, data []byte) error {
 	temp := name + tempSuffix
 	f, err := fsys.Create(temp)
 	if errors.Is(err, fs.ErrExist) {
@@ -82,9 +91,8 @@ func WriteFile(fsys FS, name string, data []byte) error {
 	}
 	if err != nil {
 		_ = fsys.Remove(temp)
-		return err
 	}
-	return fsys.SyncDir(filepath.Dir(name))
+	return err
 }
 
 // RemoveAll removes dir and everything in it, or a file. It succeeds when nothing
