@@ -187,19 +187,41 @@ func TestAppendIsDurable(t *testing.T) {
 	assert.Len(t, stored(t, partitionOf(t, openTopic(t, after, "lazy"), 0)), 1)
 }
 
+// A full disk, a quota that is used up and a limit on file sizes are one and the same to a caller.
 func TestAppendOnFullDisk(t *testing.T) {
-	fault := vfs.NewFault(vfs.NewMem())
-	e := openOn(t, fault)
-	tp := openTopic(t, e, "orders", quick())
-	_, err := tp.Append(t.Context(), Record{Value: []byte("1")})
-	require.NoError(t, err)
-	fault.Add(vfs.Rule{Op: vfs.OpWrite, Path: "*.log", Err: syscall.ENOSPC, Short: 10})
-	_, err = tp.Append(t.Context(), Record{Value: []byte("2")})
-	require.ErrorIs(t, err, ErrNoSpace)
-	assert.NotErrorIs(t, err, ErrUncertain)
-	_, err = tp.Append(t.Context(), Record{Value: []byte("3")})
-	require.NoError(t, err, "there is space again")
-	assert.Len(t, stored(t, partitionOf(t, tp, 0)), 2)
+	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		fault := vfs.NewFault(vfs.NewMem())
+		e := openOn(t, fault)
+		tp := openTopic(t, e, "orders", quick())
+		_, err := tp.Append(t.Context(), Record{Value: []byte("1")})
+		require.NoError(t, err)
+		fault.Add(vfs.Rule{Op: vfs.OpWrite, Path: "*.log", Err: full, Short: 10})
+		_, err = tp.Append(t.Context(), Record{Value: []byte("2")})
+		require.ErrorIs(t, err, ErrNoSpace)
+		require.ErrorIs(t, err, full)
+		assert.NotErrorIs(t, err, ErrUncertain)
+		_, err = tp.Append(t.Context(), Record{Value: []byte("3")})
+		require.NoError(t, err, "there is space again")
+		assert.Len(t, stored(t, partitionOf(t, tp, 0)), 2)
+
+		// A roll needs space as well, in more files; while there is none nothing is lost and nothing fenced.
+		rolling := openTopic(t, e, "rolling", SegmentBytes(200))
+		fill := Record{Value: make([]byte, 100)}
+		_, err = rolling.Append(t.Context(), fill)
+		require.NoError(t, err)
+		for _, op := range []vfs.Op{vfs.OpWrite, vfs.OpCreate} {
+			fault.Add(vfs.Rule{Op: op, Path: "rolling-0", Count: vfs.Forever, Err: full})
+			for range 3 {
+				_, err = rolling.Append(t.Context(), fill)
+				require.ErrorIs(t, err, ErrNoSpace)
+				assert.NotErrorIs(t, err, ErrUncertain)
+			}
+			fault.Clear()
+			_, err = rolling.Append(t.Context(), fill)
+			require.NoError(t, err)
+		}
+		assert.Len(t, stored(t, partitionOf(t, rolling, 0)), 3)
+	}
 }
 
 func TestFailedSyncFences(t *testing.T) {

@@ -1,6 +1,8 @@
 package vfs_test
 
 import (
+	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -66,4 +68,41 @@ func TestLimitHoldsDescriptors(t *testing.T) {
 		require.NoError(t, f.Close())
 	}
 	assert.Equal(t, before, count())
+}
+
+// mute is a socket that cannot be written to through Write: what reaches the other end went by the descriptor, file to
+// socket in the kernel, and not through this process.
+type mute struct {
+	syscall.Conn
+	t *testing.T
+}
+
+func (m mute) Write(p []byte) (int, error) {
+	m.t.Errorf("%d bytes were copied", len(p))
+	return 0, syscall.EPIPE
+}
+
+func TestSendToLeavesTheBytesInTheKernel(t *testing.T) {
+	data := sample(3 << 20)
+	for name, fsys := range map[string]vfs.FS{
+		"OS": vfs.OS(), "Limit": vfs.Limit(vfs.OS(), 1), "Fault": vfs.NewFault(vfs.OS()), "ReadOnly": vfs.ReadOnly(vfs.OS()),
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "a")
+			require.NoError(t, vfs.WriteFile(vfs.OS(), path, data))
+			f := must(fsys.OpenRead(path))
+			near, far := pipe(t)
+			got := make(chan []byte)
+			go func() {
+				all, _ := io.ReadAll(far)
+				got <- all
+			}()
+			n, err := f.(vfs.Sender).SendTo(mute{near.(syscall.Conn), t}, 1000, 2<<20)
+			require.NoError(t, err)
+			require.EqualValues(t, 2<<20, n)
+			require.NoError(t, near.Close())
+			require.True(t, bytes.Equal(data[1000:1000+2<<20], <-got))
+			require.NoError(t, f.Close())
+		})
+	}
 }
