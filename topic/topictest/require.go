@@ -17,13 +17,8 @@ import (
 // does not wait.
 func Records(t testing.TB, from *topic.Topic) []*topic.Record {
 	t.Helper()
-	return read(t, from, context.Background(), topic.FromStart(), topic.UntilEnd())
-}
-
-func read(t testing.TB, from *topic.Topic, ctx context.Context, opts ...topic.ReadOption) []*topic.Record {
-	t.Helper()
 	var list []*topic.Record
-	for rec, err := range from.Read(ctx, opts...) {
+	for rec, err := range from.Read(context.Background(), topic.FromStart(), topic.UntilEnd()) {
 		if err != nil {
 			t.Fatalf("topictest: reading %s: %v", from.Name(), err)
 		}
