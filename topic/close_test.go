@@ -244,17 +244,17 @@ func TestCloseWaitsForSlowCallbacks(t *testing.T) {
 		require.NoError(t, err)
 		_, err = e.Topic(t.Context(), "orders")
 		require.NoError(t, err)
-		returned := 0
+		var returned atomic.Int32
 		for range 3 {
 			p, err := e.NewProducer()
 			require.NoError(t, err)
 			require.NoError(t, p.Send(t.Context(), "orders", Record{}, func(Position, error) {
 				time.Sleep(closeGrace - time.Second)
-				returned++
+				returned.Add(1)
 			}))
 			time.Sleep(100 * time.Millisecond)
 		}
 		assert.NoError(t, e.Close())
-		assert.Equal(t, 3, returned)
+		assert.EqualValues(t, 3, returned.Load())
 	})
 }

@@ -106,7 +106,7 @@ func TestUnmetRequirements(t *testing.T) {
 		"records' order": {func(t testing.TB, one, _ *topic.Topic) {
 			topictest.RequireRecords(t, one, topic.Record{Key: []byte("b"), Value: []byte("v-b")}, topic.Record{Key: []byte("a"), Value: []byte("v-a")})
 		}, "want:"},
-		"too few to wait for": {func(t testing.TB, one, _ *topic.Topic) { topictest.Await(t, one, 3, time.Millisecond) }, "has 2 records after 1ms, want 3"},
+		"too few to wait for": {func(t testing.TB, one, _ *topic.Topic) { topictest.Await(t, one, 3, time.Millisecond) }, "records after 1ms, want 3"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eng := topictest.New(t)
