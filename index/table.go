@@ -106,22 +106,25 @@ func (t *Table) initSealed(home Home, kind Kind, sum Sum) {
 }
 
 // Len is the number of entries.
-func (t *Table) Len() int {
+func (t *Table) Len() int { return t.size() / t.kind.Width() }
+
+// size is how many bytes the entries take.
+func (t *Table) size() int {
 	if b := t.block.Load(); b != nil {
-		return int(b.n.Load()) / t.kind.Width()
+		return int(b.n.Load())
 	}
 	if sum := t.sealed.Load(); sum != nil {
-		return int(sum.Len) / t.kind.Width()
+		return int(sum.Len)
 	}
 	if b := t.block.Load(); b != nil { // activated between the two looks
-		return int(b.n.Load()) / t.kind.Width()
+		return int(b.n.Load())
 	}
 	return 0
 }
 
 // Full reports whether another entry would make the table larger than limit bytes, with room kept for spare more.
 func (t *Table) Full(limit, spare int) bool {
-	return (t.Len()+1+spare)*t.kind.Width() > limit
+	return t.size()+(1+spare)*t.kind.Width() > limit
 }
 
 // Bytes is the entries of an active table in file format. The caller must not change them; later Adds do not change them either.

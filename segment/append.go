@@ -87,6 +87,13 @@ func (s *Segment) admit(run []byte) error {
 // publish makes what was just written at pos visible: first the facts, by which readers know the end, then the index entries. A reader that
 // comes between finds its way without the new entry.
 func (s *Segment) publish(run []byte, pos int64) {
+	if b, _ := record.First(run); len(b) == len(run) { // one batch: the usual case
+		s.mu.Lock()
+		s.facts.add(b)
+		s.mu.Unlock()
+		s.noteBatch(&s.facts, b, pos)
+		return
+	}
 	s.mu.Lock()
 	for rest := run; len(rest) > 0; {
 		b, _ := record.First(rest)

@@ -7,6 +7,9 @@ import (
 	"github.com/quirelog/quire/compress"
 )
 
+// castagnoli is the polynomial of the batch's checksum, CRC-32C.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 // Sizes of the batch format.
 const (
 	// HeaderSize is the size of a batch without records.
@@ -225,7 +228,7 @@ func (b Batch) Emptied() Batch {
 
 // checksum computes what CRC should hold.
 func (b Batch) checksum() uint32 {
-	return crc32.Checksum(b[posAttributes:], crc32.MakeTable(crc32.Castagnoli))
+	return crc32.Checksum(b[posAttributes:], castagnoli)
 }
 
 func (b Batch) updateCRC() { binary.BigEndian.PutUint32(b[posCRC:], b.checksum()) }
