@@ -2,6 +2,7 @@ package log
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -36,6 +37,10 @@ func (l *Log) Watch(ch chan<- struct{}) (stop func()) {
 	return l.watchers.add(ch)
 }
 
+// keptWatchers is for how many watchers the memory is kept: those who follow a log come back
+// each time they have read all there is.
+const keptWatchers = 4
+
 // watchers are the channels to notify. notify costs one load while there are none.
 type watchers struct {
 	count atomic.Int32
@@ -64,11 +69,11 @@ func (w *watchers) remove(id uint32) {
 	defer w.mu.Unlock()
 	for i := range w.list {
 		if w.list[i].id == id {
-			w.list = append(w.list[:i], w.list[i+1:]...)
+			w.list = slices.Delete(w.list, i, i+1)
 			break
 		}
 	}
-	if len(w.list) == 0 {
+	if len(w.list) == 0 && cap(w.list) > keptWatchers {
 		w.list = nil
 	}
 	w.count.Store(int32(len(w.list)))

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/quirelog/quire/log/vfs"
 )
@@ -166,4 +167,37 @@ func BenchmarkReadSequential(b *testing.B) {
 		}
 	})
 	_ = s.Unlink()
+}
+
+// BenchmarkFollow is a reader that takes each batch as soon as it was appended: from memory, and from the file as one that comes late.
+func BenchmarkFollow(b *testing.B) {
+	batch := makeBatch(b, 0, 1, 5, 100)
+	for _, from := range []string{"memory", "file"} {
+		b.Run(from, func(b *testing.B) {
+			s, err := Create(vfs.OS(), benchDir(b), 0, &Config{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close()
+			var buf []byte
+			var reading time.Duration
+			at := Place{0, -1}
+			b.ReportAllocs()
+			for range b.N {
+				batch.SetBaseOffset(s.Next())
+				if err := s.Append(batch); err != nil {
+					b.Fatal(err)
+				}
+				if from == "file" {
+					s.recent.forget()
+				}
+				began := time.Now()
+				if buf, at, err = s.Read(buf, at, s.Next(), 1<<20); err != nil || len(buf) != len(batch) {
+					b.Fatal(err)
+				}
+				reading += time.Since(began)
+			}
+			b.ReportMetric(float64(reading.Nanoseconds())/float64(b.N), "ns/read")
+		})
+	}
 }
