@@ -27,8 +27,9 @@ func TestFollowerAsksTheDiskOnce(t *testing.T) {
 		s := create(t, disk, 0, &Config{})
 		var buf []byte
 		at := Place{Offset: 0, Pos: -1}
+		b := makeBatch(t, 0, 1, 1000, size)
 		for i := range 80 {
-			b := makeBatch(t, s.Next(), 1, 1000, size)
+			b.SetBaseOffset(s.Next())
 			require.NoError(t, s.Append(b))
 			run, next, err := s.Read(buf, at, s.Next(), 1<<20)
 			require.NoError(t, err)
@@ -192,7 +193,7 @@ func TestFollowersWhileAppendingAndCutting(t *testing.T) {
 			}
 		})
 	}
-	for i := range 1500 {
+	for i := range 500 {
 		if err := s.Append(makeBatch(t, s.Next(), 1, 1000, 200+1000*(i%7))); err != nil {
 			t.Error(err)
 		}
