@@ -18,13 +18,17 @@ type Budget struct {
 	hand int      // guarded by mu
 
 	landmarks Landmarks
+	lent      atomic.Int64
 }
 
+// besides is which part of a budget each other use of it may take: the budget divided by it.
+const besides = 4
+
 // NewBudget makes a budget of so many bytes; 0 or less means that sealed tables are always searched in their files. [Landmarks] may take a
-// quarter more.
+// quarter more, and so may what is lent.
 func NewBudget(bytes int64) *Budget {
 	b := &Budget{limit: max(bytes, 0)}
-	b.landmarks.limit = b.limit / landmarkShare
+	b.landmarks.limit = b.limit / besides
 	return b
 }
 
@@ -42,6 +46,34 @@ func (b *Budget) Limit() int64 {
 		return -1
 	}
 	return b.limit
+}
+
+// Lend counts n bytes that a segment is about to take for another purpose; false when all that is lent would be more than a quarter of the
+// budget. A nil Budget lends without limit.
+func (b *Budget) Lend(n int64) bool {
+	if b == nil {
+		return true
+	}
+	if b.lent.Add(n) > b.limit/besides {
+		b.lent.Add(-n)
+		return false
+	}
+	return true
+}
+
+// Return takes back what was lent.
+func (b *Budget) Return(n int64) {
+	if b != nil {
+		b.lent.Add(-n)
+	}
+}
+
+// Lent is how many bytes are lent at present.
+func (b *Budget) Lent() int64 {
+	if b == nil {
+		return 0
+	}
+	return b.lent.Load()
 }
 
 // fits reports whether n more bytes could ever be in memory, and roomy whether they could without taking others' place.

@@ -17,9 +17,6 @@ const (
 	pageBytes    = patches*(perPatch*8+8) + 32
 )
 
-// landmarkShare is which part of a budget landmarks may take besides: the budget divided by it.
-const landmarkShare = 4
-
 // Landmark says that a batch begins here: its base offset, or that of the batch behind the last one.
 type Landmark struct{ Offset, Pos int64 }
 

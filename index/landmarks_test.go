@@ -83,5 +83,5 @@ func TestLandmarksAreBounded(t *testing.T) {
 		}
 	}
 	require.Greater(t, held, 10)
-	require.LessOrEqual(t, held*pageBytes, budget/landmarkShare)
+	require.LessOrEqual(t, held*pageBytes, budget/besides)
 }

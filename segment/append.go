@@ -36,7 +36,7 @@ func (s *Segment) Append(run []byte) error {
 		return s.cutBack(f, size, err)
 	}
 	s.ahead = max(s.ahead, size+int64(len(run)))
-	s.recent.add(run, size)
+	s.recent.add(run, size, s.cfg.Budget)
 	s.publish(run, size)
 	return nil
 }

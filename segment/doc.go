@@ -37,7 +37,8 @@
 //	I6  Indexes are derived: a missing or damaged one is made again from the data without anybody noticing but by the time it takes. The
 //	    list of aborted transactions needs the log's help (SetAborted).
 //	I7  What was written last may be read from memory (recent.go): the bytes of the very write, shown to readers no sooner than the file's,
-//	    for as long as somebody follows the end and never more than 256 KiB. A cut, a seal and Close forget it.
+//	    for as long as somebody follows the end, never more than 256 KiB and of all segments together never more than a quarter of the budget.
+//	    A cut, a seal and Close forget it.
 //	I8  Memory taken for bytes of a file is bounded by the file's size, and for a batch above the usual size by what follows it.
 //
 // # Concurrency

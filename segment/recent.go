@@ -1,6 +1,10 @@
 package segment
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/quirelog/quire/index"
+)
 
 // Whoever follows the head of a log wants the bytes that were written a moment ago. While somebody does, the writer leaves a copy of the last
 // ones in memory, and readers take them from there instead of asking the operating system. It is a cache of the data file and nothing more:
@@ -22,6 +26,8 @@ type recent struct {
 type tail struct {
 	stretches [2]atomic.Pointer[stretch]
 	served    atomic.Uint32 // counts readers that found what they wanted
+	budget    *index.Budget
+	held      atomic.Int64 // bytes lent by the budget
 
 	// Of the writer.
 	filling int // which stretch
@@ -40,24 +46,39 @@ type stretch struct {
 }
 
 // add notes what the writer has just written at pos, before anybody is told of the new end.
-func (r *recent) add(run []byte, pos int64) {
+func (r *recent) add(run []byte, pos int64, b *index.Budget) {
 	t := r.kept.Load()
 	switch {
 	case t != nil && t.put(run, pos):
+		return
 	case t == nil && r.wanted.Load():
-		t = new(tail)
+		t = &tail{budget: b}
 		t.turn(run, pos, r.fit())
 		r.kept.Store(t)
 	case t != nil:
 		seen := t.served.Load()
 		if seen == t.seen && t.full() {
-			r.kept.CompareAndSwap(t, nil) // all of this was written and nobody read it
+			r.drop(t) // all of this was written and nobody read it
 			return
 		}
 		t.seen = seen
 		t.turn(run, pos, r.fit())
+	default:
+		return
+	}
+	if r.kept.Load() != t { // dropped meanwhile, perhaps before the last stretch was counted
+		t.giveBack()
 	}
 }
+
+// drop ends a tail.
+func (r *recent) drop(t *tail) {
+	if t != nil && r.kept.CompareAndSwap(t, nil) {
+		t.giveBack()
+	}
+}
+
+func (t *tail) giveBack() { t.budget.Return(t.held.Swap(0)) }
 
 // fit is how large the next stretch is: twice as large as the last one when a reader came too late for it.
 func (r *recent) fit() int {
@@ -96,15 +117,27 @@ func (t *tail) turn(run []byte, pos int64, size int) {
 	t.filling = 1 - t.filling
 	slot := &t.stretches[t.filling]
 	s := slot.Swap(nil)
-	if size > mostStretch {
-		return // the file has it; the other stretch still holds what came before
-	}
 	if s == nil || len(s.buf) < size || s.readers.Load() != 0 {
-		s = &stretch{buf: make([]byte, size)}
+		if s = t.exchange(s, size); s == nil {
+			return // the file has it; the other stretch still holds what came before
+		}
 	}
 	s.pos = pos
 	s.n.Store(int64(copy(s.buf, run)))
 	slot.Store(s)
+}
+
+// exchange makes a stretch in place of one that is too small or still being read; nil when that would be too much for the tail or the budget.
+func (t *tail) exchange(old *stretch, size int) *stretch {
+	if old != nil {
+		t.held.Add(-int64(len(old.buf)))
+		t.budget.Return(int64(len(old.buf)))
+	}
+	if size > mostStretch || !t.budget.Lend(int64(size)) {
+		return nil
+	}
+	t.held.Add(int64(size))
+	return &stretch{buf: make([]byte, size)}
 }
 
 // read fills p with the bytes at pos if all of them are here.
@@ -156,7 +189,7 @@ func (r *recent) want() {
 func (r *recent) forget() {
 	r.wanted.Store(false)
 	r.size.Store(0)
-	r.kept.Store(nil)
+	r.drop(r.kept.Load())
 }
 
 // Followed reports whether the last bytes of an active segment are being kept in memory for readers that follow its end.
@@ -171,6 +204,6 @@ func (s *Segment) Unfollow() {
 		return
 	}
 	if served := t.served.Load(); t.noticed.Swap(served) == served {
-		s.recent.kept.CompareAndSwap(t, nil)
+		s.recent.drop(t)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/quirelog/quire/index"
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/log/vfs"
 )
@@ -163,11 +164,13 @@ func TestRecentIsTheFile(t *testing.T) {
 }
 
 func TestFollowersWhileAppendingAndCutting(t *testing.T) {
-	s := create(t, newMemDir(t), 0, &Config{})
+	budget := index.NewBudget(1 << 20)
+	s := create(t, newMemDir(t), 0, &Config{Budget: budget})
 	var stop atomic.Bool
 	var readers sync.WaitGroup
 	for range 3 {
 		readers.Go(func() {
+			defer s.Unfollow()
 			var buf []byte
 			at := Place{0, -1}
 			for !stop.Load() {
@@ -208,4 +211,56 @@ func TestFollowersWhileAppendingAndCutting(t *testing.T) {
 	}
 	stop.Store(true)
 	readers.Wait()
+	require.NoError(t, s.Close())
+	require.Zero(t, budget.Lent())
+}
+
+// TestFollowersShareABudget: who gets nothing of it reads the file, and what is given back others get.
+func TestFollowersShareABudget(t *testing.T) {
+	budget := index.NewBudget(4 * 4 * firstStretch)
+	cfg := &Config{Budget: budget}
+	disk := newMemDir(t)
+	var list []*Segment
+	for i := range int64(8) {
+		list = append(list, create(t, disk, i*1_000_000, cfg))
+	}
+	follow := func(s *Segment) {
+		at := Place{s.Next(), s.Size()}
+		for range 200 {
+			fill(t, s, 100)
+			run, next, err := s.Read(nil, at, s.Next(), 1<<20)
+			require.NoError(t, err)
+			require.Len(t, run, int(next.Pos-at.Pos))
+			at = next
+			require.LessOrEqual(t, budget.Lent(), int64(4*firstStretch))
+		}
+	}
+	for _, s := range list {
+		follow(s)
+	}
+	kept := 0
+	for _, s := range list {
+		kept += keptBytes(s)
+	}
+	require.EqualValues(t, kept, budget.Lent())
+	require.EqualValues(t, 4*firstStretch, budget.Lent())
+	for i, s := range list {
+		switch i % 3 {
+		case 0:
+			require.NoError(t, s.Seal(SideFacts{}))
+		case 1:
+			require.NoError(t, s.Truncate(s.Base()))
+		case 2:
+			s.Unfollow()
+			s.Unfollow()
+		}
+	}
+	require.Zero(t, budget.Lent())
+	require.NoError(t, list[0].Unseal())
+	follow(list[0])
+	require.EqualValues(t, 2*firstStretch, budget.Lent())
+	for _, s := range list {
+		require.NoError(t, s.Close())
+	}
+	require.Zero(t, budget.Lent())
 }
