@@ -85,6 +85,7 @@ func (l *Log) condemn(s *segment.Segment) *condemned {
 	if old := l.doomed.Load().displace(s.Base()); old != nil {
 		if old.idle {
 			_ = l.unlink(old) // if it fails, its files are replaced instead
+			l.doomed.Load().bytes.Add(-old.bytes)
 		} else {
 			_ = old.segment.KeepOpen() // its readers go on with the open file
 		}
@@ -102,19 +103,9 @@ func (d *doomed) displace(base int64) *condemned {
 	c := d.waiting[base]
 	if c != nil {
 		c.replaced = true
-		d.dropLocked(c)
+		delete(d.waiting, c.segment.Base())
 	}
 	return c
-}
-
-func (d *doomed) dropLocked(c *condemned) {
-	delete(d.waiting, c.segment.Base())
-	d.bytes.Add(-c.bytes)
-}
-
-func (d *doomed) addLocked(c *condemned) {
-	d.waiting[c.segment.Base()] = c
-	d.bytes.Add(c.bytes)
 }
 
 // retireAll puts marked segments, which no view shows any more, on the list and lets
@@ -145,7 +136,8 @@ func (d *doomed) add(c *condemned, due time.Time, ripe bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c.due, c.ripe = due, ripe
-	d.addLocked(c)
+	d.waiting[c.segment.Base()] = c
+	d.bytes.Add(c.bytes)
 }
 
 // released is called when the last reader of a segment has gone, maybe by that reader.
@@ -154,9 +146,12 @@ func (l *Log) released(c *condemned) {
 	d := l.doomed.Load()
 	d.mu.Lock()
 	c.idle = true
+	if c.replaced {
+		d.bytes.Add(-c.bytes)
+	}
 	gone := c.ripe && !c.replaced
 	if gone {
-		d.dropLocked(c)
+		delete(d.waiting, c.segment.Base())
 	}
 	d.mu.Unlock()
 	if gone {
@@ -167,16 +162,19 @@ func (l *Log) released(c *condemned) {
 // bury unlinks what may go. What the disk refuses is tried again by a later Reap, or by
 // the next Open.
 func (l *Log) bury(c *condemned) error {
-	err := l.unlink(c)
+	err, d := l.unlink(c), l.doomed.Load()
 	if err == nil {
+		d.bytes.Add(-c.bytes)
+		if l.hooks.Freed != nil {
+			l.hooks.Freed()
+		}
 		return nil
 	}
-	d := l.doomed.Load()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.waiting[c.segment.Base()] == nil {
 		c.due = time.Now().Add(buryAgain)
-		d.addLocked(c)
+		d.waiting[c.segment.Base()] = c
 	}
 	return err
 }
@@ -247,7 +245,7 @@ func (d *doomed) takeRipe(now time.Time) []*condemned {
 		}
 		c.ripe = true
 		if c.idle {
-			d.dropLocked(c)
+			delete(d.waiting, c.segment.Base())
 			list = append(list, c)
 		}
 	}

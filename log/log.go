@@ -90,6 +90,9 @@ type Hooks struct {
 	// Uncleaned is called when the log was cut below what was compacted, before the cut
 	// returns: the first dirty offset is lower now, and whoever keeps it must write it down.
 	Uncleaned func(l *Log)
+	// Freed is called after files of removed segments were unlinked. Unlike the others it may be called
+	// under the log's locks: it must not call the log.
+	Freed func()
 	// Rolled is called after a new active segment with this base offset exists.
 	Rolled func(base int64)
 	// Fenced is called once when a log refuses appends for good.

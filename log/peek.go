@@ -2,6 +2,7 @@ package log
 
 import (
 	"errors"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"time"
@@ -120,4 +121,40 @@ func (p *peeker) tooMany(keep int64) (bool, error) {
 // expired is when something written at newest, in ms since the epoch, has passed the age.
 func expired(newest int64, age time.Duration) time.Time {
 	return time.UnixMilli(newest).Add(max(age, 0)).Add(time.Millisecond)
+}
+
+// Footprint is what the data files of a log take of the disk.
+type Footprint struct {
+	Bytes    int64     // files of removed segments included
+	Segments int       // those that are not removed
+	Oldest   time.Time // when the file of the oldest one was last written
+}
+
+// Measure looks at the files of the log in dir, without opening it.
+func Measure(fsys vfs.FS, dir string) (f Footprint, err error) {
+	names, err := fsys.List(dir)
+	if err != nil {
+		return f, err
+	}
+	for _, name := range names { // sorted, and so by base offset
+		_, kind, ok := segment.ParseName(name)
+		if !ok || kind.File() != segment.KindLog {
+			continue
+		}
+		info, err := fsys.Stat(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // unlinked meanwhile
+		}
+		if err != nil {
+			return f, err
+		}
+		f.Bytes += info.Size
+		if kind.Mark() == 0 {
+			if f.Segments == 0 {
+				f.Oldest = info.ModTime
+			}
+			f.Segments++
+		}
+	}
+	return f, nil
 }

@@ -368,3 +368,18 @@ func (l *Log) expiry(age time.Duration) time.Time {
 	}
 	return expired(newest, age)
 }
+
+// Oldest is when the oldest segment's newest record was written, by the rules of Retention.Age, and whether that
+// segment is the active one; ok is false for an empty or closed log.
+func (l *Log) Oldest() (at time.Time, active, ok bool) {
+	v := l.view.Load()
+	if v == nil {
+		return time.Time{}, false, false
+	}
+	s := v.segments[0]
+	newest, err := l.newest(s)
+	if err != nil || s.Size() == 0 {
+		return time.Time{}, false, false
+	}
+	return time.UnixMilli(newest), s == v.active(), true
+}

@@ -17,7 +17,7 @@ import (
 //
 // An error that matches ErrUncertain means that the record may or may not be in the log: the fsync failed,
 // or ctx ended while waiting for it. After any other error it is not and never will be: ErrClosed,
-// ErrNotFound (the topic was deleted), ErrFenced, ErrNoSpace, ErrTooLarge, ErrInvalidTimestamp, ErrInvalid,
+// ErrNotFound (the topic was deleted), ErrFenced, ErrNoSpace, ErrQuota (a disk budget, as *QuotaError), ErrTooLarge, ErrInvalidTimestamp, ErrInvalid,
 // the context's cause.
 func (t *Topic) Append(ctx context.Context, rec Record, opts ...AppendOption) (Position, error) {
 	o := appendOptions{partition: AnyPartition}
@@ -274,9 +274,30 @@ func (p *Partition) commitBatch(ctx context.Context, b *builder, o log.AppendOpt
 	return p.at(a.Base, a.Epoch), nil
 }
 
-// appendSealed hands a batch to the log and counts it. Every append of the engine, a producer's too, comes
-// through here.
+// appendSealed charges the budgets with a batch, which may have to wait for room, and appends it.
 func (p *Partition) appendSealed(ctx context.Context, l *log.Log, b record.Batch, o log.AppendOptions) (log.Appended, error) {
+	return p.appendWithin(ctx, l, b, o, true)
+}
+
+// appendWithin is appendSealed for callers that must not wait for room.
+func (p *Partition) appendWithin(ctx context.Context, l *log.Log, b record.Batch, o log.AppendOptions, wait bool) (log.Appended, error) {
+	if !p.budgeted() {
+		return p.appendCounted(ctx, l, b, o)
+	}
+	n := int64(len(b))
+	charged, err := p.take(ctx, n, wait)
+	if err != nil {
+		p.topic.stats.appendErrors.Add(1)
+		return log.Appended{}, err
+	}
+	a, err := p.appendCounted(ctx, l, b, o)
+	charged.landed(n, (err == nil || errors.Is(err, ErrUncertain)) && !a.Duplicate)
+	return a, err
+}
+
+// appendCounted hands a batch to the log and counts it. Every append of the engine, a producer's too, comes
+// through here.
+func (p *Partition) appendCounted(ctx context.Context, l *log.Log, b record.Batch, o log.AppendOptions) (log.Appended, error) {
 	a, err := l.Append(ctx, b, o)
 	s := &p.topic.stats
 	if err != nil {

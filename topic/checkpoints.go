@@ -54,8 +54,17 @@ func (e *Engine) Checkpoint(ctx context.Context) error {
 	return e.writeCheckpoints()
 }
 
-// writeCheckpoints writes the files. Partitions that were not opened keep what the files said of them.
+// writeCheckpoints writes the files, with the reserve's room if the disk has no other, and sees that there is a reserve.
 func (e *Engine) writeCheckpoints() error {
+	err := e.withReserve(e.writeCheckpointFiles)
+	if err == nil && !e.isClosed() {
+		e.holdReserve()
+	}
+	return err
+}
+
+// writeCheckpointFiles writes the files. Partitions that were not opened keep what the files said of them.
+func (e *Engine) writeCheckpointFiles() error {
 	c := checkpoints{start: log.OffsetCheckpoint{}, recovery: log.OffsetCheckpoint{}, high: log.OffsetCheckpoint{}}
 	for _, p := range e.allPartitions() {
 		tp := log.TopicPartition{Topic: p.topic.name, Partition: p.id}

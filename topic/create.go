@@ -278,14 +278,10 @@ func (t *Topic) apply(entry ManifestTopic) error {
 	if err != nil {
 		return err
 	}
-	st := &topicState{
-		settings:   settings,
-		overrides:  entry.Settings,
-		config:     settings.logConfig(t.id, t.eng.indexes),
-		partitions: t.newPartitions(old.partitions, entry.Partitions),
-	}
+	st := t.newState(settings, entry, old.partitions)
 	markFresh(st.partitions[len(old.partitions):])
 	t.state.Store(st)
+	t.applyBudget(settings)
 	var faults []error
 	for _, p := range st.partitions {
 		p.forgetExpiry()

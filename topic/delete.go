@@ -26,6 +26,7 @@ func (e *Engine) DeleteTopic(ctx context.Context, name string) error {
 	if t == nil {
 		return err
 	}
+	t.spaceFreed()
 	e.logger.InfoContext(ctx, "topic deleted", "topic", name, "err", err)
 	tell(e, e.events.TopicDeleted, TopicFacts{Topic: name, ID: t.id, Partitions: t.Partitions()})
 	return err

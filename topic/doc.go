@@ -30,6 +30,7 @@
 //	.kafka_cleanshutdown               only after an orderly stop; removed before anything else is written
 //	quire.manifest, quire.manifest.prev   topics, ids, partitions, settings: two generations
 //	recovery-point-offset-checkpoint, replication-offset-checkpoint, log-start-offset-checkpoint
+//	quire.reserve                      room that is given up when the disk is full (see DiskReserve)
 //	orders-0/                          partition 0 of topic "orders"
 //	    partition.metadata             the topic's id
 //	    00000000000000000000.log ...   see packages log and segment
@@ -81,6 +82,8 @@
 //	settings.go      typed settings                settings_keys.go     the same by Kafka's names
 //	options.go       options of the calls          names.go, id.go, position.go, record.go
 //	retention.go     what need not be kept any more
+//	budget.go        disk budgets                  room.go              what they count and remove
+//	reserve.go       room on a full disk
 //	housekeeper.go   what time makes due           goroutines.go        who Close waits for
 //	metrics.go       counters                      events.go            what the engine tells
 //	producerids.go   ids for idempotent producers

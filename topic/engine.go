@@ -25,6 +25,8 @@ type Engine struct {
 	logger     *slog.Logger
 	events     Events
 	retainers  RetentionHooks
+	budget     *diskBudget // nil: no bound
+	reserve    reserve
 	stats      stats
 	indexes    *log.IndexBudget
 	defaults   []TopicOption

@@ -102,6 +102,7 @@ func (k *housekeeper) hooks(t *Topic, h *log.Hooks) {
 			k.arm(&k.retention, k.retainEvery)
 		}
 	}
+	h.Freed = t.spaceFreed
 	h.Doomed = func(l *log.Log, d time.Duration) { k.armFor(l, &own.reap, d) }
 }
 

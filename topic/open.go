@@ -41,6 +41,8 @@ func Open(dir string, opts ...Option) (*Engine, error) {
 		return nil, errors.Join(err, e.unlock())
 	}
 	if !e.readOnly {
+		e.holdReserve()
+		e.countBudgets()
 		e.armRetention()
 	}
 	e.logger.Info("engine opened", "dir", e.dir, "topics", len(e.topics), "clean", e.startedOK, "read_only", e.readOnly)
@@ -63,6 +65,10 @@ func newEngine(dir string, o *options) *Engine {
 	if o.indexMemory > 0 {
 		e.indexes = log.NewIndexBudget(o.indexMemory)
 	}
+	if o.budget > 0 {
+		e.budget = newDiskBudget(e, nil, o.budget, o.budgetFull)
+	}
+	e.reserve.size = o.reserve
 	e.goroutines.left = make(chan struct{}, 1)
 	e.keeper.init(e, o)
 	return e
@@ -193,6 +199,11 @@ func (e *Engine) stage(m *Manifest) error {
 	err := stageManifest(e.fs, e.dir, m)
 	if err == nil || !vfs.IsNoSpace(err) || !m.deletes() || !e.stillOld() {
 		return err
+	}
+	if e.releaseReserve() {
+		if err = stageManifest(e.fs, e.dir, m); err == nil {
+			return nil
+		}
 	}
 	if e.fs.Remove(filepath.Join(e.dir, manifestPrev)) != nil {
 		return err

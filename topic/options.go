@@ -28,6 +28,9 @@ type options struct {
 	checkpoint   time.Duration
 	retention    time.Duration
 	retainers    RetentionHooks
+	budget       int64
+	budgetFull   WhenFull
+	reserve      int64
 }
 
 // DefaultMaxOpenFiles is how many files an engine keeps open at most, unless told otherwise.
@@ -98,6 +101,18 @@ func RetentionEvery(d time.Duration) Option { return func(o *options) { o.retent
 // WithRetention adds rules and an archive to what the topics' settings say of retention.
 func WithRetention(h RetentionHooks) Option { return func(o *options) { o.retainers = h } }
 
+// DiskBudget bounds the bytes of all topics' data files together and says what happens to an append for which there is no
+// room. Indexes and the engine's small files are not counted; see [DiskReserve]. Default: no bound. A topic may have a
+// budget of its own by [Budget].
+func DiskBudget(bytes int64, full WhenFull) Option {
+	return func(o *options) { o.budget, o.budgetFull = max(bytes, 1), full }
+}
+
+// DiskReserve is the size of the file quire.reserve, which the engine gives up when the disk is full so that
+// checkpoints and deletions can be written down, and makes again later. Default 1 MiB with a [DiskBudget], else
+// none; negative: none.
+func DiskReserve(bytes int64) Option { return func(o *options) { o.reserve = bytes } }
+
 func (o *options) fill() {
 	if o.fs == nil {
 		o.fs = vfs.OS()
@@ -114,6 +129,9 @@ func (o *options) fill() {
 	}
 	if o.checkpoint <= 0 {
 		o.checkpoint = defaultCheckpointInterval
+	}
+	if o.reserve == 0 && o.budget > 0 {
+		o.reserve = defaultReserve
 	}
 	if o.retention <= 0 {
 		o.retention = defaultRetentionInterval
@@ -199,6 +217,15 @@ func RetentionRecords(n int64) TopicOption { return Set(KeyRetentionRecords, sho
 
 // RetentionBytes is how many bytes a partition keeps; negative: no bound.
 func RetentionBytes(n int64) TopicOption { return Set("retention.bytes", showInt(n)) }
+
+// Budget bounds the bytes of the topic's data files, all partitions together, and says what happens to an append for
+// which there is no room; negative: no bound.
+func Budget(bytes int64, full WhenFull) TopicOption {
+	return func(o *topicOptions) {
+		o.set(KeyBudget, showInt(bytes))
+		o.set(KeyBudgetFull, full.String())
+	}
+}
 
 // CleanupWith is the cleanup policy: CleanupDelete, CleanupCompact, or both.
 func CleanupWith(c Cleanup) TopicOption { return Set("cleanup.policy", c.String()) }

@@ -20,12 +20,13 @@ type Partition struct {
 	log atomic.Pointer[log.Log]
 
 	mu      sync.Mutex
-	opening chan struct{} // not nil while somebody opens the log; closed when that is done
-	end     error         // why the partition can be used no more
-	saved   checkpoint    // what the checkpoint files said when the engine was opened
-	opened  *OpenedFacts  // what opening found, when there is something to tell
-	expiry  int64         // of an unused partition: when the oldest records' time is up, ms; 0 not known, -1 never
-	fresh   bool          // made by this engine: before its first use there is nothing to recover
+	opening chan struct{}  // not nil while somebody opens the log; closed when that is done
+	end     error          // why the partition can be used no more
+	saved   checkpoint     // what the checkpoint files said when the engine was opened
+	opened  *OpenedFacts   // what opening found, when there is something to tell
+	size    *log.Footprint // of an unused partition, for budgets; nil while not known
+	expiry  int64          // of an unused partition: when the oldest records' time is up, ms; 0 not known, -1 never
+	fresh   bool           // made by this engine: before its first use there is nothing to recover
 }
 
 // checkpoint is what Kafka's checkpoint files hold of a partition; -1 where they say nothing.
@@ -128,6 +129,7 @@ func (p *Partition) openClaimed() (*log.Log, error) {
 		l.Close()
 		return nil, end
 	}
+	p.chargeOpened()
 	if err := p.followSettings(l); err != nil {
 		return nil, err
 	}
@@ -266,6 +268,7 @@ func (p *Partition) DeleteRecords(ctx context.Context, before int64) (start int6
 		return -1, p.fault(err)
 	}
 	p.topic.eng.keeper.armCheckpoint()
+	p.topic.spaceFreed()
 	return start, nil
 }
 

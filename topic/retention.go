@@ -217,6 +217,9 @@ func (p *Partition) retainFrom(ctx context.Context, l *log.Log, now time.Time) (
 	if done.Segments > 0 {
 		p.tellRemoved(done)
 	}
+	if errors.Is(err, ErrNoSpace) && p.topic.eng.releaseReserve() {
+		return p.retainFrom(ctx, l, now) // an active segment can only go when there is room to begin another
+	}
 	return done, p.waitFault(ctx, err)
 }
 
@@ -226,6 +229,7 @@ func (p *Partition) tellRemoved(done log.Removed) {
 	s.bytesRemoved.Add(done.Bytes)
 	e.logger.Debug("segments removed", "topic", p.topic.name, "partition", p.id, "segments", done.Segments, "offset", done.Start)
 	tell(e, e.events.SegmentsRemoved, RemovedFacts{Topic: p.topic.name, Partition: p.id, Removed: done})
+	p.topic.spaceFreed()
 	e.keeper.armCheckpoint()
 }
 
@@ -296,6 +300,7 @@ func (p *Partition) retainClosed(ctx context.Context, now time.Time) (due time.T
 	}
 	done, err := p.retainFrom(ctx, l, now)
 	err = errors.Join(err, l.Close())
+	p.forgetMeasure()
 	p.noteOffsets(l)
 	return done.Due, err
 }

@@ -166,7 +166,7 @@ func (l *lane) attempt(b *batch) error {
 		}
 	}
 	b.log = to
-	b.appended, err = l.part.appendSealed(l.p.life, to, b.sealed, log.AppendOptions{Relaxed: true, Trusted: true, NoWait: true})
+	b.appended, err = l.part.appendWithin(l.p.life, to, b.sealed, log.AppendOptions{Relaxed: true, Trusted: true, NoWait: true}, false)
 	if errors.Is(err, ErrUncertain) {
 		b.unsure = true
 	}

@@ -47,6 +47,8 @@ type Settings struct {
 	RetentionRecords     int64         // quire.retention.records: per partition, negative no bound; default -1
 	RetentionGroups      string        // quire.retention.groups: records go once these groups, by commas, have acknowledged them; default none
 	FileDeleteDelay      time.Duration // file.delete.delay.ms: how long files of removed segments stay; default 1 minute
+	Budget               int64         // quire.budget.bytes: of the topic's data files, negative no bound; default -1
+	BudgetFull           WhenFull      // quire.budget.full: refuse (default), drop, block
 	DeleteRetention      time.Duration // delete.retention.ms: how long a tombstone stays; default 1 day (kept)
 	MinDirtyRatio        float64       // min.cleanable.dirty.ratio: 0 to 1; default 0.5 (kept)
 	MinCompactionLag     time.Duration // min.compaction.lag.ms: default 0 (kept)

@@ -22,6 +22,8 @@ const (
 	KeySyncBytes    = "quire.sync.interval.bytes"
 	KeyProducerID   = "quire.producer.id.expiration.ms"
 
+	KeyBudget           = "quire.budget.bytes"
+	KeyBudgetFull       = "quire.budget.full"
 	KeyRetentionGroups  = "quire.retention.groups"
 	KeyRetentionRecords = "quire.retention.records"
 )
@@ -67,6 +69,8 @@ var settingKeys = []settingKey{
 	millisKey("min.compaction.lag.ms", "0", 0, func(s *Settings) *time.Duration { return &s.MinCompactionLag }),
 	intKey("min.insync.replicas", "1", 1, math.MaxInt32, func(s *Settings) *int64 { return &s.MinInSync }),
 	boolKey("preallocate", "false", func(s *Settings) *bool { return &s.Preallocate }),
+	intKey(KeyBudget, "-1", -1, math.MaxInt64, func(s *Settings) *int64 { return &s.Budget }),
+	choiceKey(KeyBudgetFull, "refuse", parseWhenFull, WhenFull.String, func(s *Settings) *WhenFull { return &s.BudgetFull }),
 	choiceKey(KeyDurability, "sync", parseDurability, log.Durability.String, func(s *Settings) *log.Durability { return &s.Durability }),
 	millisKey(KeyProducerID, dayMillis, 1, func(s *Settings) *time.Duration { return &s.ProducerExpiry }),
 	choiceKey(KeyRetentionGroups, "", parseGroups, plain, func(s *Settings) *string { return &s.RetentionGroups }),

@@ -18,6 +18,8 @@ type Topic struct {
 	stats topicStats
 	// state is replaced as a whole by AlterTopic.
 	state atomic.Pointer[topicState]
+	// budget is nil until the topic has one.
+	budget atomic.Pointer[diskBudget]
 	// deleted is set once the deletion is certain to survive anything.
 	deleted atomic.Bool
 	// spread numbers the appends without a key, so that they go round the partitions.
@@ -29,6 +31,7 @@ type topicState struct {
 	settings   *Settings
 	overrides  map[string]string // as stored in the manifest
 	config     *log.Config
+	allowance  int64 // what an open partition may write ahead, for budgets
 	partitions []*Partition
 }
 
@@ -72,13 +75,21 @@ func (e *Engine) newTopic(entry ManifestTopic) (*Topic, error) {
 		return nil, fmt.Errorf("topic: settings of %q: %w", entry.Name, err)
 	}
 	t := &Topic{eng: e, name: entry.Name, id: entry.ID}
-	t.state.Store(&topicState{
+	t.state.Store(t.newState(settings, entry, nil))
+	t.applyBudget(settings)
+	return t, nil
+}
+
+// newState is the topic as an entry of the manifest says, with the partitions that are there already.
+func (t *Topic) newState(settings *Settings, entry ManifestTopic, have []*Partition) *topicState {
+	st := &topicState{
 		settings:   settings,
 		overrides:  entry.Settings,
-		config:     settings.logConfig(entry.ID, e.indexes),
-		partitions: t.newPartitions(nil, entry.Partitions),
-	})
-	return t, nil
+		config:     settings.logConfig(t.id, t.eng.indexes),
+		partitions: t.newPartitions(have, entry.Partitions),
+	}
+	st.allowance = t.limitAhead(st.config, settings, len(st.partitions))
+	return st
 }
 
 // newPartitions gives have, lengthened to n partitions. They are made in one piece: an idle partition is small.
