@@ -20,7 +20,7 @@ const (
 // rows without a target complete the picture.
 func workloads(t tier) []*workload {
 	var all []*workload
-	for _, list := range [][]*workload{appends(), durables(), scans(), randoms(), tails(), opens(), idles()} {
+	for _, list := range [][]*workload{appends(), durables(), scans(), randoms(), tails(), opens(), many(), idles()} {
 		for _, w := range list {
 			if !w.full || t.fullMatrix {
 				all = append(all, w)
@@ -140,6 +140,19 @@ func opens() []*workload {
 		{id: "P12-killed", group: g, name: "open after a kill", open: openShape{true}.open, score: byElapsed,
 			target: target{elapsed: 20 * time.Millisecond}, why: trusted, short: shortP12},
 	}
+}
+
+// many opens engines with many partitions of ten segments each.
+func many() []*workload {
+	at := func(n int, full bool) []*workload {
+		return []*workload{
+			{id: fmt.Sprintf("P14-%d", n), group: groupOpen, name: fmt.Sprintf("open an engine of %d partitions", n), full: full,
+				open: partitionsShape{n, false}.open, score: byElapsed},
+			{id: fmt.Sprintf("P14-%d-use", n), group: groupOpen, name: fmt.Sprintf("open it and each of its %d partitions", n), full: full,
+				open: partitionsShape{n, true}.open, score: byElapsed},
+		}
+	}
+	return append(at(1000, false), at(10000, true)...)
 }
 
 func idles() []*workload {

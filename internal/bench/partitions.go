@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/quirelog/quire/topic"
+)
+
+// partitionsShape opens an engine with many partitions that was stopped in order; with use also each of them. Raw does
+// what nobody can do without: it lists the directory and, with use, each partition's directory, and reads the first page of its newest file.
+type partitionsShape struct {
+	partitions int
+	use        bool
+}
+
+// partitionSegments is how many segments each partition has: ten thousand partitions make a hundred thousand.
+const partitionSegments = 10
+
+func (w partitionsShape) open(e *env, sys System) (trial, error) {
+	t := &partitionsTrial{shape: w}
+	t.shape.partitions = min(w.partitions, e.idleLogs)
+	switch sys.Name() {
+	case "quire":
+		t.look = t.lookByQuire
+	case "raw":
+		t.look = t.lookByHand
+	default:
+		return nil, nil
+	}
+	var err error
+	if t.dir, err = e.fresh(sys); err != nil {
+		return nil, err
+	}
+	return t, t.build()
+}
+
+type partitionsTrial struct {
+	shape partitionsShape
+	dir   string
+	look  func() (time.Duration, error)
+}
+
+func (t *partitionsTrial) close() error { return os.RemoveAll(t.dir) }
+
+func (t *partitionsTrial) sample() (sample, error) {
+	took, err := t.look()
+	return sample{elapsed: took, records: int64(t.shape.partitions), batches: 1}, err
+}
+
+func (t *partitionsTrial) partition(n int) string {
+	return filepath.Join(t.dir, fmt.Sprintf("%s-%d", quireTopic, n))
+}
+
+// build fills one partition and gives the others the same files by hard links: nobody writes to them.
+func (t *partitionsTrial) build() error {
+	const recordBytes = 4000
+	s, err := openQuire(t.dir, Options{Level: OS, SegmentBytes: recordBytes + 200}, t.shape.partitions)
+	if err != nil {
+		return err
+	}
+	for range partitionSegments {
+		_, failed := s.part.Append(s.ctx, topic.Record{Value: make([]byte, recordBytes)})
+		err = errors.Join(err, failed)
+	}
+	if err = errors.Join(err, s.Close()); err != nil {
+		return err
+	}
+	files, err := os.ReadDir(t.partition(0))
+	if err != nil {
+		return err
+	}
+	for n := 1; n < t.shape.partitions; n++ {
+		for _, f := range files {
+			to := filepath.Join(t.partition(n), f.Name())
+			err := os.Link(filepath.Join(t.partition(0), f.Name()), to)
+			if err != nil && !errors.Is(err, os.ErrExist) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (t *partitionsTrial) lookByQuire() (time.Duration, error) {
+	begin := time.Now()
+	eng, err := topic.Open(t.dir, topic.MaxOpenFiles(idleFiles))
+	if err != nil {
+		return 0, err
+	}
+	for n := 0; t.shape.use && n < t.shape.partitions && err == nil; n++ {
+		err = useOne(eng, n)
+	}
+	took := time.Since(begin)
+	return took, errors.Join(err, eng.Close())
+}
+
+func useOne(eng *topic.Engine, n int) error {
+	p, err := eng.Partition(quireTopic, int32(n))
+	if err != nil {
+		return err
+	}
+	if err := p.Warm(context.Background()); err != nil {
+		return err
+	}
+	if end, err := p.End(); err != nil || end != partitionSegments {
+		return errors.Join(err, fmt.Errorf("partition %d ends at %d", n, end))
+	}
+	return nil
+}
+
+func (t *partitionsTrial) lookByHand() (time.Duration, error) {
+	begin := time.Now()
+	if _, err := os.ReadDir(t.dir); err != nil {
+		return 0, err
+	}
+	for n := 0; t.shape.use && n < t.shape.partitions; n++ {
+		if err := readNewest(t.partition(n)); err != nil {
+			return 0, err
+		}
+	}
+	return time.Since(begin), nil
+}
+
+func readNewest(dir string) error {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	newest := ""
+	for _, f := range files {
+		if filepath.Ext(f.Name()) == ".log" {
+			newest = f.Name()
+		}
+	}
+	f, err := os.Open(filepath.Join(dir, newest))
+	if err != nil {
+		return err
+	}
+	_, err = io.ReadFull(f, make([]byte, 4096))
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil
+	}
+	return errors.Join(err, f.Close())
+}
