@@ -42,8 +42,8 @@ func TestChooseWorkloads(t *testing.T) {
 	}
 	assert.Equal(t, []string{"P5"}, ids("p5"))
 	assert.Equal(t, []string{"P2-100", "P2-1000"}, ids("P2"))
-	assert.Equal(t, []string{"P12-clean", "P12-killed"}, ids("open"))
-	for i := 1; i <= 13; i++ {
+	assert.Equal(t, []string{"P12-clean", "P12-killed", "P14-1000", "P14-1000-use", "P14-10000", "P14-10000-use"}, ids("open"))
+	for i := 1; i <= 14; i++ {
 		assert.NotEmpty(t, ids(fmt.Sprintf("P%d", i)))
 	}
 	_, err := chooseWorkloads(settings{tier: "quick", run: []string{"P99"}})
