@@ -30,6 +30,8 @@ const (
 	RecoveryPointFile = "recovery-point-offset-checkpoint"
 	// HighWatermarkFile: the high watermark.
 	HighWatermarkFile = "replication-offset-checkpoint"
+	// CleanerFile: the first offset that no compaction has covered, of compacted logs.
+	CleanerFile = "cleaner-offset-checkpoint"
 	// LogStartFile: the start offset of logs that start above their first segment's base.
 	LogStartFile = "log-start-offset-checkpoint"
 )

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/log/record"
+	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/segment"
 )
 
@@ -21,8 +22,9 @@ type Cleanable struct {
 	Ratio float64
 	// Due says that a record has been dirty for longer than Config.MaxCompactionLag.
 	Due bool
-	// DueAt is when that comes about, the zero time if it never does.
-	DueAt time.Time
+	// DueAt is when that comes about, the zero time if it never does. ReadyAt is when the
+	// first segment that is too young will be old enough, the zero time if there is none.
+	DueAt, ReadyAt time.Time
 }
 
 // Wanted reports whether Kafka's cleaner would take this log on: the dirty ratio is above
@@ -45,19 +47,21 @@ func (l *Log) Cleanable(now time.Time) (Cleanable, error) {
 	cfg := l.cfg.Load()
 	c := Cleanable{FirstDirty: l.FirstDirty()}
 	stable := min(l.stable.Load(), l.high.Load())
-	c.FirstUncleanable = max(c.FirstDirty, min(stable, v.active().Base(), v.tooYoung(c.FirstDirty, now.Add(-cfg.MinCompactionLag), cfg)))
+	c.FirstUncleanable = max(c.FirstDirty, min(stable, v.active().Base(), c.tooYoung(v, now, cfg)))
 	c.measure(v)
 	c.age(v, now, cfg)
 	return c, nil
 }
 
-// tooYoung is the base of the first dirty segment with a record younger than since.
-func (v *view) tooYoung(firstDirty int64, since time.Time, cfg *Config) int64 {
+// tooYoung is the base of the first dirty segment whose newest record is too young.
+func (c *Cleanable) tooYoung(v *view, now time.Time, cfg *Config) int64 {
 	if cfg.MinCompactionLag <= 0 {
 		return math.MaxInt64
 	}
-	for _, s := range v.dirty(firstDirty) {
-		if ts, _ := s.MaxTimestamp(); ts > since.UnixMilli() {
+	for _, s := range v.dirty(c.FirstDirty) {
+		ts, _ := s.MaxTimestamp()
+		if ready := time.UnixMilli(ts).Add(cfg.MinCompactionLag); ready.After(now) {
+			c.ReadyAt = ready
 			return s.Base()
 		}
 	}
@@ -106,6 +110,22 @@ func (c *Cleanable) age(v *view, now time.Time, cfg *Config) {
 	if oldest == math.MaxInt64 {
 		return
 	}
-	c.DueAt = time.UnixMilli(oldest).Add(cfg.MaxCompactionLag)
-	c.Due = now.After(c.DueAt)
+	c.DueAt = time.UnixMilli(oldest + 1).Add(cfg.MaxCompactionLag) // the lag is what may be reached
+	c.Due = !now.Before(c.DueAt)
+}
+
+// PeekDirty tells from the names of a closed log's files whether it has anything behind
+// the checkpoint that a compaction would look at.
+func PeekDirty(fsys vfs.FS, dir string, checkpoint int64) (bool, error) {
+	names, err := fsys.List(dir)
+	if err != nil {
+		return false, err
+	}
+	first, last := int64(math.MaxInt64), int64(-1)
+	for _, name := range names {
+		if base, kind, ok := segment.ParseName(name); ok && kind == segment.KindLog {
+			first, last = min(first, base), max(last, base)
+		}
+	}
+	return last > first && last > checkpoint, nil
 }

@@ -7,13 +7,18 @@ func (c *compaction) batch(b record.Batch) error {
 	if b.BaseOffset() >= c.upper {
 		return c.untouched(b)
 	}
-	discardable, err := c.discardable(b)
+	discardable, err := c.txns.pass(b)
 	if err != nil {
 		return err
 	}
 	discard := discardable
 	if b.Control() { // a marker waits as long as a tombstone
 		discard = discardable && discards(b, c.now)
+	}
+	if !discard {
+		if err := c.keepAborted(b); err != nil {
+			return err
+		}
 	}
 	survives := c.mustSurvive(b)
 	if discard {
@@ -45,31 +50,24 @@ func (c *compaction) batch(b record.Batch) error {
 // them keeps its entry in the index.
 func (c *compaction) untouched(b record.Batch) error {
 	c.facts.Kept += int64(b.Count())
-	if b.Control() {
-		if txn := c.txns.endedBy(b); txn != nil {
-			if err := c.keepAborted(txn); err != nil {
-				return err
-			}
-		}
+	if err := c.keepAborted(b); err != nil {
+		return err
 	}
 	return c.verbatim(b)
 }
 
-// discardable tells whether a data batch belongs to an aborted transaction, or a marker
-// to one of which nothing is left.
-func (c *compaction) discardable(b record.Batch) (bool, error) {
+// keepAborted carries the entry of an abort marker that stays over to the new segment's
+// index. Kafka drops the entry one pass earlier, when nothing of the transaction is left;
+// kept as long as the marker it serves readers that took the transaction's records
+// from a segment that is replaced by now and only then ask which of them count.
+func (c *compaction) keepAborted(b record.Batch) error {
 	if !b.Control() {
-		return c.txns.data(b), nil
+		return nil
 	}
-	free, txn, err := c.txns.marker(b)
-	if err != nil || txn == nil {
-		return free, err
+	txn := c.txns.endedBy(b)
+	if txn == nil {
+		return nil
 	}
-	return false, c.keepAborted(txn)
-}
-
-// keepAborted carries the entry of a marker that is still needed over to the new segment.
-func (c *compaction) keepAborted(txn *Aborted) error {
 	return c.out.AddAborted(txn.ProducerID, txn.First, txn.Last, txn.Stable)
 }
 

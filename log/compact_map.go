@@ -2,6 +2,7 @@ package log
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/quirelog/quire/log/record"
 )
@@ -73,12 +74,25 @@ func (c *compaction) mapRecords(b record.Batch) error {
 			c.facts.MapFull = true
 			return errMapped
 		}
-		version := int64(0)
-		if c.o.Strategy != nil {
-			version = c.o.Strategy.Version(r)
+		version, err := c.rank(r)
+		if err != nil {
+			return err
 		}
 		c.keys.put(r.Key, r.Offset, version)
 		c.keys.latest = max(c.keys.latest, r.Offset)
 	}
 	return c.w.Err()
+}
+
+// rank asks the strategy, whose panic ends the pass.
+func (c *compaction) rank(r *record.Record) (version int64, err error) {
+	if c.o.Strategy == nil {
+		return 0, nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("log: compaction strategy panicked at offset %d: %v", r.Offset, v)
+		}
+	}()
+	return c.o.Strategy.Version(r), nil
 }

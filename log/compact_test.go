@@ -2,6 +2,7 @@ package log
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -347,7 +348,7 @@ func TestCleanable(t *testing.T) {
 	c, err = l.Cleanable(time.UnixMilli(2000))
 	require.NoError(t, err)
 	require.EqualValues(t, 3, c.FirstUncleanable)
-	require.Equal(t, time.UnixMilli(4000), c.DueAt)
+	require.Equal(t, time.UnixMilli(4001), c.DueAt)
 	require.False(t, c.Wanted(l.Config()))
 	c, err = l.Cleanable(time.UnixMilli(4001))
 	require.NoError(t, err)
@@ -583,4 +584,124 @@ func TestStrategies(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, slices.Contains(list, "0:a=high"), "%v", list)
 	require.NoError(t, l.Close())
+}
+
+// Damage is never given a new checksum: a pass that meets it stops, tells where, and leaves the segment as it is.
+func TestCompactionDoesNotLaunderDamage(t *testing.T) {
+	whole := vfs.NewMem()
+	build := func(disk vfs.FS) int64 {
+		l := openLog(t, disk, &compacted)
+		for i := range 6 {
+			putKV(t, l, fmt.Sprintf("k%d=%d", i%3, i))
+		}
+		roll(t, l)
+		require.NoError(t, l.Close())
+		return l.FirstDirty()
+	}
+	build(whole)
+	path := testDir + "/" + segment.FileName(0, segment.LogSuffix)
+	info, err := whole.Stat(path)
+	require.NoError(t, err)
+	for bit := range info.Size * 8 {
+		if bit%13 != 0 {
+			continue
+		}
+		disk := vfs.NewMem()
+		build(disk)
+		f, err := disk.Open(path)
+		require.NoError(t, err)
+		var b [1]byte
+		_, err = f.ReadAt(b[:], bit/8)
+		require.NoError(t, err)
+		b[0] ^= 1 << (bit % 8)
+		_, err = f.WriteAt(b[:], bit/8)
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+		before := files(t, disk)[segment.FileName(0, segment.LogSuffix)]
+		l := openLog(t, disk, &compacted)
+		_, err = l.Compact(t.Context(), CompactOptions{})
+		var damage *CorruptionError
+		require.ErrorAs(t, err, &damage, "bit %d", bit)
+		require.NoError(t, l.Close())
+		require.Equal(t, before, files(t, disk)[segment.FileName(0, segment.LogSuffix)], "bit %d", bit)
+	}
+}
+
+// Everything at once: readers of every kind, appends, deletions and compactions.
+func TestEverythingWhileCompacting(t *testing.T) {
+	x := newKeyedTxns(t, &Config{Compacted: true, SegmentBytes: 500, DeleteRetention: time.Nanosecond, IndexInterval: 50, FileDeleteDelay: -1})
+	l := x.l
+	for i := range 60 {
+		x.send(1, fmt.Sprintf("a%d=%d", i%5, i))
+		x.end(1, record.ControlType(i%2))
+		x.produce(2, false, fmt.Sprintf("b%d=%d", i%5, i))
+	}
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	loop := func(f func(rng *rand.Rand) error) {
+		all.Go(func() {
+			for rng := rand.New(rand.NewPCG(1, 2)); ; {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := f(rng); err != nil && !errors.Is(err, ErrOffsetOutOfRange) && !errors.Is(err, ErrNoRecord) && !errors.Is(err, ErrBusy) {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	loop(func(*rand.Rand) error { return slicedInOrder(l) })
+	loop(func(*rand.Rand) error { _, err := l.AbortedIn(l.Start(), l.End()); return err })
+	loop(func(rng *rand.Rand) error { _, err := l.Get(new(Finder), rng.Int64N(l.High()), High); return err })
+	loop(func(rng *rand.Rand) error { _, _, err := l.OffsetFor(995+rng.Int64N(10), High); return err })
+	loop(func(*rand.Rand) error { _, err := l.Compact(t.Context(), CompactOptions{}); return err })
+	loop(func(rng *rand.Rand) error {
+		_, err := l.ApplyRetention(t.Context(), time.Now(), &Retention{Records: 100 + rng.Int64N(50)})
+		return err
+	})
+	for i := range 60 {
+		x.send(1, fmt.Sprintf("a%d=%d", i%5, i))
+		x.end(1, record.ControlType(i%2))
+		x.produce(2, false, fmt.Sprintf("b%d=%d", i%5, i))
+	}
+	_, err := l.DeleteRecords(l.Start() + 30)
+	require.NoError(t, err)
+	close(stop)
+	all.Wait()
+	require.NoError(t, l.Close())
+	reopened, rep := reopen(t, l.fs, &Config{Compacted: true})
+	require.True(t, rep.Clean)
+	require.NoError(t, slicedInOrder(reopened))
+	require.NoError(t, reopened.Close())
+}
+
+// slicedInOrder runs through the log by Slice, as a server would.
+func slicedInOrder(l *Log) error {
+	next := l.Start()
+	for {
+		s, err := l.Slice(next, ReadOptions{MaxBytes: 400})
+		if err != nil {
+			return err
+		}
+		raw, err := s.AppendTo(nil)
+		s.Release()
+		if err != nil || len(raw) == 0 {
+			return err
+		}
+		for b, err := range record.Batches(raw) {
+			if err == nil {
+				err = b.Check()
+			}
+			if err == nil && b.NextOffset() <= next {
+				err = fmt.Errorf("batch [%d, %d] again, next was %d", b.BaseOffset(), b.LastOffset(), next)
+			}
+			if err != nil {
+				return err
+			}
+			next = b.NextOffset()
+		}
+	}
 }

@@ -81,27 +81,27 @@ func (t *passTxns) data(b record.Batch) bool {
 	return false
 }
 
-// marker takes note of a control batch. free: it may go, since nothing of its transaction
-// is left, or since it is empty itself. needed is the aborted transaction that has to stay
-// in the index.
-func (t *passTxns) marker(b record.Batch) (free bool, needed *Aborted, err error) {
+// pass takes note of a batch and tells whether it is data of an aborted transaction, or a
+// marker that has nothing left to mark.
+func (t *passTxns) pass(b record.Batch) (discardable bool, err error) {
+	if !b.Control() {
+		return t.data(b), nil
+	}
 	if b.Count() == 0 {
-		return true, nil, nil
+		return true, nil
 	}
 	kind, _, err := record.ParseControl(b)
 	if err != nil {
-		return false, nil, err
+		return false, err
 	}
 	switch kind {
 	case record.Abort:
-		if txn := t.endedBy(b); txn != nil && t.seen[txn.Last] {
-			return false, txn, nil
-		}
-		return true, nil, nil
+		txn := t.endedBy(b)
+		return txn == nil || !t.seen[txn.Last], nil
 	case record.Commit:
 		open := t.commits[b.ProducerID()]
 		delete(t.commits, b.ProducerID())
-		return !open, nil, nil
+		return !open, nil
 	}
-	return false, nil, nil
+	return false, nil
 }

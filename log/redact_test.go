@@ -90,7 +90,7 @@ func TestCrashDuringRedaction(t *testing.T) {
 	whole := vfs.NewCrash()
 	_, err := story(whole)
 	require.NoError(t, err)
-	for n := 1; n <= whole.Ops(); n += stride {
+	for n := 1; n <= whole.Ops(); n += 3 * stride {
 		disk := vfs.NewCrash()
 		disk.CrashAt(n)
 		l, err := story(disk)

@@ -15,6 +15,7 @@ type Rewriter struct {
 	from Batch
 	d    Decoder
 	b    Builder
+	r    Record // of Batch
 	keep []bool // one for each record read, false until Keep
 	kept int
 }
@@ -74,18 +75,18 @@ func (w *Rewriter) Batch(o RewriteOptions) (Batch, error) {
 	}
 	w.b.Reset(w.config(o))
 	w.d.Rewind()
-	var r Record
+	r := &w.r
 	for _, keep := range w.keep {
-		if !w.d.Next(&r) {
+		if !w.d.Next(r) {
 			return nil, w.d.Err()
 		}
 		if !keep {
 			continue
 		}
 		if o.Edit != nil {
-			o.Edit(&r)
+			o.Edit(r)
 		}
-		if err := w.b.AddAt(int32(r.Offset-w.from.BaseOffset()), &r); err != nil {
+		if err := w.b.AddAt(int32(r.Offset-w.from.BaseOffset()), r); err != nil {
 			return nil, err
 		}
 	}
@@ -120,6 +121,6 @@ func (w *Rewriter) config(o RewriteOptions) BuilderConfig {
 // Trim gives back memory above limit bytes that an unusually large batch made it take.
 func (w *Rewriter) Trim(limit int) {
 	if cap(w.b.buf) > limit || cap(w.b.out) > limit || cap(w.d.buf) > limit || cap(w.keep) > limit {
-		w.from, w.d, w.b, w.keep = nil, Decoder{}, Builder{}, slices.Clip(w.keep[:0:0])
+		w.from, w.d, w.b, w.r, w.keep = nil, Decoder{}, Builder{}, Record{}, slices.Clip(w.keep[:0:0])
 	}
 }
