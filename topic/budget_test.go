@@ -118,7 +118,7 @@ func TestBudgetDropsOldest(t *testing.T) {
 func TestEngineBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := vfs.NewMem()
-		e := openOn(t, disk)
+		e := openOn(t, disk, CompactEvery(time.Hour)) // what compaction saves is another matter
 		fill := func(name string, opts ...TopicOption) *Partition {
 			p := partitionOf(t, openTopic(t, e, name, append(opts, SegmentBytes(4400))...), 0)
 			for range 10 {
@@ -135,7 +135,7 @@ func TestEngineBudget(t *testing.T) {
 		fill("new")
 		require.NoError(t, e.Close())
 
-		e = openOn(t, disk, DiskBudget(33_000, DropOldest))
+		e = openOn(t, disk, DiskBudget(33_000, DropOldest), CompactEvery(time.Hour))
 		appendKilos := func(topic string, n int) {
 			for range n {
 				_, err := openTopic(t, e, topic).Append(t.Context(), kilo())

@@ -9,8 +9,8 @@ import (
 	"github.com/quirelog/quire/log"
 )
 
-// checkpoints is the content of Kafka's three checkpoint files of a data directory.
-type checkpoints struct{ start, recovery, high log.OffsetCheckpoint }
+// checkpoints is the content of Kafka's four checkpoint files of a data directory.
+type checkpoints struct{ start, recovery, high, cleaned log.OffsetCheckpoint }
 
 // of is what they say of a partition; -1 where they say nothing.
 func (c checkpoints) of(p *Partition) checkpoint {
@@ -21,7 +21,7 @@ func (c checkpoints) of(p *Partition) checkpoint {
 		}
 		return -1
 	}
-	return checkpoint{start: get(c.start), recovery: get(c.recovery), high: get(c.high)}
+	return checkpoint{start: get(c.start), recovery: get(c.recovery), high: get(c.high), cleaned: get(c.cleaned)}
 }
 
 // readCheckpoints reads what is there; a damaged file counts as empty, as with Kafka, and is told.
@@ -37,11 +37,12 @@ func (e *Engine) readCheckpoints() checkpoints {
 		start:    read(log.LogStartFile),
 		recovery: read(log.RecoveryPointFile),
 		high:     read(log.HighWatermarkFile),
+		cleaned:  read(log.CleanerFile),
 	}
 }
 
 // Checkpoint writes Kafka's checkpoint files (recovery points, high watermarks and start offsets of all
-// partitions) from what is on disk now, as the engine does from time to time while it is written to and at
+// partitions, and how far compacted ones are compacted) from what is on disk now, as the engine does from time to time while it is written to and at
 // Close. They shorten the recovery of a Kafka broker that takes the directory over; this library's own
 // recovery knows more from its own files. The files are durable at return.
 func (e *Engine) Checkpoint(ctx context.Context) error {
@@ -85,7 +86,37 @@ func (e *Engine) writeCheckpointFiles() error {
 		log.WriteOffsetCheckpoint(e.fs, filepath.Join(e.dir, log.LogStartFile), c.start),
 		log.WriteOffsetCheckpoint(e.fs, filepath.Join(e.dir, log.RecoveryPointFile), c.recovery),
 		log.WriteOffsetCheckpoint(e.fs, filepath.Join(e.dir, log.HighWatermarkFile), c.high),
+		e.writeCleanerLocked(),
 	)
+}
+
+// writeCleanerCheckpoint writes the file of compactions alone: after each of them, and before a truncation
+// that cuts into what was compacted returns. Unlike the other files it is no hint: one that claims too
+// much would let a deletion be forgotten before the value that it deletes.
+func (e *Engine) writeCleanerCheckpoint() error {
+	e.checkpointing.Lock()
+	defer e.checkpointing.Unlock()
+	return e.writeCleanerLocked()
+}
+
+// writeCleanerLocked collects and writes under one lock, so that no older state is written over a newer one.
+func (e *Engine) writeCleanerLocked() error {
+	cleaned := log.OffsetCheckpoint{}
+	for _, p := range e.allPartitions() {
+		if !p.topic.state.Load().settings.compacts() {
+			continue
+		}
+		if o := p.offsets(); o.cleaned > 0 {
+			cleaned[log.TopicPartition{Topic: p.topic.name, Partition: p.id}] = o.cleaned
+		}
+	}
+	path := filepath.Join(e.dir, log.CleanerFile)
+	if len(cleaned) == 0 {
+		if _, err := e.fs.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	return log.WriteOffsetCheckpoint(e.fs, path, cleaned)
 }
 
 // forgetCheckpoints removes a deleted topic's lines, so that a later topic of that name does not inherit them.
@@ -93,7 +124,7 @@ func (e *Engine) forgetCheckpoints(topic string) error {
 	e.checkpointing.Lock()
 	defer e.checkpointing.Unlock()
 	var faults []error
-	for _, name := range []string{log.LogStartFile, log.RecoveryPointFile, log.HighWatermarkFile} {
+	for _, name := range []string{log.LogStartFile, log.RecoveryPointFile, log.HighWatermarkFile, log.CleanerFile} {
 		path := filepath.Join(e.dir, name)
 		c, err := log.ReadOffsetCheckpoint(e.fs, path)
 		if err != nil {

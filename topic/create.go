@@ -292,6 +292,9 @@ func (t *Topic) apply(entry ManifestTopic) error {
 	if settings.expires() {
 		t.eng.keeper.armRetention()
 	}
+	if settings.compacts() {
+		t.eng.keeper.arm(&t.eng.keeper.cleaning, t.eng.cleaner.every)
+	}
 	return errors.Join(faults...)
 }
 

@@ -84,6 +84,7 @@
 //	retention.go     what need not be kept any more
 //	budget.go        disk budgets                  room.go              what they count and remove
 //	reserve.go       room on a full disk
+//	compaction.go    the newest record of each key     cleaner.go   in the background
 //	housekeeper.go   what time makes due           goroutines.go        who Close waits for
 //	metrics.go       counters                      events.go            what the engine tells
 //	producerids.go   ids for idempotent producers

@@ -51,6 +51,7 @@ type Engine struct {
 
 	goroutines goroutines
 	keeper     housekeeper
+	cleaner    cleaner
 
 	mu      sync.RWMutex // guards what follows; held for moments only
 	closed  bool

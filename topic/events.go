@@ -32,6 +32,10 @@ type Events struct {
 	SegmentsRemoved func(RemovedFacts)
 	// RetentionFailed: retention could not remove what it should, or the archive refused; it is tried again.
 	RetentionFailed func(PartitionFault)
+	// Compacted: a compaction of a partition is done.
+	Compacted func(CompactedFacts)
+	// CompactionFailed: a compaction in the background failed; the partition is left alone, see Partition.Uncleanable.
+	CompactionFailed func(PartitionFault)
 	// Closed: the engine was closed, with what went wrong.
 	Closed func(err error)
 }
@@ -115,7 +119,16 @@ func (p *Partition) hooks() log.Hooks {
 			tell(e, e.events.Fenced, PartitionFault{Topic: p.topic.name, Partition: p.id, Err: reason})
 		})
 	}
+	h.Uncleaned = func(*log.Log) {
+		if err := e.writeCleanerCheckpoint(); err != nil {
+			e.logger.Error("cleaner checkpoint not written", "dir", e.dir, "err", err)
+			e.keeper.armCheckpoint()
+		}
+	}
 	h.Rolled = func(base int64) {
+		if p.topic.state.Load().settings.compacts() {
+			e.keeper.arm(&e.keeper.cleaning, e.cleaner.every)
+		}
 		p.topic.stats.segmentsRolled.Add(1)
 		if e.events.SegmentRolled != nil {
 			e.tellLater(func() {
@@ -164,6 +177,8 @@ func TeeEvents(a, b Events) Events {
 		SegmentRolled:      tee(a.SegmentRolled, b.SegmentRolled),
 		SegmentsRemoved:    tee(a.SegmentsRemoved, b.SegmentsRemoved),
 		RetentionFailed:    tee(a.RetentionFailed, b.RetentionFailed),
+		Compacted:          tee(a.Compacted, b.Compacted),
+		CompactionFailed:   tee(a.CompactionFailed, b.CompactionFailed),
 		Closed:             tee(a.Closed, b.Closed),
 	}
 }
@@ -217,8 +232,13 @@ func LogEvents(l *slog.Logger) Events {
 		SegmentsRemoved: func(f RemovedFacts) {
 			l.Debug("segments removed", "topic", f.Topic, "partition", f.Partition, "segments", f.Segments, "offset", f.Start)
 		},
-		RetentionFailed: fault(slog.LevelWarn, "retention did not finish"),
-		Closed:          func(err error) { l.Debug("engine closed", "err", err) },
+		Compacted: func(f CompactedFacts) {
+			l.Debug("partition compacted", "topic", f.Topic, "partition", f.Partition, "offset", f.Checkpoint,
+				"kept", f.Kept, "dropped", f.Dropped, "took", f.Took)
+		},
+		CompactionFailed: fault(slog.LevelError, "compaction failed"),
+		RetentionFailed:  fault(slog.LevelWarn, "retention did not finish"),
+		Closed:           func(err error) { l.Debug("engine closed", "err", err) },
 	}
 }
 

@@ -25,6 +25,7 @@ type housekeeper struct {
 
 	care, reap            choreKind
 	checkpoint, retention chore
+	cleaning              chore
 
 	mu      sync.Mutex
 	due     choreHeap
@@ -87,6 +88,7 @@ func (k *housekeeper) init(e *Engine, o *options) {
 	k.care.do, k.reap.do = k.tend, k.bury
 	k.checkpoint.kind = &choreKind{do: k.writeCheckpoints}
 	k.retention.kind = &choreKind{long: true, do: e.checkRetention}
+	k.cleaning.kind = &choreKind{long: true, do: e.clean}
 }
 
 // logChores is what the housekeeper does for one open log.
@@ -100,6 +102,9 @@ func (k *housekeeper) hooks(t *Topic, h *log.Hooks) {
 		k.arm(&k.checkpoint, k.every)
 		if t.state.Load().settings.expires() {
 			k.arm(&k.retention, k.retainEvery)
+		}
+		if t.state.Load().settings.compacts() {
+			k.arm(&k.cleaning, k.eng.cleaner.every)
 		}
 	}
 	h.Freed = t.spaceFreed

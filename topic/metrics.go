@@ -18,6 +18,8 @@ type topicStats struct {
 	recordsOut                         atomic.Int64 // records handed to readers, by those who decode them
 	segmentsRolled, opened, recoveries atomic.Int64
 	segmentsRemoved, bytesRemoved      atomic.Int64
+	compactions, compactionsFailed     atomic.Int64
+	recordsCompacted, bytesCompacted   atomic.Int64
 }
 
 // fetched counts one fetch of n bytes.
@@ -54,6 +56,8 @@ func (s *topicStats) snapshot() TopicMetrics {
 		RecordsOut: s.recordsOut.Load(), BytesOut: s.bytesOut.Load(),
 		SegmentsRolled: s.segmentsRolled.Load(), PartitionsOpened: s.opened.Load(), Recoveries: s.recoveries.Load(),
 		SegmentsRemoved: s.segmentsRemoved.Load(), BytesRemoved: s.bytesRemoved.Load(),
+		Compactions: s.compactions.Load(), CompactionsFailed: s.compactionsFailed.Load(),
+		RecordsCompacted: s.recordsCompacted.Load(), BytesCompacted: s.bytesCompacted.Load(),
 	}
 }
 
@@ -75,7 +79,14 @@ type TopicMetrics struct {
 	Recoveries       int64 // openings that found an unclean stop
 	SegmentsRemoved  int64 // by retention
 	BytesRemoved     int64 // their data
-	LogBytes         int64 // size of the data of open partitions now
+
+	Compactions       int64 // passes, those that failed included
+	CompactionsFailed int64
+	RecordsCompacted  int64 // records that compactions dropped
+	BytesCompacted    int64 // bytes that they saved
+	Uncleanable       int   // partitions that the cleaner leaves alone, see Partition.Uncleanable
+
+	LogBytes int64 // size of the data of open partitions now
 }
 
 func (m *TopicMetrics) add(o TopicMetrics) {
@@ -94,6 +105,11 @@ func (m *TopicMetrics) add(o TopicMetrics) {
 	m.Recoveries += o.Recoveries
 	m.SegmentsRemoved += o.SegmentsRemoved
 	m.BytesRemoved += o.BytesRemoved
+	m.Compactions += o.Compactions
+	m.CompactionsFailed += o.CompactionsFailed
+	m.RecordsCompacted += o.RecordsCompacted
+	m.BytesCompacted += o.BytesCompacted
+	m.Uncleanable += o.Uncleanable
 	m.LogBytes += o.LogBytes
 }
 
@@ -134,6 +150,9 @@ func (t *Topic) Metrics() TopicMetrics {
 	m.Topic = t.name
 	for _, p := range t.state.Load().partitions {
 		m.Partitions++
+		if p.Uncleanable() != nil {
+			m.Uncleanable++
+		}
 		if l := p.log.Load(); l != nil {
 			m.OpenPartitions++
 			m.LogBytes += l.Size()

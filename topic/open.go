@@ -44,6 +44,7 @@ func Open(dir string, opts ...Option) (*Engine, error) {
 		e.holdReserve()
 		e.countBudgets()
 		e.armRetention()
+		e.armCleaner()
 	}
 	e.logger.Info("engine opened", "dir", e.dir, "topics", len(e.topics), "clean", e.startedOK, "read_only", e.readOnly)
 	return e, nil
@@ -70,6 +71,7 @@ func newEngine(dir string, o *options) *Engine {
 	}
 	e.reserve.size = o.reserve
 	e.goroutines.left = make(chan struct{}, 1)
+	e.cleaner.init(o)
 	e.keeper.init(e, o)
 	return e
 }
@@ -290,7 +292,7 @@ func (p *Partition) openLog(hooks log.Hooks) (*log.Log, OpenedFacts, error) {
 		return p.openBlank(facts)
 	}
 	l, found, err := log.Open(e.fs, p.Dir(), t.state.Load().config, log.OpenState{
-		Hooks: hooks, ReadOnly: e.readOnly, AcceptLoss: e.acceptLoss, Kafka: p.kafkaState(),
+		Hooks: hooks, ReadOnly: e.readOnly, AcceptLoss: e.acceptLoss, Kafka: p.kafkaState(), Cleaned: p.cleanedTo(),
 	})
 	if err != nil {
 		return nil, facts, err
@@ -319,6 +321,13 @@ func (p *Partition) kafkaState() log.KafkaState {
 		RecoveryPoint: max(p.saved.recovery, 0),
 		Start:         max(p.saved.start, 0),
 	}
+}
+
+// cleanedTo is what the cleaner's checkpoint says of the partition.
+func (p *Partition) cleanedTo() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return max(p.saved.cleaned, 0)
 }
 
 // prepareDir sees that the directory exists and is that of this topic.

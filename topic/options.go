@@ -31,6 +31,10 @@ type options struct {
 	budget       int64
 	budgetFull   WhenFull
 	reserve      int64
+	cleanEvery   time.Duration
+	cleanMemory  int64
+	cleanRate    int64
+	strategies   map[string]CompactionStrategy
 }
 
 // DefaultMaxOpenFiles is how many files an engine keeps open at most, unless told otherwise.
@@ -113,7 +117,38 @@ func DiskBudget(bytes int64, full WhenFull) Option {
 // none; negative: none.
 func DiskReserve(bytes int64) Option { return func(o *options) { o.reserve = bytes } }
 
+// CompactEvery is how soon after a write to a compacted topic the cleaner looks whether there is something to
+// compact, and how long it waits when it could not (Kafka's log.cleaner.backoff.ms). Default 15 seconds.
+func CompactEvery(d time.Duration) Option { return func(o *options) { o.cleanEvery = d } }
+
+// CompactionMemory is how many bytes the map of keys of one compaction may take (log.cleaner.dedupe.buffer.size):
+// 24 for each key and a tenth more. It is taken while a compaction runs, and no more of it than the keys need.
+// Default 128 MiB.
+func CompactionMemory(bytes int64) Option { return func(o *options) { o.cleanMemory = bytes } }
+
+// CompactionRate bounds what compactions read and write together, in bytes per second
+// (log.cleaner.io.max.bytes.per.second). Default 0: no bound.
+func CompactionRate(bytesPerSecond int64) Option {
+	return func(o *options) { o.cleanRate = bytesPerSecond }
+}
+
+// WithCompactionStrategy gives a strategy of your own a name, for [CompactBy].
+func WithCompactionStrategy(name string, s CompactionStrategy) Option {
+	return func(o *options) {
+		if o.strategies == nil {
+			o.strategies = map[string]CompactionStrategy{}
+		}
+		o.strategies[name] = s
+	}
+}
+
 func (o *options) fill() {
+	if o.cleanEvery <= 0 {
+		o.cleanEvery = defaultCleanInterval
+	}
+	if o.cleanMemory <= 0 {
+		o.cleanMemory = log.DefaultMapMemory
+	}
 	if o.fs == nil {
 		o.fs = vfs.OS()
 	}

@@ -26,11 +26,12 @@ type Partition struct {
 	opened  *OpenedFacts   // what opening found, when there is something to tell
 	size    *log.Footprint // of an unused partition, for budgets; nil while not known
 	expiry  int64          // of an unused partition: when the oldest records' time is up, ms; 0 not known, -1 never
+	cleanAt int64          // the same of compaction: when to look
 	fresh   bool           // made by this engine: before its first use there is nothing to recover
 }
 
 // checkpoint is what Kafka's checkpoint files hold of a partition; -1 where they say nothing.
-type checkpoint struct{ start, recovery, high int64 }
+type checkpoint struct{ start, recovery, high, cleaned int64 }
 
 // ID is the partition's number within its topic.
 func (p *Partition) ID() int32 { return p.id }
@@ -181,7 +182,7 @@ func (p *Partition) shut(why error) (clean bool, err error) {
 
 // noteOffsets remembers a log's offsets for the checkpoint files.
 func (p *Partition) noteOffsets(l *log.Log) {
-	c := checkpoint{start: l.Start(), recovery: l.Durable(), high: l.High()}
+	c := checkpoint{start: l.Start(), recovery: l.Durable(), high: l.High(), cleaned: l.FirstDirty()}
 	p.mu.Lock()
 	p.saved = c
 	p.mu.Unlock()

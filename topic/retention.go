@@ -279,7 +279,7 @@ func (p *Partition) setExpiry(due time.Time) {
 func (p *Partition) forgetExpiry() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.expiry = 0
+	p.expiry, p.cleanAt = 0, 0
 }
 
 // retainClosed opens the log of an unused partition for nothing but retention. Whoever wants to use it meanwhile waits, as

@@ -49,10 +49,11 @@ type Settings struct {
 	FileDeleteDelay      time.Duration // file.delete.delay.ms: how long files of removed segments stay; default 1 minute
 	Budget               int64         // quire.budget.bytes: of the topic's data files, negative no bound; default -1
 	BudgetFull           WhenFull      // quire.budget.full: refuse (default), drop, block
-	DeleteRetention      time.Duration // delete.retention.ms: how long a tombstone stays; default 1 day (kept)
-	MinDirtyRatio        float64       // min.cleanable.dirty.ratio: 0 to 1; default 0.5 (kept)
-	MinCompactionLag     time.Duration // min.compaction.lag.ms: default 0 (kept)
-	MaxCompactionLag     time.Duration // max.compaction.lag.ms: at least the smallest; default Forever (kept)
+	DeleteRetention      time.Duration // delete.retention.ms: how long a tombstone stays; default 1 day
+	MinDirtyRatio        float64       // min.cleanable.dirty.ratio: 0 to 1; default 0.5
+	MinCompactionLag     time.Duration // min.compaction.lag.ms: how long a record is out of reach of compaction; default 0
+	MaxCompactionLag     time.Duration // max.compaction.lag.ms: how long a record may wait for it, at least the smallest; default Forever
+	CompactionStrategy   string        // quire.compaction.strategy: offset (default), timestamp, header=<name>, or one's own, see CompactBy
 	FlushMessages        int64         // flush.messages: default 2^63-1 (kept; use quire.durability)
 	FlushInterval        time.Duration // flush.ms: default Forever (kept; use quire.durability)
 	MinInSync            int64         // min.insync.replicas: at least 1; default 1 (kept)
@@ -142,7 +143,14 @@ func (s *Settings) logConfig(id ID, indexes *log.IndexBudget) *log.Config {
 		Compacted:          s.Cleanup&CleanupCompact != 0,
 		ProducerExpiry:     s.ProducerExpiry,
 		FileDeleteDelay:    orNone(s.FileDeleteDelay),
+		DeleteRetention:    orNone(s.DeleteRetention),
+		MinDirtyRatio:      s.MinDirtyRatio,
+		MinCompactionLag:   s.MinCompactionLag,
+		MaxCompactionLag:   unbounded(s.MaxCompactionLag),
 		TopicID:            id,
+	}
+	if s.MinDirtyRatio == 0 {
+		cfg.MinDirtyRatio = -1
 	}
 	if s.Preallocate {
 		cfg.PreWrite = preallocateBytes

@@ -22,8 +22,11 @@ const (
 	KeySyncBytes    = "quire.sync.interval.bytes"
 	KeyProducerID   = "quire.producer.id.expiration.ms"
 
-	KeyBudget           = "quire.budget.bytes"
-	KeyBudgetFull       = "quire.budget.full"
+	KeyBudget     = "quire.budget.bytes"
+	KeyBudgetFull = "quire.budget.full"
+
+	KeyCompactionStrategy = "quire.compaction.strategy"
+
 	KeyRetentionGroups  = "quire.retention.groups"
 	KeyRetentionRecords = "quire.retention.records"
 )
@@ -71,6 +74,7 @@ var settingKeys = []settingKey{
 	boolKey("preallocate", "false", func(s *Settings) *bool { return &s.Preallocate }),
 	intKey(KeyBudget, "-1", -1, math.MaxInt64, func(s *Settings) *int64 { return &s.Budget }),
 	choiceKey(KeyBudgetFull, "refuse", parseWhenFull, WhenFull.String, func(s *Settings) *WhenFull { return &s.BudgetFull }),
+	choiceKey(KeyCompactionStrategy, strategyOffset, parseStrategy, plain, func(s *Settings) *string { return &s.CompactionStrategy }),
 	choiceKey(KeyDurability, "sync", parseDurability, log.Durability.String, func(s *Settings) *log.Durability { return &s.Durability }),
 	millisKey(KeyProducerID, dayMillis, 1, func(s *Settings) *time.Duration { return &s.ProducerExpiry }),
 	choiceKey(KeyRetentionGroups, "", parseGroups, plain, func(s *Settings) *string { return &s.RetentionGroups }),

@@ -1,0 +1,271 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/quirelog/quire/log"
+)
+
+// defaultCleanInterval is Kafka's log.cleaner.backoff.ms.
+const defaultCleanInterval = 15 * time.Second
+
+// cleaner compacts in the background what is dirty enough: the partition with the highest ratio of dirty bytes
+// first, one at a time, again and again until none is left. It looks some seconds after something was written to
+// a compacted topic, and when the next lag is over; between that it is nothing but a chore on the
+// housekeeper's list. A partition whose compaction failed is left alone until somebody compacts it by hand.
+type cleaner struct {
+	every      time.Duration
+	memory     int64 // bytes of the offset map
+	rate       int64 // bytes per second, read and written; 0: no bound
+	strategies map[string]CompactionStrategy
+
+	mu          sync.Mutex // held for moments
+	free        time.Time  // when the bytes accounted so far have had their time
+	uncleanable map[*Partition]error
+}
+
+func (c *cleaner) init(o *options) {
+	c.every, c.memory, c.rate, c.strategies = o.cleanEvery, o.cleanMemory, o.cleanRate, o.strategies
+}
+
+// throttle holds passes back to the rate, all together; nil without one.
+func (c *cleaner) throttle() func(ctx context.Context, bytes int) error {
+	if c.rate <= 0 {
+		return nil
+	}
+	return func(ctx context.Context, bytes int) error {
+		wait := c.book(time.Now(), bytes)
+		if wait <= 0 {
+			return nil
+		}
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// book gives bytes their time behind what was booked before, and tells how long to wait for it.
+func (c *cleaner) book(now time.Time, bytes int) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.free.Before(now) {
+		c.free = now
+	}
+	c.free = c.free.Add(time.Duration(float64(bytes) / float64(c.rate) * float64(time.Second)))
+	return c.free.Sub(now)
+}
+
+// giveUp leaves a partition alone from now on. It reports whether that is news.
+func (c *cleaner) giveUp(p *Partition, err error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, known := c.uncleanable[p]
+	if c.uncleanable == nil {
+		c.uncleanable = map[*Partition]error{}
+	}
+	c.uncleanable[p] = err
+	return !known
+}
+
+// forgive takes a partition up again.
+func (c *cleaner) forgive(p *Partition) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.uncleanable, p)
+}
+
+// gaveUp is why a partition is left alone, nil if it is not.
+func (c *cleaner) gaveUp(p *Partition) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.uncleanable[p]
+}
+
+// Uncleanable is why the engine does not compact the partition any more, nil while it does: a compaction has
+// failed, as over damaged bytes. A Compact by hand that succeeds takes it up again, and so does the next Open.
+func (p *Partition) Uncleanable() error { return p.topic.eng.cleaner.gaveUp(p) }
+
+// armCleaner sees that the cleaner looks soon, if anything is compacted.
+func (e *Engine) armCleaner() {
+	for _, t := range e.allTopics() {
+		if t.state.Load().settings.compacts() {
+			e.keeper.arm(&e.keeper.cleaning, e.cleaner.every)
+			return
+		}
+	}
+}
+
+// clean is the housekeeper's chore.
+func (e *Engine) clean(ctx context.Context, _ *log.Log, now time.Time) time.Duration {
+	unused := e.cleanUnused(ctx, now)
+	for ctx.Err() == nil {
+		p, next := e.filthiest(ctx, now)
+		if next = soonest(now, next, unused); p == nil {
+			if next.IsZero() {
+				return 0 // until something is written
+			}
+			return max(next.Sub(now), e.cleaner.every)
+		}
+		if err := e.cleanOne(ctx, p, now); err != nil && !p.settle(e, err) {
+			return e.cleaner.every
+		}
+		if present := time.Now(); now.Before(present) {
+			now = present
+		}
+	}
+	return 0
+}
+
+// settle says what a failed pass means. It reports false when it is nothing to do with the partition itself, or
+// passes with time: then all of them wait.
+func (p *Partition) settle(e *Engine, err error) bool {
+	switch {
+	case e.isClosed(), errors.Is(err, context.Canceled), errors.Is(err, log.ErrBusy), errors.Is(err, ErrNoSpace), errors.Is(err, log.ErrTruncated):
+		return false
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrClosed):
+		return true
+	}
+	if e.cleaner.giveUp(p, err) {
+		e.logger.Error("compaction failed, the partition is left alone", "topic", p.topic.name, "partition", p.id, "err", err)
+		tell(e, e.events.CompactionFailed, PartitionFault{Topic: p.topic.name, Partition: p.id, Err: err})
+	}
+	return true
+}
+
+// filthiest is the partition to compact next, nil if there is none; then next is when a lag is over.
+func (e *Engine) filthiest(ctx context.Context, now time.Time) (worst *Partition, next time.Time) {
+	ratio := -1.0
+	for _, p := range e.allPartitions() {
+		t := p.topic.state.Load()
+		if ctx.Err() != nil || !t.settings.compacts() || e.cleaner.gaveUp(p) != nil {
+			continue
+		}
+		found, ok := p.dirt(now)
+		if !ok {
+			continue
+		}
+		if found.Wanted(t.config) {
+			if found.Ratio > ratio {
+				worst, ratio = p, found.Ratio
+			}
+			continue
+		}
+		next = soonest(now, next, found.DueAt, found.ReadyAt)
+	}
+	return worst, next
+}
+
+// dirt tells what there is to clean in a partition that is in use.
+func (p *Partition) dirt(now time.Time) (log.Cleanable, bool) {
+	l := p.log.Load()
+	if l == nil {
+		return log.Cleanable{}, false
+	}
+	found, err := l.Cleanable(now)
+	if err != nil && !errors.Is(err, log.ErrClosed) {
+		p.settle(p.topic.eng, err)
+	}
+	return found, err == nil
+}
+
+// cleanUnused looks after the partitions that nobody has used since Open, in no order. Their files' names tell
+// whether there may be something to do; only then is one opened, for just that. next is when to look again.
+func (e *Engine) cleanUnused(ctx context.Context, now time.Time) (next time.Time) {
+	for _, p := range e.allPartitions() {
+		if ctx.Err() != nil {
+			return next
+		}
+		if p.log.Load() != nil || !p.topic.state.Load().settings.compacts() || e.cleaner.gaveUp(p) != nil {
+			continue
+		}
+		at, err := p.cleanUnused(ctx, now)
+		if err != nil && !p.settle(e, err) {
+			at = now.Add(e.cleaner.every)
+		}
+		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	return next
+}
+
+func (p *Partition) cleanUnused(ctx context.Context, now time.Time) (next time.Time, err error) {
+	p.mu.Lock()
+	at, checkpoint := p.cleanAt, p.saved.cleaned
+	p.mu.Unlock()
+	if at == neverExpires || at > now.UnixMilli() {
+		return expiryTime(at), nil
+	}
+	dirty, err := log.PeekDirty(p.topic.eng.fs, p.Dir(), checkpoint)
+	if err == nil && dirty {
+		next, err = p.cleanClosed(ctx, now)
+	}
+	if err != nil {
+		return time.Time{}, p.fault(err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cleanAt = neverExpires
+	if !next.IsZero() {
+		p.cleanAt = next.UnixMilli()
+	}
+	return next, nil
+}
+
+// cleanClosed opens the log of an unused partition for nothing but a compaction.
+func (p *Partition) cleanClosed(ctx context.Context, now time.Time) (next time.Time, err error) {
+	l, wait, err := p.claim()
+	if l != nil || wait != nil || err != nil {
+		return time.Time{}, err // somebody has begun to use it: the next look finds it open
+	}
+	defer p.unclaim()
+	l, facts, err := p.openLog(log.Hooks{})
+	if err != nil {
+		return time.Time{}, err
+	}
+	if facts.notable() {
+		p.noteOpened(&facts)
+		p.topic.eng.tellOpened(p.topic, facts)
+	}
+	found, err := l.Cleanable(now)
+	if err == nil && found.Wanted(l.Config()) {
+		if _, err = p.compact(ctx, l, now); err == nil {
+			found, err = l.Cleanable(now)
+		}
+	}
+	err = errors.Join(err, l.Close())
+	p.noteOffsets(l)
+	return soonest(now, found.DueAt, found.ReadyAt), err
+}
+
+// soonest is the first of the times that lie behind now, zero if none does.
+func soonest(now time.Time, times ...time.Time) (first time.Time) {
+	for _, at := range times {
+		if at.After(now) && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	return first
+}
+
+// cleanOne compacts one partition.
+func (e *Engine) cleanOne(ctx context.Context, p *Partition, now time.Time) error {
+	l, err := p.openWith(ctx)
+	if err != nil {
+		return err
+	}
+	before := l.FirstDirty()
+	done, err := p.compact(ctx, l, now)
+	if err == nil && done.MapFull && done.Checkpoint <= before {
+		return errors.New("topic: the offset map is too small for the partition's keys: raise CompactionMemory")
+	}
+	return err
+}
