@@ -42,7 +42,7 @@ func TestChooseWorkloads(t *testing.T) {
 	}
 	assert.Equal(t, []string{"P5"}, ids("p5"))
 	assert.Equal(t, []string{"P2-100", "P2-1000"}, ids("P2"))
-	assert.Equal(t, []string{"P12-clean", "P12-killed", "P14-1000", "P14-1000-use", "P14-10000", "P14-10000-use"}, ids("open"))
+	assert.Equal(t, []string{"P12-clean", "P12-killed", "O-1000", "O-1000-use", "O-10000", "O-10000-use"}, ids("open"))
 	for i := 1; i <= 14; i++ {
 		assert.NotEmpty(t, ids(fmt.Sprintf("P%d", i)))
 	}

@@ -146,9 +146,9 @@ func opens() []*workload {
 func many() []*workload {
 	at := func(n int, full bool) []*workload {
 		return []*workload{
-			{id: fmt.Sprintf("P14-%d", n), group: groupOpen, name: fmt.Sprintf("open an engine of %d partitions", n), full: full,
+			{id: fmt.Sprintf("O-%d", n), group: groupOpen, name: fmt.Sprintf("open an engine of %d partitions", n), full: full,
 				open: partitionsShape{n, false}.open, score: byElapsed},
-			{id: fmt.Sprintf("P14-%d-use", n), group: groupOpen, name: fmt.Sprintf("open it and each of its %d partitions", n), full: full,
+			{id: fmt.Sprintf("O-%d-use", n), group: groupOpen, name: fmt.Sprintf("open it and each of its %d partitions", n), full: full,
 				open: partitionsShape{n, true}.open, score: byElapsed},
 		}
 	}
