@@ -40,6 +40,8 @@ type VerifyOptions struct {
 	From int64
 	// Shallow leaves the records alone and checks what the checksums cover.
 	Shallow bool
+	// Begin, if set, is called before a segment is read. Its error ends the run.
+	Begin func(base int64) error
 	// Step, if set, is called as bytes of data files are passed, n at a time. Its error ends the run.
 	Step func(n int64) error
 }

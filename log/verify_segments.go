@@ -18,6 +18,11 @@ func (v *verifier) readSegments() error {
 		if base < v.opt.From {
 			continue
 		}
+		if v.opt.Begin != nil {
+			if err := v.opt.Begin(base); err != nil {
+				return err
+			}
+		}
 		exam, err := v.examine(base, i == len(v.bases)-1)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // deleted meanwhile
