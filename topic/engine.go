@@ -18,6 +18,7 @@ import (
 type Engine struct {
 	fs         vfs.FS       // refuses changes when read-only
 	limited    *vfs.Limited // fs, which counts descriptors
+	disk       vfs.FS       // what fs stands on, for what lies outside the directory
 	blank      vfs.FS       // read-only engines keep partitions without files here
 	dir        string
 	readOnly   bool
@@ -52,6 +53,7 @@ type Engine struct {
 	goroutines goroutines
 	keeper     housekeeper
 	cleaner    cleaner
+	scrub      scrubber
 
 	mu      sync.RWMutex // guards what follows; held for moments only
 	closed  bool

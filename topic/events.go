@@ -36,6 +36,8 @@ type Events struct {
 	Compacted func(CompactedFacts)
 	// CompactionFailed: a compaction in the background failed; the partition is left alone, see Partition.Uncleanable.
 	CompactionFailed func(PartitionFault)
+	// Scrubbed: a pass over all data came to its end; what it found was told by Damage.
+	Scrubbed func(ScrubFacts)
 	// Closed: the engine was closed, with what went wrong.
 	Closed func(err error)
 }
@@ -179,6 +181,7 @@ func TeeEvents(a, b Events) Events {
 		RetentionFailed:    tee(a.RetentionFailed, b.RetentionFailed),
 		Compacted:          tee(a.Compacted, b.Compacted),
 		CompactionFailed:   tee(a.CompactionFailed, b.CompactionFailed),
+		Scrubbed:           tee(a.Scrubbed, b.Scrubbed),
 		Closed:             tee(a.Closed, b.Closed),
 	}
 }
@@ -238,7 +241,10 @@ func LogEvents(l *slog.Logger) Events {
 		},
 		CompactionFailed: fault(slog.LevelError, "compaction failed"),
 		RetentionFailed:  fault(slog.LevelWarn, "retention did not finish"),
-		Closed:           func(err error) { l.Debug("engine closed", "err", err) },
+		Scrubbed: func(f ScrubFacts) {
+			l.Debug("scrubbed", "partitions", f.Partitions, "bytes", f.Bytes, "faults", f.Faults, "took", f.Took)
+		},
+		Closed: func(err error) { l.Debug("engine closed", "err", err) },
 	}
 }
 

@@ -119,6 +119,8 @@ type Metrics struct {
 	Topics      []TopicMetrics // by name
 	OpenFiles   int            // descriptors held now
 	Goroutines  int            // the engine's own
+	Scrubbed    int64          // bytes that passes over all data have read
+	ScrubFaults int64          // faults that they found
 	AppendTime  Histogram      // durations of appends by call, a sample of them at levels below sync
 	ProduceTime Histogram      // durations of producers' batches, from hand-over to acknowledgement
 }
@@ -128,6 +130,8 @@ func (e *Engine) Metrics() Metrics {
 	m := Metrics{
 		OpenFiles:   e.openFiles(),
 		Goroutines:  e.goroutines.size(),
+		Scrubbed:    e.scrub.bytes.Load(),
+		ScrubFaults: e.scrub.found.Load(),
 		AppendTime:  e.stats.appendTime.snapshot(),
 		ProduceTime: e.stats.produceTime.snapshot(),
 	}

@@ -46,6 +46,7 @@ func Open(dir string, opts ...Option) (*Engine, error) {
 		e.armRetention()
 		e.armCleaner()
 	}
+	e.scrub.begin()
 	e.logger.Info("engine opened", "dir", e.dir, "topics", len(e.topics), "clean", e.startedOK, "read_only", e.readOnly)
 	return e, nil
 }
@@ -57,7 +58,7 @@ func newEngine(dir string, o *options) *Engine {
 	}
 	plain, limited := DefaultSettings(), vfs.Limit(base, o.maxOpenFiles)
 	e := &Engine{
-		fs: limited, limited: limited, dir: dir, readOnly: o.readOnly, acceptLoss: o.acceptLoss,
+		fs: limited, limited: limited, disk: o.fs, dir: dir, readOnly: o.readOnly, acceptLoss: o.acceptLoss,
 		logger: o.logger, events: o.events, retainers: o.retainers, defaults: o.defaults, plain: &plain,
 		unlock:  func() error { return nil },
 		closing: make(chan struct{}), done: make(chan struct{}), turn: make(chan struct{}, 1),
@@ -73,6 +74,7 @@ func newEngine(dir string, o *options) *Engine {
 	e.goroutines.left = make(chan struct{}, 1)
 	e.cleaner.init(o)
 	e.keeper.init(e, o)
+	e.scrub.init(e, o)
 	return e
 }
 
@@ -92,6 +94,9 @@ func (e *Engine) start(o *options) error {
 	e.unlock = unlock
 	id, found, damage, err := readIdentity(e.fs, e.dir)
 	if err != nil {
+		return err
+	}
+	if err := leaveBackup(e.fs, e.dir); err != nil {
 		return err
 	}
 	m, fresh, err := e.chooseManifest(o.rebuild)
@@ -140,6 +145,9 @@ func (e *Engine) startReading() error {
 	}
 	id, _, _, err := readIdentity(e.fs, e.dir)
 	if err != nil {
+		return err
+	}
+	if _, err := readBackupMark(e.fs, e.dir); err != nil {
 		return err
 	}
 	e.identity, e.blank = id, vfs.NewMem()

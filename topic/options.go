@@ -35,6 +35,8 @@ type options struct {
 	cleanMemory  int64
 	cleanRate    int64
 	strategies   map[string]CompactionStrategy
+	scrubEvery   time.Duration
+	scrubRate    int64
 }
 
 // DefaultMaxOpenFiles is how many files an engine keeps open at most, unless told otherwise.

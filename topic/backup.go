@@ -1,0 +1,418 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/log/vfs"
+)
+
+// BackupOptions say where a backup goes.
+type BackupOptions struct {
+	// Dir is the directory of the backup: a new or empty one, or an earlier backup, of which everything that is still good is kept.
+	Dir string
+	// FS is where Dir lies; nil means on the engine's own file system, where sealed segments cost no room: they are hard links.
+	FS vfs.FS
+	// Topics are the topics to back up; none means all. Others that an earlier backup holds are removed from it.
+	Topics []string
+	// Copy copies instead of linking, so that the backup shares no bytes with the directory. Also what happens where links fail.
+	Copy bool
+	// AllowDamage lets a backup succeed whose copies, like the originals, are damaged: the report has the faults.
+	AllowDamage bool
+	// Progress, if set, is called now and then by the goroutine that copies.
+	Progress func(Progress)
+}
+
+// BackupReport is what a backup or a restoration did.
+type BackupReport struct {
+	Partitions           int
+	Linked, Copied, Kept int64 // bytes of data: as links, as copies, and there already
+	Faults               []Fault
+	Ends                 map[TopicPartition]int64 // the offset that each partition's copy ends at
+}
+
+// backupFile marks the directory of a backup. It says "running" until the backup is complete, and is removed when an engine opens the
+// directory for writing: from then on it is no copy any more.
+const (
+	backupFile     = "quire.backup"
+	backupRunning  = "running\n"
+	backupComplete = "complete\n"
+)
+
+// Backup makes opts.Dir a directory that [Open] opens as one stopped in order, and that holds of every partition what was visible at one
+// moment soon after the call: sealed segments are linked, or copied, and the rest is copied up to the high watermark. Appends, rolls,
+// retention and compaction go on meanwhile. Every copy is read back and checked. A further backup into the same directory costs only what
+// is new. It works in an engine opened for reading too, as long as no writer beside it removes what is being copied.
+//
+// When Backup returns nil the backup is on disk. An interrupted one is refused by Open and completed by a further Backup. Errors: ErrInvalid
+// when opts.Dir holds something else, ErrLocked, ErrCorrupt when a copy is not sound, the context's, what the disk says.
+func (e *Engine) Backup(ctx context.Context, opts BackupOptions) (*BackupReport, error) {
+	if err := e.usable(ctx); err != nil {
+		return nil, err
+	}
+	c := &copier{ctx: ctx, e: e, dir: filepath.Clean(opts.Dir), topics: opts.Topics, link: !opts.Copy && opts.FS == nil,
+		allow: opts.AllowDamage, tell: opts.Progress, limit: func(*log.Log, TopicPartition) (int64, error) { return -1, nil }, mark: backupComplete}
+	if c.fs = opts.FS; c.fs == nil {
+		c.fs = e.disk
+	}
+	return c.run()
+}
+
+// RestoreOptions say how much of a backup to restore, and where it lies.
+type RestoreOptions struct {
+	// FS is the file system of both directories; nil means the operating system's.
+	FS vfs.FS
+	// Topics are the topics to restore; none means all.
+	Topics []string
+	// Until ends partitions at an offset, at the begin of the batch that holds it; those that it does not name are restored whole.
+	Until map[TopicPartition]int64
+	// UntilTime, if it is not zero, ends every partition that Until does not name in front of the first batch that holds a record of that
+	// time or later.
+	UntilTime time.Time
+	// Link makes hard links instead of copies. The directories then share their sealed segments, which nobody writes to.
+	Link bool
+	// Progress, if set, is called now and then by the goroutine that copies.
+	Progress func(Progress)
+}
+
+// Restore makes the new or empty directory to out of a backup, or of any directory that no engine has open for writing: the whole of it, or
+// each partition up to an offset or a time. Every copy is read back and checked. The backup is not changed. When Restore returns nil the
+// directory is on disk, and [Open] opens it as one stopped in order; an interrupted one is refused by Open, and completed by Restore again.
+func Restore(ctx context.Context, from, to string, opts RestoreOptions) (*BackupReport, error) {
+	if opts.FS == nil {
+		opts.FS = vfs.OS()
+	}
+	e, err := Open(from, On(opts.FS), ReadOnlyMode())
+	if err != nil {
+		return nil, err
+	}
+	c := &copier{ctx: ctx, e: e, fs: opts.FS, dir: filepath.Clean(to), topics: opts.Topics, link: opts.Link, tell: opts.Progress, limit: opts.limit}
+	report, err := c.run()
+	return report, errors.Join(err, e.Close())
+}
+
+// limit is where a partition is to end; -1: nowhere.
+func (o *RestoreOptions) limit(l *log.Log, tp TopicPartition) (int64, error) {
+	if offset, named := o.Until[tp]; named {
+		return max(offset, 0), nil
+	}
+	if o.UntilTime.IsZero() {
+		return -1, nil
+	}
+	found, ok, err := l.OffsetFor(o.UntilTime.UnixMilli(), log.High)
+	if err != nil || !ok {
+		return -1, err
+	}
+	return found.Offset, nil
+}
+
+// copier makes a directory a copy of an engine's.
+type copier struct {
+	ctx      context.Context
+	e        *Engine
+	fs       vfs.FS // of the copy
+	dir      string
+	topics   []string
+	link     bool
+	allow    bool // damage that the original has too
+	tell     func(Progress)
+	limit    func(*log.Log, TopicPartition) (int64, error)
+	mark     string // what backupFile says at the end; empty: it is removed
+	resumed  bool   // an earlier run was interrupted: nothing it left is trusted unread
+	manifest *Manifest
+	list     []planned
+	progress Progress
+	told     int64
+	out      BackupReport
+}
+
+// planned is a partition that is to be copied.
+type planned struct {
+	tp    TopicPartition
+	p     *Partition
+	until int64
+}
+
+func (c *copier) run() (*BackupReport, error) {
+	if err := c.locked(); err != nil {
+		return &c.out, fmt.Errorf("topic: copy of %s to %s: %w", c.e.dir, c.dir, err)
+	}
+	return &c.out, nil
+}
+
+// locked copies with the copy's lock.
+func (c *copier) locked() error {
+	if c.dir == "" || c.dir == "." || c.dir == c.e.dir {
+		return fmt.Errorf("%w: directory %q", ErrInvalid, c.dir)
+	}
+	if err := ensureDir(c.fs, c.dir); err != nil {
+		return err
+	}
+	unlock, err := takeLock(c.fs, c.dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unlock() }()
+	for _, step := range []func() error{c.claim, c.plan, c.partitions, c.forget, c.finish} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// claim makes sure that the directory is ours to write to, and says durably that it is no copy yet.
+func (c *copier) claim() error {
+	names, err := c.fs.List(c.dir)
+	if err != nil {
+		return err
+	}
+	foreign := slices.ContainsFunc(names, func(name string) bool { return name != lockFile && name != backupFile+".tmp" })
+	is, err := readBackupMark(c.fs, c.dir)
+	c.resumed = errors.Is(err, ErrCorrupt)
+	if err != nil && !c.resumed {
+		return err
+	}
+	if foreign && !c.resumed && (!is || c.mark == "") {
+		return fmt.Errorf("%w: %s holds something else", ErrInvalid, c.dir)
+	}
+	if err := vfs.WriteFile(c.fs, filepath.Join(c.dir, backupFile), []byte(backupRunning)); err != nil {
+		return err
+	}
+	_, err = takeCleanMark(c.fs, c.dir)
+	return err
+}
+
+// plan settles what is copied, and up to where: for all partitions as much at the same moment as can be.
+func (c *copier) plan() error {
+	if err := c.takeManifest(); err != nil {
+		return err
+	}
+	for _, entry := range c.manifest.Topics {
+		for n := range entry.Partitions {
+			p, err := c.e.partition(entry.Name, int32(n))
+			if errors.Is(err, ErrNotFound) {
+				continue // deleted meanwhile
+			}
+			if err != nil {
+				return err
+			}
+			tp := TopicPartition{Topic: entry.Name, Partition: int32(n)}
+			l, err := p.openWith(c.ctx)
+			if err != nil {
+				return err
+			}
+			c.progress.Total += l.Size()
+			c.list = append(c.list, planned{tp, p, -1})
+		}
+	}
+	for i := range c.list {
+		l, err := c.list[i].p.openWith(c.ctx)
+		if err != nil {
+			return err
+		}
+		until, err := c.limit(l, c.list[i].tp)
+		if err != nil {
+			return c.list[i].p.fault(err)
+		}
+		if c.list[i].until = until; until < 0 {
+			c.list[i].until = l.High()
+		}
+	}
+	return nil
+}
+
+// takeManifest takes the manifest as it is, with the topics that are wanted and exist.
+func (c *copier) takeManifest() error {
+	m := c.e.manifest
+	if !c.e.readOnly {
+		if err := c.e.takeTurn(c.ctx); err != nil {
+			return err
+		}
+		m = c.e.manifest
+		c.e.endTurn()
+	}
+	c.manifest = m.clone()
+	for _, name := range c.topics {
+		if _, found := m.find(name); !found {
+			return fmt.Errorf("%w: topic %q", ErrNotFound, clip(name))
+		}
+	}
+	c.manifest.Topics = slices.DeleteFunc(c.manifest.Topics, func(t ManifestTopic) bool {
+		return t.State != TopicReady || len(c.topics) > 0 && !slices.Contains(c.topics, t.Name)
+	})
+	return nil
+}
+
+// step is called as bytes are done with.
+func (c *copier) step(n int64) error {
+	c.progress.Done += n
+	if c.tell != nil && c.progress.Done-c.told >= progressBytes {
+		c.told = c.progress.Done
+		c.progress.Total = max(c.progress.Total, c.progress.Done)
+		c.tell(c.progress)
+	}
+	return context.Cause(c.ctx)
+}
+
+func (c *copier) partitions() error {
+	c.out.Ends = map[TopicPartition]int64{}
+	for _, job := range c.list {
+		c.progress.Topic, c.progress.Partition = job.tp.Topic, job.tp.Partition
+		if err := c.partition(job); err != nil {
+			return job.p.fault(err)
+		}
+	}
+	if c.tell != nil {
+		c.progress.Total = c.progress.Done
+		c.tell(c.progress)
+	}
+	return c.fs.SyncDir(c.dir)
+}
+
+// partition copies one partition and reads the copy back.
+func (c *copier) partition(job planned) error {
+	if err := context.Cause(c.ctx); err != nil {
+		return err
+	}
+	dir := filepath.Join(c.dir, dirName(job.tp.Topic, job.tp.Partition))
+	if err := ensureDir(c.fs, dir); err != nil {
+		return err
+	}
+	l, err := job.p.openWith(c.ctx)
+	if err != nil {
+		return err
+	}
+	opt := log.BackupOptions{FS: c.fs, Dir: dir, Until: job.until, Step: c.step}
+	if c.link {
+		opt.Link = c.fs.Link
+	}
+	done, err := l.Backup(opt)
+	if err != nil {
+		return err
+	}
+	c.out.Partitions++
+	c.out.Linked, c.out.Copied, c.out.Kept = c.out.Linked+done.Linked, c.out.Copied+done.Copied, c.out.Kept+done.Kept
+	c.out.Ends[job.tp] = done.End
+	if c.resumed {
+		done.Changed = 0
+	}
+	settings := job.p.topic.state.Load().settings
+	found, err := log.Verify(c.fs, dir, l.Config(), log.VerifyOptions{TopicID: log.TopicID(job.p.topic.id), Gaps: settings.Cleanup&CleanupCompact != 0,
+		From: done.Changed, Shallow: true, Step: func(int64) error { return context.Cause(c.ctx) }})
+	if err != nil {
+		return err
+	}
+	c.out.Faults = appendFaults(c.out.Faults, job.tp, found.Faults)
+	if len(found.Faults) > 0 && !c.allow {
+		return fmt.Errorf("the copy is not sound: %w", &found.Faults[0])
+	}
+	return nil
+}
+
+// forget removes the partitions of an earlier backup that are gone.
+func (c *copier) forget() error {
+	names, err := c.fs.List(c.dir)
+	if err != nil {
+		return err
+	}
+	for _, base := range names {
+		if tp, ok := parseDirName(base); !ok || c.manifest.counts(tp) {
+			continue
+		}
+		if err := vfs.RemoveAll(c.fs, filepath.Join(c.dir, base)); err != nil {
+			return err
+		}
+	}
+	return c.fs.SyncDir(c.dir)
+}
+
+// finish writes the engine's files, and last of all that the copy is complete.
+func (c *copier) finish() error {
+	if err := c.writeManifest(); err != nil {
+		return err
+	}
+	id, found, _, err := readIdentity(c.fs, c.dir)
+	if err != nil {
+		return err
+	}
+	id.cluster, id.node = c.e.identity.cluster, c.e.identity.node
+	if _, err := completeIdentity(c.fs, c.dir, id, found && id.cluster != ""); err != nil {
+		return err
+	}
+	marks, start := log.OffsetCheckpoint{}, log.OffsetCheckpoint{}
+	for tp, end := range c.out.Ends {
+		marks[log.TopicPartition{Topic: tp.Topic, Partition: tp.Partition}] = end
+	}
+	err = errors.Join(
+		log.WriteOffsetCheckpoint(c.fs, filepath.Join(c.dir, log.LogStartFile), start),
+		log.WriteOffsetCheckpoint(c.fs, filepath.Join(c.dir, log.RecoveryPointFile), marks),
+		log.WriteOffsetCheckpoint(c.fs, filepath.Join(c.dir, log.HighWatermarkFile), marks))
+	if err != nil {
+		return err
+	}
+	if err := writeCleanMark(c.fs, c.dir); err != nil {
+		return err
+	}
+	path := filepath.Join(c.dir, backupFile)
+	if c.mark != "" {
+		return vfs.WriteFile(c.fs, path, []byte(c.mark))
+	}
+	if err := c.fs.Remove(path); err != nil {
+		return err
+	}
+	return c.fs.SyncDir(c.dir)
+}
+
+// writeManifest puts the manifest in place, above whatever generation an earlier backup left.
+func (c *copier) writeManifest() error {
+	old, found, _, err := loadManifest(c.fs, c.dir)
+	if err != nil && !errors.Is(err, ErrCorrupt) {
+		return err
+	}
+	if err == nil && found {
+		c.manifest.Generation = max(c.manifest.Generation, old.Generation+1)
+	}
+	c.manifest.Format = manifestFormat
+	c.manifest.Generation = max(c.manifest.Generation, 1)
+	if err := setAsideDamaged(c.fs, c.dir); err != nil {
+		return err
+	}
+	if err := stageManifest(c.fs, c.dir, c.manifest); err != nil {
+		return err
+	}
+	return placeManifest(c.fs, c.dir)
+}
+
+// readBackupMark tells whether a directory is a backup. One that is not complete is an error that matches ErrCorrupt.
+func readBackupMark(fsys vfs.FS, dir string) (is bool, err error) {
+	text, err := vfs.ReadFile(fsys, filepath.Join(dir, backupFile), smallFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, err
+	case strings.TrimSpace(string(text)) == strings.TrimSpace(backupComplete):
+		return true, nil
+	}
+	return true, fmt.Errorf("%w: %s is a backup or a restoration that was interrupted: repeat it", ErrCorrupt, dir)
+}
+
+// leaveBackup makes a backup an ordinary directory, which it is as soon as somebody writes to it.
+func leaveBackup(fsys vfs.FS, dir string) error {
+	is, err := readBackupMark(fsys, dir)
+	if err != nil || !is {
+		return err
+	}
+	if err := fsys.Remove(filepath.Join(dir, backupFile)); err != nil {
+		return err
+	}
+	return fsys.SyncDir(dir)
+}

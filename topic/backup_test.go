@@ -1,0 +1,257 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/quirelog/quire/log/vfs"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// holds is what a directory's topic holds, partition by partition, "offset:value".
+func holds(t testing.TB, fsys vfs.FS, dir, name string) (all [][]string) {
+	t.Helper()
+	rep, err := VerifyDirectory(t.Context(), fsys, dir, VerifyOptions{})
+	require.NoError(t, err)
+	require.Empty(t, rep.Faults)
+	e, err := Open(dir, On(fsys), ReadOnlyMode())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, e.Close()) }()
+	for _, p := range openTopic(t, e, name).state.Load().partitions {
+		o, err := p.Offsets()
+		require.NoError(t, err)
+		var list []string
+		if o.High > o.Start {
+			for _, r := range stored(t, p) {
+				list = append(list, fmt.Sprintf("%d:%s", r.Offset, r.Value))
+			}
+		}
+		all = append(all, list)
+	}
+	return all
+}
+
+func TestBackupAndRestore(t *testing.T) {
+	disk := vfs.NewMem()
+	e := openOn(t, disk)
+	tp := openTopic(t, e, "orders", Partitions(2), SegmentBytes(600))
+	add := func(n int) {
+		for i := range n {
+			_, err := tp.Append(t.Context(), Record{Value: fmt.Appendf(nil, "v%d", i)}, AppendTo(int32(i%2)))
+			require.NoError(t, err)
+		}
+	}
+	add(40)
+	var told []Progress
+	rep, err := e.Backup(t.Context(), BackupOptions{Dir: "saved", Progress: func(p Progress) { told = append(told, p) }})
+	require.NoError(t, err)
+	assert.NotEmpty(t, told)
+	assert.Equal(t, 2, rep.Partitions)
+	assert.Positive(t, rep.Linked)
+	assert.Positive(t, rep.Copied)
+	assert.Zero(t, rep.Kept)
+	first := holds(t, disk, "saved", "orders")
+	assert.Equal(t, holds(t, disk, "data", "orders"), first)
+
+	add(40)
+	p := partitionOf(t, tp, 0)
+	_, err = p.DeleteRecords(t.Context(), 12)
+	require.NoError(t, err)
+	assert.Equal(t, first, holds(t, disk, "saved", "orders"), "a backup does not follow")
+	again, err := e.Backup(t.Context(), BackupOptions{Dir: "saved"})
+	require.NoError(t, err)
+	assert.Positive(t, again.Kept)
+	whole := holds(t, disk, "data", "orders")
+	assert.Equal(t, whole, holds(t, disk, "saved", "orders"))
+
+	other := vfs.NewMem()
+	_, err = e.Backup(t.Context(), BackupOptions{Dir: "far", FS: other})
+	require.NoError(t, err)
+	assert.Equal(t, whole, holds(t, other, "far", "orders"))
+
+	_, err = Restore(t.Context(), "saved", "back", RestoreOptions{FS: disk, Until: map[TopicPartition]int64{{Topic: "orders", Partition: 1}: 15}})
+	require.NoError(t, err)
+	back := holds(t, disk, "back", "orders")
+	assert.Equal(t, whole[0], back[0])
+	assert.Equal(t, whole[1][:15], back[1])
+	assert.NotContains(t, filesIn(t, disk, "back"), backupFile)
+	_, err = Restore(t.Context(), "saved", "back", RestoreOptions{FS: disk})
+	assert.ErrorIs(t, err, ErrInvalid, "not empty")
+	_, err = e.Backup(t.Context(), BackupOptions{Dir: "back"})
+	assert.ErrorIs(t, err, ErrInvalid, "no backup")
+
+	// Who writes to the backup changes nothing in the directory it was made of.
+	for _, dir := range []string{"saved", "back"} {
+		b, err := Open(dir, On(disk))
+		require.NoError(t, err)
+		assert.True(t, b.startedOK)
+		pos, err := openTopic(t, b, "orders").Append(t.Context(), Record{Value: []byte("other")}, AppendTo(0))
+		require.NoError(t, err)
+		assert.EqualValues(t, 40, pos.Offset)
+		require.NoError(t, b.Close())
+	}
+	assert.Equal(t, whole, holds(t, disk, "data", "orders"))
+	_, err = e.Backup(t.Context(), BackupOptions{Dir: "saved"})
+	assert.ErrorIs(t, err, ErrInvalid, "it is no backup any more")
+}
+
+func TestRestoreUntilTime(t *testing.T) {
+	disk := vfs.NewMem()
+	e := openOn(t, disk)
+	tp := openTopic(t, e, "orders", SegmentBytes(400))
+	began := time.UnixMilli(1_700_000_000_000)
+	for i := range 30 {
+		_, err := tp.Append(t.Context(), Record{Value: []byte("v"), Time: began.Add(time.Duration(i) * time.Second)})
+		require.NoError(t, err)
+	}
+	_, err := e.Backup(t.Context(), BackupOptions{Dir: "saved", Copy: true})
+	require.NoError(t, err)
+	for _, n := range []int{0, 1, 7, 29, 30, 99} {
+		dir := fmt.Sprintf("back-%d", n)
+		_, err = Restore(t.Context(), "saved", dir, RestoreOptions{FS: disk, UntilTime: began.Add(time.Duration(n) * time.Second), Link: n%2 == 0})
+		require.NoError(t, err)
+		assert.Len(t, holds(t, disk, dir, "orders")[0], min(n, 30), "%d seconds", n)
+	}
+}
+
+// What is backed up beside a writer that appends, rolls and deletes is a stretch of its log.
+func TestBackupBesideAppends(t *testing.T) {
+	disk := vfs.NewMem()
+	e := openOn(t, disk)
+	tp := openTopic(t, e, "orders", SegmentBytes(1000), NoSync())
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; i < 5000 && ctx.Err() == nil; i++ {
+			_, _ = tp.Append(context.Background(), Record{Value: fmt.Appendf(nil, "v%d", i)})
+			if i%500 == 499 {
+				_, _ = tp.state.Load().partitions[0].DeleteRecords(context.Background(), int64(i-300))
+			}
+		}
+	}()
+	for n := range 5 {
+		_, err := e.Backup(t.Context(), BackupOptions{Dir: "saved"})
+		require.NoError(t, err)
+		list := holds(t, disk, "saved", "orders")[0]
+		for i := range list {
+			var offset, v int
+			_, err := fmt.Sscanf(list[i], "%d:v%d", &offset, &v)
+			require.NoError(t, err)
+			require.Equal(t, offset, v)
+			if i > 0 {
+				require.Contains(t, list[i-1], fmt.Sprintf("%d:", offset-1), "round %d", n)
+			}
+		}
+	}
+	stop()
+	<-done
+}
+
+func TestBackupOfDamage(t *testing.T) {
+	disk := stockedDisk(t, true)
+	damageFile(t, disk, "data/orders-0/00000000000000000000.log", "changed")
+	e := openOn(t, disk)
+	rep, err := e.Backup(t.Context(), BackupOptions{Dir: "saved"})
+	require.ErrorIs(t, err, ErrCorrupt)
+	assert.NotEmpty(t, rep.Faults)
+	_, err = Open("saved", On(disk))
+	require.ErrorIs(t, err, ErrCorrupt, "an unfinished backup is none")
+	_, err = Open("saved", On(disk), ReadOnlyMode())
+	require.ErrorIs(t, err, ErrCorrupt)
+	rep, err = e.Backup(t.Context(), BackupOptions{Dir: "saved", AllowDamage: true})
+	require.NoError(t, err)
+	assert.NotEmpty(t, rep.Faults)
+}
+
+// settled is a Crash with the files of a directory, on disk.
+func settled(t testing.TB, files map[string]string) *vfs.Crash {
+	t.Helper()
+	disk := vfs.NewCrash()
+	dirs := map[string]bool{}
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		if dir := filepath.Dir(path); !dirs[dir] {
+			dirs[dir] = true
+			require.NoError(t, ensureDir(disk, dir))
+		}
+		require.NoError(t, vfs.WriteFile(disk, path, []byte(files[path])))
+	}
+	return disk
+}
+
+// Wherever power is lost: the backup is the whole one or it is refused, and a further one completes it. What it was made of is untouched.
+func TestBackupCrash(t *testing.T) {
+	files := contentsOf(t, stockedDisk(t, true))
+	run := func(disk vfs.FS) error {
+		e, err := Open("data", On(disk), ReadOnlyMode())
+		if err != nil {
+			return err
+		}
+		_, err = e.Backup(context.Background(), BackupOptions{Dir: "saved"})
+		return errors.Join(err, e.Close())
+	}
+	whole := settled(t, files)
+	before := whole.Ops()
+	require.NoError(t, run(whole))
+	want := holds(t, whole, "data", "orders")
+	step := max((whole.Ops()-before)/30, 1)
+	for n := before + 1; n <= whole.Ops(); n += step {
+		disk := settled(t, files)
+		disk.CrashAt(n)
+		_ = run(disk)
+		for _, policy := range vfs.Policies() {
+			after := disk.After(policy, uint64(n))
+			hint := fmt.Sprintf("operation %d, %v", n, policy)
+			if b, err := Open("saved", On(after), ReadOnlyMode()); err == nil {
+				require.NoError(t, b.Close())
+				if names := filesIn(t, after, "saved"); slices.Contains(names, backupFile) {
+					require.Equal(t, want, holds(t, after, "saved", "orders"), hint)
+				}
+			}
+			require.Equal(t, want, holds(t, after, "data", "orders"), hint)
+			require.NoError(t, run(after), hint)
+			require.Equal(t, want, holds(t, after.After(vfs.KeepNone, 1), "saved", "orders"), hint)
+		}
+	}
+}
+
+// Whatever operation fails: the backup says so, nothing is changed in the directory, no descriptor stays open, and the next one succeeds.
+func TestBackupFaults(t *testing.T) {
+	files := contentsOf(t, stockedDisk(t, true))
+	for k := 1; ; k += 13 {
+		mem := vfs.NewMem()
+		for _, path := range slices.Sorted(maps.Keys(files)) {
+			require.NoError(t, mem.MkdirAll(filepath.Dir(path)))
+			require.NoError(t, vfs.WriteFile(mem, path, []byte(files[path])))
+		}
+		disk := vfs.NewFault(mem)
+		e, err := Open("data", On(disk), ReadOnlyMode())
+		require.NoError(t, err)
+		hit := false
+		disk.Add(vfs.Rule{K: k, Err: errInjected, Hook: func(vfs.Op, string) { hit = true }})
+		_, err = e.Backup(t.Context(), BackupOptions{Dir: "saved"})
+		disk.Clear()
+		if !hit {
+			require.NoError(t, err)
+			require.NoError(t, e.Close())
+			break
+		}
+		if err == nil { // a link that failed was copied, or the lock's end
+			holds(t, mem, "saved", "orders")
+		}
+		_, err = e.Backup(t.Context(), BackupOptions{Dir: "saved"})
+		require.NoError(t, err, "after a fault of call %d", k)
+		require.NoError(t, e.Close())
+		require.Zero(t, mem.OpenFiles(), "call %d", k)
+		holds(t, mem, "saved", "orders")
+	}
+}
+
+var errInjected = errors.New("injected")

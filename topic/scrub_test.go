@@ -1,0 +1,91 @@
+package topic
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestScrubByHand(t *testing.T) {
+	disk := stockedDisk(t, true)
+	var told []DamageFacts
+	var done []ScrubFacts
+	e := openOn(t, disk, WithEvents(Events{Damage: func(f DamageFacts) { told = append(told, f) }, Scrubbed: func(f ScrubFacts) { done = append(done, f) }}))
+	rep, err := e.Scrub(t.Context())
+	require.NoError(t, err)
+	assert.EqualValues(t, 48, rep.Records)
+	assert.Empty(t, rep.Faults)
+	damageFile(t, disk, "data/orders-0/00000000000000000000.log", "changed")
+	rep, err = e.Scrub(t.Context())
+	require.NoError(t, err)
+	require.Len(t, rep.Faults, 1)
+	require.Len(t, told, 1)
+	assert.Equal(t, "orders", told[0].Topic)
+	assert.ErrorIs(t, told[0].Err, ErrCorrupt)
+	require.Len(t, done, 2)
+	assert.Equal(t, 1, done[1].Faults)
+	assert.EqualValues(t, 1, e.Metrics().ScrubFaults)
+	assert.Positive(t, e.Metrics().Scrubbed)
+}
+
+// In the background, at its rate; interrupted, it goes on where it stopped; between two passes there is no goroutine.
+func TestScrubInTheBackground(t *testing.T) {
+	disk := stockedDisk(t, true)
+	size := func() int64 {
+		rep, err := VerifyDirectory(t.Context(), disk, "data", VerifyOptions{})
+		require.NoError(t, err)
+		return rep.Bytes
+	}()
+	synctest.Test(t, func(t *testing.T) {
+		var done []ScrubFacts
+		open := func() *Engine {
+			e, err := Open("data", On(disk), ScrubEvery(time.Hour, size/100), WithEvents(Events{Scrubbed: func(f ScrubFacts) { done = append(done, f) }}))
+			require.NoError(t, err)
+			return e
+		}
+		e := open()
+		synctest.Wait()
+		assert.Zero(t, e.Metrics().Goroutines)
+		time.Sleep(time.Hour + 50*time.Second)
+		synctest.Wait()
+		assert.Equal(t, 1, e.Metrics().Goroutines)
+		assert.InDelta(t, size/2, e.Metrics().Scrubbed, float64(size)/10)
+		_, err := e.Scrub(context.Background())
+		assert.ErrorIs(t, err, ErrBusy)
+		half := e.Metrics().Scrubbed
+		require.NoError(t, e.Close())
+		assert.Contains(t, filesIn(t, disk, "data"), scrubFile)
+
+		e = open()
+		time.Sleep(100 * time.Second)
+		synctest.Wait()
+		require.Len(t, done, 1)
+		assert.Less(t, e.Metrics().Scrubbed, size-half/2)
+		assert.Zero(t, e.Metrics().Goroutines)
+		assert.NotContains(t, filesIn(t, disk, "data"), scrubFile)
+		time.Sleep(time.Hour + 101*time.Second)
+		synctest.Wait()
+		assert.Len(t, done, 2)
+		require.NoError(t, e.Close())
+	})
+}
+
+func TestScrubReadOnly(t *testing.T) {
+	disk := stockedDisk(t, true)
+	before := tree(t, disk, "data")
+	e := openOn(t, disk, ReadOnlyMode())
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	_, err := e.Scrub(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = e.Scrub(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, e.Close())
+	assert.Equal(t, before, tree(t, disk, "data"))
+	_, err = e.Scrub(t.Context())
+	require.ErrorIs(t, err, ErrClosed)
+}
