@@ -36,6 +36,12 @@ func commands() []command {
 		{"consume", "print records as text or JSON", (*tool).consume},
 		{"dump", "print what is in a file of a directory", (*tool).dump},
 		{"verify", "check everything in a directory", (*tool).verify},
+		{"repair", "make a damaged directory whole again", (*tool).repair},
+		{"rebuild-index", "make indexes and all that is derived anew", (*tool).rebuildIndex},
+		{"scrub", "read everything at a bounded rate", (*tool).scrub},
+		{"retain", "remove what need not be kept", (*tool).retain},
+		{"backup", "copy a directory, by hard links where it can", (*tool).backup},
+		{"restore", "make a directory out of a backup", (*tool).restore},
 		{"perf", "measure producing and consuming", (*tool).perf},
 	}
 }
@@ -75,7 +81,7 @@ func (t *tool) choose(name string, list []command, args []string) error {
 	}
 	fmt.Fprintf(t.stderr, "usage: %s COMMAND [flags] [arguments]\n\n", name)
 	for _, c := range list {
-		fmt.Fprintf(t.stderr, "  %-9s %s\n", c.name, c.about)
+		fmt.Fprintf(t.stderr, "  %-13s %s\n", c.name, c.about)
 	}
 	fmt.Fprintf(t.stderr, "\n\"%s COMMAND -h\" tells the flags. Exit status: 0 done, 1 failed or damage found, 2 wrong usage.\n", name)
 	if help {

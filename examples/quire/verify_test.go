@@ -89,7 +89,7 @@ func TestVerifyFindsWhatIsMissing(t *testing.T) {
 		require.NoError(t, os.Remove(logs[1]))
 		r := quire(t, dir, "verify {dir}", "")
 		assert.Equal(t, 1, r.status)
-		assert.Contains(t, r.stdout, "are missing before this segment")
+		assert.Contains(t, r.stdout, "segments are missing")
 	})
 	t.Run("the directory's identity", func(t *testing.T) {
 		for _, text := range []string{"", "\x00\x00\x00", "garbage", "cluster.id=x"} {

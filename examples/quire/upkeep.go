@@ -1,0 +1,96 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/quirelog/quire/topic"
+)
+
+func (t *tool) scrub(name string, args []string) error {
+	f := t.flags(name, "", `Read all data from where the last scrub stopped to the end, at a bounded rate, and compare it with its checksums. An
+interrupted scrub goes on where it stopped. The directory needs to be closed: a program that has it open scrubs by itself,
+and verify works beside it.`)
+	dir := dirFlag(f)
+	rate := f.Int64("rate", 0, "`bytes` per second; 0: as fast as the disk")
+	quiet := f.Bool("q", false, "tell damage only")
+	asJSON := f.Bool("json", false, "one JSON object a line")
+	if _, err := t.parse(f, args, 0, 0); err != nil {
+		return err
+	}
+	var found *topic.VerifyReport
+	err := t.withEngine(*dir, func(eng *topic.Engine) (err error) {
+		found, err = eng.Scrub(t.ctx)
+		return err
+	}, topic.ScrubEvery(0, *rate))
+	if found == nil {
+		return err
+	}
+	return errors.Join(err, t.tellFound(*dir, found, *quiet, *asJSON))
+}
+
+func (t *tool) retain(name string, args []string) error {
+	f := t.flags(name, "[TOPIC...]", `Remove what the topics, all of them if none is named, need not keep any more by their settings: retention.ms,
+retention.bytes, and what lies below a partition's start.`)
+	dir := dirFlag(f)
+	asJSON := f.Bool("json", false, "one JSON object a line")
+	topics, err := t.parse(f, args, 0, -1)
+	if err != nil {
+		return err
+	}
+	out := teller{t: t, dir: *dir, asJSON: *asJSON}
+	err = t.eachPartition(*dir, topics, func(p *topic.Partition) error {
+		done, err := p.ApplyRetention(t.ctx)
+		if err == nil && done.Segments > 0 {
+			out.tell(retainFact{"retained", p.Topic().Name(), p.ID(), done.Segments, done.Bytes, done.Start})
+		}
+		return err
+	})
+	return errors.Join(err, out.err)
+}
+
+// eachPartition opens the directory and calls f for the partitions of topics, of all if none is named.
+func (t *tool) eachPartition(dir string, topics []string, f func(p *topic.Partition) error) error {
+	return t.withEngine(dir, func(eng *topic.Engine) error {
+		list, err := eng.Topics(t.ctx, topic.WithInternal())
+		if err != nil {
+			return err
+		}
+		if len(topics) > 0 {
+			list = list[:0]
+			for _, name := range topics {
+				have, err := t.existing(eng, name)
+				if err != nil {
+					return err
+				}
+				list = append(list, have)
+			}
+		}
+		for _, tp := range list {
+			for n := range tp.Partitions() {
+				p, err := tp.Partition(int32(n))
+				if err == nil {
+					err = f(p)
+				}
+				if err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// retainFact tells what was removed from a partition.
+type retainFact struct {
+	Kind      string `json:"kind"`
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Segments  int    `json:"segments"`
+	Bytes     int64  `json:"bytes"`
+	Start     int64  `json:"start"`
+}
+
+func (r retainFact) String() string {
+	return fmt.Sprintf("%s/%d: %d segments removed, %d bytes; begins at offset %d now", r.Topic, r.Partition, r.Segments, r.Bytes, r.Start)
+}
