@@ -80,16 +80,17 @@
 //	returned.go    a directory that was under a broker
 //	slot.go        the slot's bytes         slotview.go  the same for tools
 //	names.go       which names are files    checkpointfile.go, topicid.go  Kafka's text files
-//	doomed.go      what goes with removed segments
-//	slot.go        the slot's bytes         doomed.go    files on their way out
+//	doomed.go      files on their way out
 //	retain.go      ApplyRetention           peek.go      the same from outside
-//	checkpointfile.go, topicid.go  Kafka's text files
 //	compact.go     compaction by key        cleanable.go  what there is to compact
 //	compact_map.go keys of the dirty part   offsetmap.go  within bounded memory
 //	compact_batch.go what stays of a batch  compact_txns.go markers and what they end
 //	rewrite.go     a group of segments anew swap.go       in the place of the old ones
 //	cleaner.go     one pass at a time       strategy.go   which record of a key wins
 //	redact.go      one record's value
+//	verify.go      Verify, the small files  verify_segments.go  segments and what lies between them
+//	repair.go      Repair                   rebuild.go   derived files made anew
+//	backup.go      Backup, sealed segments  backup_last.go  the last one, and what says that it is a log
 //
 // Stability: for builders of brokers and replicas; may change before version 1.
 package log

@@ -74,30 +74,12 @@
 //	truncate.go   cut the end
 //	pin.go        pin and retire
 //	rename.go     marks, unlink
+//	exam.go       Examine: all that is wrong; exam_data.go the batches, exam_tables.go the files beside them, fault.go a Fault
+//	remake.go     Salvage: a damaged segment anew; mend.go headers put right; Rebuild of what is derived
+//	sweep.go      every batch of a sealed segment, checked
+//	cleaned.go    segments that take the place of others
 //	tidy.go       interrupted deletions and swaps
 //	name.go       file names
-//	segment.go   Segment, create, open, close, what it knows
-//	facts.go     what is kept up with each batch; index density
-//	append.go    Append, pre-writing, Sync
-//	roll.go      when to begin the next segment
-//	read.go      Read: seek, walk, check
-//	range.go     Range and WriteTo: the same for sendfile
-//	time.go      first record at or after a time
-//	lookup.go    indexes with repair; aborted transactions
-//	seal.go      Seal, Freeze, Unseal
-//	side.go      the side file
-//	survey.go    facts and indexes from the data
-//	verify.go    every byte
-//	scan.go      batches in large reads; the next good batch behind damage
-//	recover.go   Recover
-//	salvage.go   what recovery keeps aside
-//	truncate.go  cut the end
-//	pin.go       pin and retire
-//	rename.go    marks, unlink
-//	sweep.go     every batch of a sealed segment, checked
-//	cleaned.go   segments that take the place of others
-//	tidy.go      interrupted deletions and swaps
-//	name.go      file names
 //	config.go errors.go
 //
 // Stability: for tools; names and signatures may change between minor versions. Kafka's formats will not.

@@ -29,11 +29,14 @@
 //	meta.properties                    cluster and directory ids
 //	.kafka_cleanshutdown               only after an orderly stop; removed before anything else is written
 //	quire.manifest, quire.manifest.prev   topics, ids, partitions, settings: two generations
+//	quire.backup                       in a backup, until an engine writes to it
+//	quire.scrub                        where an interrupted scrub goes on
 //	recovery-point-offset-checkpoint, replication-offset-checkpoint, log-start-offset-checkpoint
 //	quire.reserve                      room that is given up when the disk is full (see DiskReserve)
 //	orders-0/                          partition 0 of topic "orders"
 //	    partition.metadata             the topic's id
 //	    00000000000000000000.log ...   see packages log and segment
+//	    *.log.cut-<position>, *.damaged    what a recovery or a repair cut out or replaced; nobody reads them
 //	orders-0.<32 hex>-delete/          of a deleted topic, about to go
 //
 // The manifest is a JSON object (format 1) and a line "crc32c:" with the CRC-32C of all bytes before it. Each
@@ -85,6 +88,8 @@
 //	budget.go        disk budgets                  room.go              what they count and remove
 //	reserve.go       room on a full disk
 //	compaction.go    the newest record of each key     cleaner.go   in the background
+//	verify.go        Verify                        repair.go            Repair, RebuildIndexes
+//	backup.go        Backup, Restore               scrub.go             reading all data now and then
 //	housekeeper.go   what time makes due           goroutines.go        who Close waits for
 //	metrics.go       counters                      events.go            what the engine tells
 //	producerids.go   ids for idempotent producers

@@ -162,7 +162,7 @@ func (r *repairer) partition(tp TopicPartition) error {
 	if _, err := r.fs.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return r.makeAnew(dir, tp)
 	}
-	done, err := log.Repair(r.fs, dir, settings.logConfig(ID(opt.TopicID), nil), log.RepairOptions{
+	done, err := log.Repair(r.fs, dir, settings.logConfig(opt.TopicID, nil), log.RepairOptions{
 		DryRun: r.opts.DryRun, AcceptLoss: r.opts.AcceptLoss, Gaps: opt.Gaps, Step: func(int64) error { return context.Cause(r.ctx) },
 	})
 	if done != nil {

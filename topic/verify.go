@@ -230,7 +230,7 @@ func (v *verifier) logOptions(tp TopicPartition) (opt log.VerifyOptions, setting
 	if settings, err = ParseSettings(entry.Settings); err != nil {
 		return opt, settings, err
 	}
-	opt.TopicID, opt.Gaps = log.TopicID(entry.ID), settings.Cleanup&CleanupCompact != 0
+	opt.TopicID, opt.Gaps = entry.ID, settings.Cleanup&CleanupCompact != 0
 	return opt, settings, nil
 }
 

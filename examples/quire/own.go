@@ -104,18 +104,6 @@ func (m manifestFact) String() string {
 	return b.String()
 }
 
-// entry finds a topic of the manifest; there may be no manifest.
-func entry(m *topic.Manifest, name string) (topic.ManifestTopic, bool) {
-	if m != nil {
-		for _, t := range m.Topics {
-			if t.Name == name {
-				return t, true
-			}
-		}
-	}
-	return topic.ManifestTopic{}, false
-}
-
 func ifSo(yes bool, s string) string {
 	if yes {
 		return s

@@ -1,0 +1,101 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/quirelog/quire/log/record"
+	"github.com/quirelog/quire/log/vfs"
+	"github.com/stretchr/testify/require"
+)
+
+// However many batches are damaged, first or last, sealed or not: each read tells exactly which offsets, and everything else is read.
+func TestDamageIsToldAndTheRestIsRead(t *testing.T) {
+	clean, killed := vfs.NewMem(), vfs.NewMem()
+	stock(t, clean, identified, true)
+	stock(t, killed, identified, false)
+	states := []map[string]string{snapshotOf(t, clean), snapshotOf(t, killed)}
+	for seed := range 300 {
+		rng := rand.New(rand.NewPCG(uint64(seed), 5))
+		before := states[seed%2]
+		disk := copyOf(t, before)
+		var what []string
+		for range 1 + rng.IntN(4) {
+			what = append(what, harmBatch(t, disk, rng))
+		}
+		hint := fmt.Sprintf("seed %d: %v", seed, what)
+		want := intact(t, before, snapshotOf(t, disk))
+
+		v := verified(t, disk, identified)
+		told := map[int64]bool{}
+		for _, f := range v.Faults {
+			for o := f.FirstOffset; o < f.NextOffset; o++ {
+				told[o] = true
+			}
+		}
+		l, _, err := Open(disk, testDir, identified, OpenState{})
+		require.NoError(t, err, hint)
+		read, lost := readAround(t, l, hint)
+		require.NoError(t, l.Close(), hint)
+		for o := range int64(36) {
+			require.Equal(t, want[o], read[o], "%s: offset %d", hint, o)
+			require.Equal(t, !want[o], lost[o], "%s: offset %d told by a read", hint, o)
+			require.Equal(t, !want[o], told[o], "%s: offset %d told by Verify", hint, o)
+		}
+	}
+}
+
+// harmBatch changes a byte that a batch's checksum covers.
+func harmBatch(t testing.TB, disk vfs.FS, rng *rand.Rand) string {
+	t.Helper()
+	names := slices.DeleteFunc(slices.Sorted(maps.Keys(snapshotOf(t, disk))), func(n string) bool { return !strings.HasSuffix(n, ".log") })
+	name := names[rng.IntN(len(names))]
+	var at int
+	edit(t, disk, filepath.Join(testDir, name), func(b []byte) []byte {
+		var starts []int
+		for pos := 0; pos < len(b); {
+			n, err := record.Size(b[pos:])
+			require.NoError(t, err)
+			starts = append(starts, pos)
+			pos += n
+		}
+		at = starts[[]int{0, len(starts) - 1, rng.IntN(len(starts))}[rng.IntN(3)]] + 61 + rng.IntN(8)
+		b[at] ^= 0x55
+		return b
+	})
+	return fmt.Sprintf("%s byte %d", name, at)
+}
+
+// readAround reads the log from start to end and steps over what is told to be damaged.
+func readAround(t testing.TB, l *Log, hint string) (read, lost map[int64]bool) {
+	t.Helper()
+	read, lost = map[int64]bool{}, map[int64]bool{}
+	for at := At(l.Start()); at.Offset < l.End(); {
+		run, next, err := l.Read(nil, at, ReadOptions{Check: true, MaxBytes: 200})
+		var damage *CorruptionError
+		if errors.As(err, &damage) {
+			require.Greater(t, damage.NextOffset, at.Offset, hint)
+			for o := max(damage.FirstOffset, at.Offset); o < damage.NextOffset; o++ {
+				lost[o] = true
+			}
+			at = At(damage.NextOffset)
+			continue
+		}
+		require.NoError(t, err, hint)
+		require.NotEmpty(t, run, hint)
+		for b, err := range record.Batches(run) {
+			require.NoError(t, err, hint)
+			for o := b.BaseOffset(); o < b.NextOffset(); o++ {
+				read[o] = true
+			}
+		}
+		at = next
+	}
+	return read, lost
+}
