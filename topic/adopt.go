@@ -11,10 +11,6 @@ import (
 	"github.com/quirelog/quire/log"
 )
 
-// adoptedProducerID is where producer ids begin in a directory whose own count is not known: far above what
-// a cluster's coordinator hands out in its blocks of a thousand from zero.
-const adoptedProducerID = 1 << 32
-
 // adopt adds to the manifest the partitions whose directories hold data that the manifest knows nothing of:
 // a data directory that Apache Kafka wrote, and what a lost generation of the manifest knew. Nothing is
 // deleted or changed in the directories. It reports whether the manifest changed.
@@ -82,7 +78,7 @@ func (e *Engine) adoptTopic(m *Manifest, name string, partitions []int32) error 
 		}
 	}
 	m.put(ManifestTopic{Name: name, ID: id, Partitions: count, State: TopicReady})
-	m.NextProducerID = max(m.NextProducerID, adoptedProducerID)
+	m.NextProducerID = 0 // whose producers wrote there is not known: ids begin somewhere else
 	e.logger.Info("topic found by its directories", "topic", name, "partitions", count)
 	return nil
 }

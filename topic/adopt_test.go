@@ -58,7 +58,7 @@ func TestAdoptKafkaDirectory(t *testing.T) {
 	require.NoError(t, err)
 	id, err := e.nextProducerID()
 	require.NoError(t, err)
-	assert.GreaterOrEqual(t, id, int64(adoptedProducerID))
+	assert.GreaterOrEqual(t, id, int64(lowestProducerID))
 	require.NoError(t, e.Close())
 	for _, base := range []string{"lost+found", "orders-1-future", "empty-0", "orders-01", "a..b", "junk-0"} {
 		assert.Contains(t, filesIn(t, fsys, "data"), base)

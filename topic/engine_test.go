@@ -271,7 +271,7 @@ func TestInMemoryEnginesAreApart(t *testing.T) {
 func TestProducerIDs(t *testing.T) {
 	fsys := vfs.NewMem()
 	e := openOn(t, fsys)
-	var last int64 = -1
+	var last int64 = lowestProducerID - 1
 	for range idBlockSize + 5 {
 		id, err := e.nextProducerID()
 		require.NoError(t, err)
@@ -283,6 +283,19 @@ func TestProducerIDs(t *testing.T) {
 	id, err := e.nextProducerID()
 	require.NoError(t, err)
 	assert.Greater(t, id, last, "an id is never given out twice, also after a stop")
+}
+
+// A partition that moves between directories must not meet two producers of one id.
+func TestProducerIDsDifferBetweenDirectories(t *testing.T) {
+	seen := map[int64]bool{}
+	for range 50 {
+		id, err := openOn(t, vfs.NewMem()).nextProducerID()
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, id, int64(lowestProducerID))
+		require.Less(t, id, int64(1)<<producerIDBits)
+		require.False(t, seen[id])
+		seen[id] = true
+	}
 }
 
 func TestLogging(t *testing.T) {

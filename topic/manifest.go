@@ -25,7 +25,7 @@ const ManifestFile = "quire.manifest"
 type Manifest struct {
 	Format     int    `json:"format"`     // 1
 	Generation uint64 `json:"generation"` // one more with each change; the newest valid one counts
-	// NextProducerID is the first producer id not handed out; ids are taken in blocks.
+	// NextProducerID is the first producer id not handed out; ids are taken in blocks. 0: none was taken yet.
 	NextProducerID int64           `json:"nextProducerId"`
 	Topics         []ManifestTopic `json:"topics"`
 }

@@ -169,7 +169,7 @@ func (e *Engine) chooseManifest(rebuild bool) (m *Manifest, fresh bool, err erro
 	switch {
 	case err != nil && errors.Is(err, ErrCorrupt) && rebuild:
 		e.logger.Warn("manifest is damaged, topics are found by their directories", "dir", e.dir, "err", err)
-		return &Manifest{Format: manifestFormat, NextProducerID: adoptedProducerID}, true, nil
+		return &Manifest{Format: manifestFormat}, true, nil
 	case err != nil:
 		return nil, false, err
 	case !found:

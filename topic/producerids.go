@@ -1,9 +1,30 @@
 package topic
 
-import "context"
+import (
+	"context"
+	"encoding/binary"
+)
 
-// idBlockSize is how many producer ids are taken from the manifest at once, as in Kafka.
-const idBlockSize = 1000
+const (
+	// idBlockSize is how many producer ids are taken from the manifest at once, as in Kafka.
+	idBlockSize = 1000
+	// lowestProducerID is far above what a cluster's coordinator hands out in its blocks of a thousand from zero.
+	lowestProducerID = 1 << 32
+	// producerIDBits is the size of ids at most, so that tools that read JSON numbers as floating point show them as they are.
+	producerIDBits = 52
+)
+
+// drawProducerID is where producer ids begin in a directory whose own count is not known, a new one too. Partitions move: under a broker, back,
+// and between directories, and for a day they remember the sequence numbers of each id. A producer with an id that somebody else had would be
+// taken for that one, and its first batches for batches that were sent twice. So each directory begins somewhere else.
+func drawProducerID() (int64, error) {
+	id, err := newID()
+	if err != nil {
+		return -1, err
+	}
+	drawn := int64(binary.BigEndian.Uint64(id[8:]) >> (64 - producerIDBits))
+	return max(drawn-drawn%idBlockSize, lowestProducerID), nil
+}
 
 // idBlock is the producer ids taken and not yet given out: [next, end).
 type idBlock struct{ next, end int64 }
@@ -46,7 +67,13 @@ func (e *Engine) takeBlockInTurn() error {
 	}
 	m := e.manifest.clone()
 	first := m.NextProducerID
-	m.NextProducerID += idBlockSize
+	if first == 0 {
+		var err error
+		if first, err = drawProducerID(); err != nil {
+			return err
+		}
+	}
+	m.NextProducerID = first + idBlockSize
 	if err := e.store(m); err != nil {
 		return err
 	}
