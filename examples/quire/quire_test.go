@@ -105,6 +105,8 @@ var masks = []struct {
 	{regexp.MustCompile(`20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}`), "TIME"},
 	{regexp.MustCompile(`\b1[6-9]\d{11}\b`), "MILLIS"},
 	{regexp.MustCompile(`([ "])[A-Za-z0-9_-]{22}([\n",])`), "${1}ID$2"},
+	{regexp.MustCompile(`(producer (?:id )?)\d+\b`), "${1}PID"},
+	{regexp.MustCompile(`"(producerId|nextProducerId)":\d+`), `"$1":PID`},
 	{regexp.MustCompile(`(crc |sum |bytes )[0-9a-f]{8}\b`), "${1}CRC"},
 	{regexp.MustCompile(`"(crc|headerSum|CRC)":\d+`), `"$1":CRC`},
 	{regexp.MustCompile(`\d+\.\d+`), "N"},
