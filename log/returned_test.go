@@ -6,13 +6,14 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/stretchr/testify/require"
 )
 
-// underBroker does to a directory that was closed in order what a broker does that leads the partition next: a new epoch in the history, a
+// underBroker does to a directory what a broker does that leads the partition next: a new epoch in the history, a
 // record behind the end, and the next segment. It knows no file of ours.
 func underBroker(t testing.TB, disk vfs.FS) {
 	t.Helper()
@@ -59,42 +60,48 @@ func TestDirectoryThatWasUnderABroker(t *testing.T) {
 			want: slices.Concat(tenWant(4)[1:], tenWant(12)[8:]),
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			disk := tenRecords(t, small, true)
+		for _, closed := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, closed in order before: %v", name, closed), func(t *testing.T) {
+				disk := tenRecords(t, small, closed)
+				underBroker(t, disk)
+				if tc.more != nil {
+					tc.more(disk)
+				}
+				l, rep, err := Open(disk, testDir, small, OpenState{Kafka: tc.kafka})
+				require.NoError(t, err)
+				require.Empty(t, rep.Damage)
+				requireContents(t, l, tc.want...)
+				if l.End() > 10 {
+					require.EqualValues(t, 3, l.LeaderEpoch())
+					_, end := l.EpochEnd(0)
+					require.EqualValues(t, 10, end)
+				}
+				put(t, l, "v")
+				require.NoError(t, l.Close())
+				l, rep = reopen(t, disk, small)
+				require.True(t, rep.Clean)
+				requireContents(t, l, append(slices.Clone(tc.want), fmt.Sprintf("%d:v", l.End()-1))...)
+			})
+		}
+	}
+	for _, closed := range []bool{true, false} {
+		t.Run(fmt.Sprintf("transactions of the broker's clients count, closed in order before: %v", closed), func(t *testing.T) {
+			disk := tenRecords(t, small, closed)
 			underBroker(t, disk)
-			if tc.more != nil {
-				tc.more(disk)
-			}
-			l, rep, err := Open(disk, testDir, small, OpenState{Kafka: tc.kafka})
+			edit(t, disk, logFile(11), func(b []byte) []byte {
+				b = append(b, at(build(t, producer, "aborted"), 12, 3)...)
+				b = append(b, at(record.EndTxnMarker(record.Abort, 9, 0, 0, 0), 13, 3)...)
+				return append(b, at(build(t, record.BuilderConfig{HasProducer: true, ProducerID: 9, BaseSequence: 1, Transactional: true}, "open"), 14, 3)...)
+			})
+			snapshot := EncodeProducerSnapshot(nil, []ProducerState{{ProducerID: 9, LastSequence: 1, LastOffset: 14, LastTimestamp: time.Now().UnixMilli(), TxnStart: 14}})
+			require.NoError(t, vfs.WriteFile(disk, testDir+"/00000000000000000015.snapshot", snapshot))
+			l, _ := reopen(t, disk, small)
+			require.EqualValues(t, 14, l.Stable())
+			aborted, err := l.AbortedIn(0, 14)
 			require.NoError(t, err)
-			require.Empty(t, rep.Damage)
-			requireContents(t, l, tc.want...)
-			if l.End() > 10 {
-				require.EqualValues(t, 3, l.LeaderEpoch())
-				_, end := l.EpochEnd(0)
-				require.EqualValues(t, 10, end)
-			}
-			put(t, l, "v")
-			require.NoError(t, l.Close())
-			l, rep = reopen(t, disk, small)
-			require.True(t, rep.Clean)
-			requireContents(t, l, append(slices.Clone(tc.want), fmt.Sprintf("%d:v", l.End()-1))...)
+			require.Equal(t, []Aborted{{ProducerID: 9, First: 12, Last: 13, Stable: 14}}, aborted)
 		})
 	}
-	t.Run("transactions of the broker's clients count", func(t *testing.T) {
-		disk := tenRecords(t, small, true)
-		underBroker(t, disk)
-		edit(t, disk, logFile(11), func(b []byte) []byte {
-			b = append(b, at(build(t, producer, "aborted"), 12, 3)...)
-			b = append(b, at(record.EndTxnMarker(record.Abort, 9, 0, 0, 0), 13, 3)...)
-			return append(b, at(build(t, record.BuilderConfig{HasProducer: true, ProducerID: 9, BaseSequence: 1, Transactional: true}, "open"), 14, 3)...)
-		})
-		l, _ := reopen(t, disk, small)
-		require.EqualValues(t, 14, l.Stable())
-		aborted, err := l.AbortedIn(0, 14)
-		require.NoError(t, err)
-		require.Equal(t, []Aborted{{ProducerID: 9, First: 12, Last: 13, Stable: 14}}, aborted)
-	})
 	t.Run("a history that says less is not taken for a broker's", func(t *testing.T) {
 		disk := tenRecords(t, small, true)
 		require.NoError(t, vfs.WriteFile(disk, filepath.Join(testDir, LeaderEpochFile), EncodeLeaderEpochs([]LeaderEpoch{{Epoch: 2, Start: 0}})))
