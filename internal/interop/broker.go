@@ -23,7 +23,7 @@ type broker struct {
 	logs    string // path of what it logs; each start begins a new file
 	starts  int
 	cmd     *exec.Cmd
-	ended   chan error
+	ended   <-chan struct{}
 	acked   []acked // what it acknowledged under load before it was killed
 }
 
@@ -89,17 +89,22 @@ func (b *broker) start() error {
 	if err := b.cmd.Start(); err != nil {
 		return err
 	}
-	b.ended = make(chan error, 1)
-	go func() { b.ended <- b.cmd.Wait() }()
+	ended, cmd := make(chan struct{}), b.cmd
+	var how error
+	go func() {
+		how = cmd.Wait()
+		close(ended)
+	}()
+	b.ended = ended
 	for until := time.Now().Add(patience); time.Now().Before(until); {
 		c, err := net.DialTimeout("tcp", b.address, time.Second)
 		if err == nil {
 			return c.Close()
 		}
 		select {
-		case err := <-b.ended:
+		case <-ended:
 			b.cmd = nil
-			return fmt.Errorf("the broker ended: %v\n%s", err, b.logged())
+			return fmt.Errorf("the broker ended: %w\n%s", how, b.logged())
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

@@ -60,7 +60,7 @@ func judgeBrokers(t *tally, j jvm, work string) {
 func (s *session) path(name string) string { return filepath.Join(s.work, name) }
 
 func (s *session) fill() (string, error) {
-	if err := os.MkdirAll(s.work, 0o755); err != nil {
+	if err := os.MkdirAll(s.work, 0o750); err != nil {
 		return "", err
 	}
 	var err error
