@@ -81,7 +81,7 @@ func (s *scrubber) begin() {
 }
 
 // ErrBusy: what was asked for is being done already.
-var ErrBusy = errors.New("topic: already under way")
+var ErrBusy = log.ErrBusy
 
 // Scrub reads all data from where the last pass stopped to the end, within the rate of [ScrubEvery], and compares it with its checksums. It
 // changes nothing but the note of how far it came. When ctx ends it returns the cause and what was found until then; the next pass goes on

@@ -290,7 +290,7 @@ func (v *verifier) engineFiles(names []string) error {
 		var err error
 		kind := faultCheckpoint
 		switch name {
-		case log.LogStartFile, log.RecoveryPointFile, log.HighWatermarkFile:
+		case log.LogStartFile, log.RecoveryPointFile, log.HighWatermarkFile, log.CleanerFile:
 			_, err = log.ReadOffsetCheckpoint(v.fs, filepath.Join(v.dir, name))
 		case metaFile:
 			kind, err = faultMeta, v.checkMeta()

@@ -40,6 +40,7 @@ func commands() []command {
 		{"rebuild-index", "make indexes and all that is derived anew", (*tool).rebuildIndex},
 		{"scrub", "read everything at a bounded rate", (*tool).scrub},
 		{"retain", "remove what need not be kept", (*tool).retain},
+		{"compact", "keep the newest record of each key", (*tool).compact},
 		{"backup", "copy a directory, by hard links where it can", (*tool).backup},
 		{"restore", "make a directory out of a backup", (*tool).restore},
 		{"perf", "measure producing and consuming", (*tool).perf},

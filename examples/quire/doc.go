@@ -10,6 +10,7 @@
 //	quire rebuild-index [TOPIC...]              make indexes and all that is derived anew
 //	quire scrub                                 read everything at a bounded rate
 //	quire retain   [TOPIC...]                   remove what need not be kept any more
+//	quire compact  [TOPIC...]                   keep the newest record of each key
 //	quire backup   TARGET [TOPIC...]            copy a directory, by hard links where it can
 //	quire restore  BACKUP TARGET [TOPIC...]     make a directory out of a backup
 //	quire perf     produce|consume              throughput and latency
@@ -25,7 +26,7 @@
 //	2  the command line is not understood
 //
 // One file per command: topics.go describe.go produce.go consume.go dump.go verify.go perf.go; repair.go has rebuild-index too, backup.go
-// restore, upkeep.go scrub and retain. Beside them: command.go the list of commands
+// restore, upkeep.go scrub, retain and compact. Beside them: command.go the list of commands
 // and what they have in common; place.go offsets and times on the command line; print.go records as text and JSON; scan.go the batches
 // of a data file; dump_*.go the kinds of files; latency.go percentiles.
 package main

@@ -133,7 +133,7 @@ func TestHelp(t *testing.T) {
 	for _, line := range []string{
 		"-h", "help", "topics -h", "topics list -h", "topics create -h", "topics alter -h", "topics delete -h", "describe -h",
 		"produce -h", "consume -h", "dump -h", "verify -h", "repair -h", "rebuild-index -h",
-		"backup -h", "restore -h", "scrub -h", "retain -h", "perf -h", "perf produce -h", "perf consume -h",
+		"backup -h", "restore -h", "scrub -h", "retain -h", "compact -h", "perf -h", "perf produce -h", "perf consume -h",
 	} {
 		r := quire(t, "", line, "")
 		assert.Equal(t, 0, r.status, line)

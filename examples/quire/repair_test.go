@@ -49,3 +49,15 @@ func TestRetain(t *testing.T) {
 	assert.Empty(t, good(t, dir, "retain -dir {dir}", ""), "once is enough")
 	assert.Equal(t, 1, quire(t, dir, "retain -dir {dir} nothing", "").status)
 }
+
+func TestCompact(t *testing.T) {
+	dir := stocked(t)
+	assert.Equal(t, 1, quire(t, dir, "compact -dir {dir} a", "").status, "it is not compacted")
+	good(t, dir, "topics alter -dir {dir} -set cleanup.policy=compact a", "")
+	var first compactFact
+	line, _, _ := strings.Cut(good(t, dir, "compact -json -dir {dir}", ""), "\n")
+	require.NoError(t, json.Unmarshal([]byte(line), &first))
+	assert.Positive(t, first.Dropped)
+	assert.Less(t, first.BytesOut, first.BytesIn)
+	assert.Contains(t, good(t, dir, "verify {dir}", ""), "no damage")
+}

@@ -49,6 +49,50 @@ retention.bytes, and what lies below a partition's start.`)
 	return errors.Join(err, out.err)
 }
 
+func (t *tool) compact(name string, args []string) error {
+	f := t.flags(name, "[TOPIC...]", `Compact the topics now, all whose cleanup.policy includes compact if none is named: of each key only the newest record
+stays. The segment that is written to is left out.`)
+	dir := dirFlag(f)
+	asJSON := f.Bool("json", false, "one JSON object a line")
+	topics, err := t.parse(f, args, 0, -1)
+	if err != nil {
+		return err
+	}
+	out := teller{t: t, dir: *dir, asJSON: *asJSON}
+	err = t.eachPartition(*dir, topics, func(p *topic.Partition) error {
+		settings := p.Topic().Settings()
+		if len(topics) == 0 && settings.Cleanup&topic.CleanupCompact == 0 {
+			return nil
+		}
+		done, err := p.Compact(t.ctx)
+		if err == nil {
+			out.tell(compactFact{"compacted", p.Topic().Name(), p.ID(), done.SegmentsIn, done.SegmentsOut, done.BytesIn, done.BytesOut,
+				done.Kept, done.Dropped, done.Checkpoint})
+		}
+		return err
+	})
+	return errors.Join(err, out.err)
+}
+
+// compactFact tells what the compaction of a partition did.
+type compactFact struct {
+	Kind        string `json:"kind"`
+	Topic       string `json:"topic"`
+	Partition   int32  `json:"partition"`
+	SegmentsIn  int    `json:"segmentsIn"`
+	SegmentsOut int    `json:"segmentsOut"`
+	BytesIn     int64  `json:"bytesIn"`
+	BytesOut    int64  `json:"bytesOut"`
+	Kept        int64  `json:"kept"`
+	Dropped     int64  `json:"dropped"`
+	Checkpoint  int64  `json:"checkpoint"` // the first offset that was not compacted
+}
+
+func (c compactFact) String() string {
+	return fmt.Sprintf("%s/%d: %d records kept, %d dropped; %d segments of %d bytes became %d of %d; compacted up to offset %d",
+		c.Topic, c.Partition, c.Kept, c.Dropped, c.SegmentsIn, c.BytesIn, c.SegmentsOut, c.BytesOut, c.Checkpoint)
+}
+
 // eachPartition opens the directory and calls f for the partitions of topics, of all if none is named.
 func (t *tool) eachPartition(dir string, topics []string, f func(p *topic.Partition) error) error {
 	return t.withEngine(dir, func(eng *topic.Engine) error {
