@@ -137,6 +137,7 @@ func (s *session) recoverAlike() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	want.mendTimes()
 	return want.summary(), disagreement(want.differences(got))
 }
 

@@ -20,6 +20,7 @@ func codecs() []compress.Codec {
 type content struct {
 	begin time.Time
 	made  int
+	keyed bool // no record without a key, as a compacted partition wants it
 }
 
 // newContent begins an hour ago: a day after their last record producers are forgotten.
@@ -36,7 +37,7 @@ func (c *content) next(partition int32) topic.Record {
 	}
 	r := topic.Record{Partition: partition, Time: at, Key: fmt.Appendf(nil, "key-%d", i%131)}
 	switch {
-	case i%17 == 0:
+	case i%17 == 0 && !c.keyed:
 		r.Key = nil
 	case i%23 == 0:
 		r.Key = []byte{}

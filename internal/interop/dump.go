@@ -16,6 +16,7 @@ type dump struct {
 	codecs     map[string]int      // batches by the name of their codec
 	markers    int
 	entries    map[string]int // lines of other files, by the ending of their names
+	gaps       map[string]int // jumps of offsets, by the directory of the partition: what compaction leaves
 	complaints []string       // everything that is not what it prints of a sound file
 }
 
@@ -27,13 +28,15 @@ var (
 	dumpedRecord = regexp.MustCompile(`^\| offset: \d+ CreateTime: -?\d+ keySize: .*$`)
 	dumpedMarker = regexp.MustCompile(` endTxnMarker: (COMMIT|ABORT) coordinatorEpoch: \d+$`)
 	dumpedEntry  = regexp.MustCompile(`^(offset: \d+ position: \d+|timestamp: \d+ offset: \d+|version: 0 producerId: \d+ .*|producerId: \d+ .*)$`)
+	dumpedGaps   = regexp.MustCompile(`^Non-consecutive offsets in (.*)$`)
+	dumpedGap    = regexp.MustCompile(`^ +\d+ is followed by \d+$`)
 	dumpedSanity = regexp.MustCompile(`^(.*) passed sanity check\.$`)
 	sequence     = regexp.MustCompile(` sequence: -?\d+`)
 )
 
 // parseDump takes in the tool's output. Lines of values never begin like its own, see content.
 func parseDump(text string) *dump {
-	d := &dump{records: map[string][]string{}, codecs: map[string]int{}, entries: map[string]int{}}
+	d := &dump{records: map[string][]string{}, codecs: map[string]int{}, entries: map[string]int{}, gaps: map[string]int{}}
 	file := ""
 	for _, line := range lines(text) {
 		switch {
@@ -50,6 +53,10 @@ func parseDump(text string) *dump {
 			d.records[name] = append(d.records[name], sequence.ReplaceAllString(line, ""))
 		case dumpedEntry.MatchString(line):
 			d.entries[filepath.Ext(file)]++
+		case dumpedGaps.MatchString(line):
+			file = dumpedGaps.FindStringSubmatch(line)[1]
+		case dumpedGap.MatchString(line):
+			d.gaps[filepath.Base(filepath.Dir(file))]++
 		case dumpedSanity.MatchString(line):
 			d.entries["sound "+filepath.Ext(dumpedSanity.FindStringSubmatch(line)[1])]++
 		case line != "":

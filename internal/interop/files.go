@@ -17,7 +17,8 @@ import (
 const (
 	transactionsPart = 5
 	deletedPart      = 6
-	writtenParts     = 7
+	compactedPart    = 7
+	writtenParts     = 8
 )
 
 // writeEveryKind writes a directory with every kind of file and closes it.
@@ -33,11 +34,16 @@ func writeEveryKind(dir string) (*writer, error) {
 	faults = append(faults,
 		w.transact(transactionsPart, true),
 		w.produce(deletedPart, compress.Gzip, 2000))
+	w.content.keyed = true
+	for _, codec := range codecs() {
+		faults = append(faults, w.produce(compactedPart, codec, 400))
+	}
 	w.sort()
 	faults = append(faults,
 		w.deleteBefore(deletedPart, 1777),
 		w.eng.Close(),
-		w.lead(deletedPart, 4, 20))
+		w.lead(deletedPart, 4, 20),
+		w.compact(compactedPart))
 	return w, errors.Join(faults...)
 }
 
@@ -105,6 +111,11 @@ func judgeData(j jvm, w *writer) (string, error) {
 		}
 	}
 	total, markers := 0, 0
+	for name, gaps := range d.gaps {
+		if !slices.Contains(w.compacted, name) {
+			wrong = append(wrong, fmt.Sprintf("%d gaps in %s", gaps, name))
+		}
+	}
 	for name, recs := range w.records {
 		// Records below a start that DeleteRecords raised may still lie in the file.
 		got := d.records[name]
@@ -221,8 +232,7 @@ func partitionFacts(w *writer, name string) ([]string, error) {
 		return nil, err
 	}
 	defer l.Close()
-	recs := w.records[name]
-	start, end := recs[0].Offset, l.End()
+	start, end := l.Start(), l.End()
 	atClose := end // when the engine closed
 	if epochs := w.epochs[name]; len(epochs) > 1 {
 		atClose = epochs[1].Start

@@ -19,7 +19,8 @@ const (
 	mixedPart      = 0 // all codecs, two leader epochs, records deleted from the begin; closed in order
 	crashedPart    = 1 // all codecs; as a killed process leaves it: zeros written ahead, indexes not up to date
 	committedPart  = 2 // transactions, committed and aborted
-	graduatedParts = 3
+	cleanedPart    = 3 // compacted
+	graduatedParts = 4
 )
 
 // writeGraduates writes the partitions.
@@ -32,6 +33,10 @@ func writeGraduates(dir string) (*writer, error) {
 	for _, codec := range codecs() {
 		faults = append(faults, w.produce(mixedPart, codec, 500), w.produce(crashedPart, codec, 300))
 	}
+	w.content.keyed = true
+	for _, codec := range codecs() {
+		faults = append(faults, w.produce(cleanedPart, codec, 400))
+	}
 	w.sort()
 	crashed := filepath.Join(dir, w.name(crashedPart))
 	faults = append(faults,
@@ -40,7 +45,8 @@ func writeGraduates(dir string) (*writer, error) {
 		copyOf(crashed, dir+"-crashed"),
 		w.eng.Close(),
 		copyOf(dir+"-crashed", crashed),
-		w.lead(mixedPart, 1, 20))
+		w.lead(mixedPart, 1, 20),
+		w.compact(cleanedPart))
 	return w, errors.Join(faults...)
 }
 
@@ -210,6 +216,7 @@ func (s *session) compareServed() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	want.mendTimes()
 	return want.summary(), disagreement(want.differences(got))
 }
 

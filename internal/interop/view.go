@@ -132,12 +132,12 @@ func clip(line string) string {
 	return line
 }
 
-// mendTimes puts right what Kafka says wrongly of compacted partitions. It looks for a time in the first segment whose newest record is not
+// mendTimes puts right what Kafka says wrongly of compacted partitions, and changes nothing of others. It looks for a time in the first segment whose newest record is not
 // older, takes the file's own age for that of a segment that its cleaner has emptied, and does not go on when it finds nothing there: it
 // then says that there is no record, although there are. What the records say counts.
 func (v view) mendTimes() {
 	for s, answers := range v {
-		if s.kind != "time" || !isOf(s.partition, compactedTopic) {
+		if s.kind != "time" {
 			continue
 		}
 		for i, line := range answers {

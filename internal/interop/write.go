@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/quirelog/quire/compress"
 	"github.com/quirelog/quire/log"
@@ -27,6 +28,8 @@ type writer struct {
 	aborted map[string][]log.Aborted  // as the transaction indexes should list them
 	markers map[string][]int64        // offsets of the markers that end transactions
 	epochs  map[string][]log.LeaderEpoch
+
+	compacted []string
 }
 
 // newWriter opens an engine on a new directory and creates a topic. Its segments are small, so that there are many, and its indexes dense.
@@ -218,6 +221,34 @@ func (w *writer) lead(partition, epoch int32, n int) error {
 			w.records[name] = append(w.records[name], r)
 		}
 	}
+	return l.Close()
+}
+
+// compact compacts a partition below the closed engine: one pass, and a second so much later that tombstones go too. Of the sealed segments the
+// last record of each key stays, if it has a value.
+func (w *writer) compact(partition int32) error {
+	name := w.name(partition)
+	l, _, err := log.Open(vfs.OS(), filepath.Join(w.dir, name), &log.Config{SegmentBytes: segmentBytes, IndexInterval: 512, Compacted: true}, log.OpenState{})
+	if err != nil {
+		return err
+	}
+	segments := l.Segments()
+	active := segments[len(segments)-1].Base
+	for _, later := range []time.Duration{0, 48 * time.Hour} {
+		if _, err := l.Compact(context.Background(), log.CompactOptions{Now: time.Now().Add(later)}); err != nil {
+			return errors.Join(err, l.Close())
+		}
+	}
+	last := map[string]int64{}
+	for _, r := range w.records[name] {
+		if r.Offset < active {
+			last[string(r.Key)] = r.Offset
+		}
+	}
+	w.records[name] = slices.DeleteFunc(w.records[name], func(r topic.Record) bool {
+		return r.Offset < active && (r.Value == nil || last[string(r.Key)] != r.Offset)
+	})
+	w.compacted = append(w.compacted, name)
 	return l.Close()
 }
 
