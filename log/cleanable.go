@@ -16,7 +16,7 @@ type Cleanable struct {
 	// Config.MinCompactionLag are never cleaned.
 	FirstDirty, FirstUncleanable int64
 	// Clean is the bytes in front of FirstDirty, Dirty those of the segments up to
-	// FirstUncleanable, Uncleanable the rest. A segment that FirstDirty divides counts on both sides.
+	// FirstUncleanable, 0 if there is nothing between, Uncleanable the rest. A segment that FirstDirty divides counts on both sides.
 	Clean, Dirty, Uncleanable int64
 	// Ratio is Dirty / (Clean + Dirty), 0 for an empty log.
 	Ratio float64
@@ -87,7 +87,7 @@ func (c *Cleanable) measure(v *view) {
 		switch {
 		case s.Base() >= c.FirstUncleanable || s == v.active():
 			c.Uncleanable += size
-		case i >= first:
+		case i >= first && c.FirstDirty < c.FirstUncleanable:
 			c.Dirty += size
 		}
 	}

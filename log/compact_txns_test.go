@@ -182,6 +182,9 @@ func TestOpenTransactionsAreNotCleaned(t *testing.T) {
 	roll(t, x.l)
 	c := compactAt(t, x.l, cleanTime)
 	require.EqualValues(t, 2, c.Checkpoint)
+	found, err := x.l.Cleanable(cleanTime)
+	require.NoError(t, err)
+	require.Zero(t, found.Dirty, "what waits for the transaction is nothing to clean")
 	x.requireBatches("segment 0", "[1,1] n=1", "[2,2] n=1", "[3,3] n=1", "[4,4] n=1", "[5,5] n=1 control", "segment 6")
 	x.requireAborted(Aborted{2, 4, 5, 2})
 	x.end(1, record.Commit) // 6

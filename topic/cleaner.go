@@ -114,7 +114,8 @@ func (e *Engine) clean(ctx context.Context, _ *log.Log, now time.Time) time.Dura
 			}
 			return max(next.Sub(now), e.cleaner.every)
 		}
-		if err := e.cleanOne(ctx, p, now); err != nil && !p.settle(e, err) {
+		moved, err := e.cleanOne(ctx, p, now)
+		if err != nil && !p.settle(e, err) || err == nil && !moved {
 			return e.cleaner.every
 		}
 		if present := time.Now(); now.Before(present) {
@@ -256,16 +257,16 @@ func soonest(now time.Time, times ...time.Time) (first time.Time) {
 	return first
 }
 
-// cleanOne compacts one partition.
-func (e *Engine) cleanOne(ctx context.Context, p *Partition, now time.Time) error {
+// cleanOne compacts one partition. It reports whether that has left less to do.
+func (e *Engine) cleanOne(ctx context.Context, p *Partition, now time.Time) (moved bool, err error) {
 	l, err := p.openWith(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	before := l.FirstDirty()
 	done, err := p.compact(ctx, l, now)
 	if err == nil && done.MapFull && done.Checkpoint <= before {
-		return errors.New("topic: the offset map is too small for the partition's keys: raise CompactionMemory")
+		err = errors.New("topic: the offset map is too small for the partition's keys: raise CompactionMemory")
 	}
-	return err
+	return done.Checkpoint > before, err
 }

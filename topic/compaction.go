@@ -14,7 +14,8 @@ import (
 // the background (cleaner.go), by hand, and in either case one partition after the other by log.Log.Compact.
 
 // CompactionStrategy ranks the records of one key: the highest version is kept, and of equal versions the
-// highest offset; see [log.Strategy]. It may be called from several goroutines at once. A panic in it ends the pass.
+// highest offset; see [log.Strategy]. It may be called from several goroutines at once and must not
+// close the engine. A panic in it ends the pass.
 type CompactionStrategy = log.Strategy
 
 // Values of the setting quire.compaction.strategy, beside "header=" with a header's name and the names given to
