@@ -17,6 +17,22 @@ func choreOf(long bool, f func(ctx context.Context, now time.Time) time.Duration
 	return &chore{kind: &choreKind{long: long, do: func(ctx context.Context, _ *log.Log, now time.Time) time.Duration { return f(ctx, now) }}}
 }
 
+// listing is a chore and when it is due.
+type listing struct {
+	of *chore
+	at time.Duration
+}
+
+// listed is the housekeeper's list, its head first.
+func listed(e *Engine) (list []listing) {
+	e.keeper.mu.Lock()
+	defer e.keeper.mu.Unlock()
+	for _, c := range e.keeper.due {
+		list = append(list, listing{c, c.at})
+	}
+	return list
+}
+
 // What takes long holds nothing up, and is asked to give up when the engine closes.
 func TestLongChoreHoldsNothingUp(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine, _ *vfs.Crash) {

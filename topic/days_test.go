@@ -64,7 +64,7 @@ func (d *days) live(span time.Duration) {
 		assert.EqualValues(d.t, len(d.written[n]), o.End)
 	}
 	assert.Zero(d.t, d.e.goroutines.size())
-	assert.Empty(d.t, d.e.keeper.due)
+	assert.Empty(d.t, listed(d.e))
 	m := d.e.Metrics().Total
 	d.t.Logf("%d steps, %d segments removed since the last restart", d.steps, m.SegmentsRemoved)
 	require.NoError(d.t, d.e.Close())

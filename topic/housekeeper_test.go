@@ -57,14 +57,14 @@ func TestIdleEngineHasNothingArmed(t *testing.T) {
 		require.NoError(t, err)
 		synctest.Wait()
 		assert.Zero(t, e.goroutines.size(), "a timer is enough to wait")
-		assert.Len(t, e.keeper.due, 2, "care of the log, and a checkpoint")
+		assert.Len(t, listed(e), 2, "care of the log, and a checkpoint")
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		assert.Zero(t, e.goroutines.size(), "some time after the last append")
-		assert.Empty(t, e.keeper.due)
+		assert.Empty(t, listed(e))
 		_, err = p.Append(t.Context(), Record{})
 		require.NoError(t, err)
-		assert.Len(t, e.keeper.due, 2, "and again")
+		assert.Len(t, listed(e), 2, "and again")
 	})
 }
 

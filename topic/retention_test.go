@@ -66,7 +66,7 @@ func TestRetentionInTime(t *testing.T) {
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
 		assert.EqualValues(t, 10, startOf(t, p), "the active segment goes too, without any append")
-		assert.Empty(t, e.keeper.due)
+		assert.Empty(t, listed(e))
 		assert.Zero(t, e.goroutines.size())
 		assert.EqualValues(t, 10, e.Metrics().Total.SegmentsRemoved)
 		appendTo(t, p, 1)
@@ -87,9 +87,9 @@ func TestIdleRetentionIsOneTimer(t *testing.T) {
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		assert.Zero(t, e.goroutines.size())
-		require.Len(t, e.keeper.due, 1)
-		assert.Equal(t, &e.keeper.retention, e.keeper.due[0])
-		wait := e.keeper.due[0].at - time.Since(e.keeper.began)
+		require.Len(t, listed(e), 1)
+		assert.Same(t, &e.keeper.retention, listed(e)[0].of)
+		wait := listed(e)[0].at - time.Since(e.keeper.began)
 		assert.Equal(t, 7*24*time.Hour-4*time.Hour+time.Millisecond, wait)
 		time.Sleep(wait)
 		synctest.Wait()
@@ -98,7 +98,7 @@ func TestIdleRetentionIsOneTimer(t *testing.T) {
 		time.Sleep(3 * time.Hour)
 		synctest.Wait()
 		assert.EqualValues(t, 2, startOf(t, partitionOf(t, tp, 2)))
-		assert.Empty(t, e.keeper.due)
+		assert.Empty(t, listed(e))
 	})
 }
 
@@ -127,7 +127,7 @@ func TestRetentionOfUnusedPartitions(t *testing.T) {
 			assert.Zero(t, e.goroutines.size())
 		}
 		unused()
-		require.Len(t, e.keeper.due, 1)
+		require.Len(t, listed(e), 1)
 		time.Sleep(22 * time.Hour)
 		synctest.Wait()
 		assert.Len(t, segmentsOf(t, disk, partitionOf(t, tp, 7)), 3)
@@ -138,7 +138,7 @@ func TestRetentionOfUnusedPartitions(t *testing.T) {
 		for n := range int32(partitions) {
 			require.Equal(t, []string{"00000000000000000003.log"}, segmentsOf(t, disk, partitionOf(t, tp, n)))
 		}
-		assert.Empty(t, e.keeper.due)
+		assert.Empty(t, listed(e))
 		assert.EqualValues(t, 3, startOf(t, partitionOf(t, tp, 7)))
 		require.NoError(t, e.Close())
 	})
@@ -258,7 +258,7 @@ func TestRetentionReadOnly(t *testing.T) {
 	require.NoError(t, e.Close())
 	e = openOn(t, disk, ReadOnlyMode())
 	require.ErrorIs(t, e.ApplyRetention(t.Context()), ErrReadOnly)
-	assert.Empty(t, e.keeper.due)
+	assert.Empty(t, listed(e))
 	require.NoError(t, e.Close())
 }
 
