@@ -169,11 +169,6 @@ func (b *board) number(tp topic.TopicPartition) (int, bool) {
 	return b.base[t] + int(tp.Partition), true
 }
 
-func (b *board) name(p int) topic.TopicPartition {
-	t := b.topicOf(p)
-	return topic.TopicPartition{Topic: b.topics[t], Partition: int32(p - b.base[t])}
-}
-
 // subscribes tells whether a member wants a topic.
 func (b *board) subscribes(m, t int) bool {
 	_, ok := slices.BinarySearch(b.wants[m], t)

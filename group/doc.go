@@ -14,4 +14,12 @@
 //	record.go                records of __consumer_offsets: keys, which partition; record_value.go: what they say
 //	wire.go                  Kafka's message encoding
 //	errors.go                Kafka's error codes
+//	state.go                 a group as a pure machine: events, effects, what waits for storage
+//	request.go               what members ask and are answered      config.go            what can be chosen
+//	classic.go               the classic protocol: state, members   classic_join.go, classic_sync.go  its calls and time limits
+//	server.go                the server-side protocol: state        server_heartbeat.go  its one call
+//	server_target.go         regular expressions, targets           server_reconcile.go  one step towards a target
+//	server_classic.go        classic members in such a group        upgrade.go           from one protocol to the other
+//	offsets.go               committed offsets: who may, what expires
+//	replay.go                the machine from its log
 package group

@@ -127,7 +127,8 @@ func appendRecordValue(dst []byte, v RecordValue, version int16) []byte {
 func ParseRecordValue(kind KeyKind, p []byte) (RecordValue, error) {
 	d := decoder{rest: p}
 	version := d.int16()
-	newest, parse := int16(0), func(*decoder, int16) RecordValue { return nil }
+	newest := int16(0)
+	var parse func(*decoder, int16) RecordValue
 	switch kind {
 	case KeyOffsetOld, KeyOffset:
 		newest, parse = 4, parseOffsetRecord

@@ -105,12 +105,11 @@ func (d *decoder) string() string {
 
 // nullable reads a string; null is "".
 func (d *decoder) nullable() string {
-	switch n := d.length(false); {
-	case n == -1:
+	n := d.length(false)
+	if n == -1 {
 		return ""
-	default:
-		return string(d.take(n))
 	}
+	return string(d.take(n))
 }
 
 // bytes reads bytes; null is nil and empty is not.

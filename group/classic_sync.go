@@ -1,0 +1,223 @@
+package group
+
+// sync is SyncGroup.
+func (m *machine) sync(req SyncRequest) {
+	refused := func(err error) { m.answer(m.call, SyncResponse{}.refused(err)) }
+	g := m.classic
+	switch {
+	case m.name == "":
+		refused(ErrInvalidGroupID)
+		return
+	case m.server != nil:
+		m.serverSync(req)
+		return
+	case g == nil:
+		refused(ErrUnknownMember)
+		return
+	}
+	if err := g.check(req.MemberID, req.InstanceID); err != nil {
+		refused(err)
+		return
+	}
+	member := g.member(req.MemberID)
+	switch {
+	case req.Generation != g.generation:
+		refused(ErrIllegalGeneration)
+	case req.ProtocolType != "" && req.ProtocolType != g.protocolType, req.Protocol != "" && g.protocol != "" && req.Protocol != g.protocol:
+		refused(ErrInconsistentProtocol)
+	case g.state == PreparingRebalance:
+		refused(ErrRebalanceInProgress)
+	case g.state == CompletingRebalance:
+		m.endSync(member, SyncResponse{}.refused(ErrRebalanceInProgress)) // it asks twice: the later call counts
+		member.syncing = m.call
+		m.synced(member)
+		if member.id == g.leader {
+			m.assign(req.Assignments)
+		}
+	case g.state == Stable:
+		m.synced(member)
+		m.answer(m.call, SyncResponse{ProtocolType: g.protocolType, Protocol: g.protocol, Assignment: member.assignment})
+	default:
+		refused(ErrUnknownMember)
+	}
+}
+
+// synced notes that a member has asked for its assignment.
+func (m *machine) synced(member *classicMember) {
+	member.owesSync = false
+	for _, other := range m.classic.members {
+		if other.owesSync {
+			return
+		}
+	}
+	m.stopTimer(timerSync, "")
+}
+
+// assign stores what the leader decided. It goes out when it is stored.
+func (m *machine) assign(given map[string][]byte) {
+	g := m.classic
+	assignments := make(map[string][]byte, len(g.members))
+	for _, member := range g.members {
+		assignments[member.id] = given[member.id]
+	}
+	m.storeClassic(assignments)
+	m.then = assignmentStored{g.generation, assignments}
+}
+
+// assignmentStored sends the assignments out, unless the group has moved on meanwhile.
+func (m *machine) assignmentStored(done assignmentStored) {
+	g := m.classic
+	if g == nil || g.state != CompletingRebalance || g.generation != done.generation {
+		return
+	}
+	for _, member := range g.members {
+		member.assignment = done.assignments[member.id]
+		if member.syncing != 0 {
+			m.endSync(member, SyncResponse{ProtocolType: g.protocolType, Protocol: g.protocol, Assignment: member.assignment})
+			m.restartSession(member)
+		}
+	}
+	m.setState(Stable)
+}
+
+// heartbeat is Heartbeat.
+func (m *machine) heartbeat(req HeartbeatRequest) {
+	answer := func(err error) { m.answer(m.call, HeartbeatResponse{err}) }
+	g := m.classic
+	switch {
+	case m.name == "":
+		answer(ErrInvalidGroupID)
+		return
+	case m.server != nil:
+		answer(m.serverClassicHeartbeat(req))
+		return
+	case g == nil:
+		answer(ErrUnknownMember)
+		return
+	}
+	if err := g.check(req.MemberID, req.InstanceID); err != nil {
+		answer(err)
+		return
+	}
+	switch member := g.member(req.MemberID); {
+	case req.Generation != g.generation:
+		answer(ErrIllegalGeneration)
+	case g.state == PreparingRebalance:
+		m.restartSession(member)
+		answer(ErrRebalanceInProgress)
+	default:
+		m.restartSession(member)
+		answer(nil)
+	}
+}
+
+// leave is LeaveGroup.
+func (m *machine) leave(req LeaveRequest) {
+	g := m.classic
+	switch {
+	case m.name == "":
+		m.answer(m.call, LeaveResponse{Err: ErrInvalidGroupID})
+		return
+	case m.server != nil:
+		m.serverLeaveClassic(req)
+		return
+	case g == nil:
+		m.answer(m.call, LeaveResponse{Err: ErrUnknownMember})
+		return
+	}
+	var r LeaveResponse
+	gone := false
+	for _, who := range req.Members {
+		err := m.leaveOne(who)
+		gone = gone || err == nil
+		r.Members = append(r.Members, LeaverResponse{who, err})
+	}
+	m.answer(m.call, r)
+	if gone {
+		m.afterLoss()
+	}
+}
+
+func (m *machine) leaveOne(who Leaver) error {
+	g := m.classic
+	id := who.MemberID
+	switch {
+	case id == "":
+		if id = g.static(who.InstanceID); id == "" {
+			return ErrUnknownMember
+		}
+	case g.isPending(id):
+	default:
+		if err := g.check(id, who.InstanceID); err != nil {
+			return err
+		}
+	}
+	m.dropMember(id, ErrUnknownMember)
+	return nil
+}
+
+func (g *classicGroup) isPending(id string) bool {
+	for _, p := range g.pending {
+		if p == id {
+			return true
+		}
+	}
+	return false
+}
+
+// afterLoss goes on when the group has lost a member.
+func (m *machine) afterLoss() {
+	switch g := m.classic; g.state {
+	case Stable, CompletingRebalance:
+		m.prepareRebalance()
+	case PreparingRebalance:
+		if !g.initial && g.allJoined() {
+			m.completeJoin()
+		}
+	}
+}
+
+// classicTimer is a timer that has run down.
+func (m *machine) classicTimer(name timerName) {
+	switch name.kind {
+	case timerSession:
+		m.sessionEnded(name.member)
+	case timerJoin:
+		m.joinTimeIsUp()
+	case timerSync:
+		m.syncTimeIsUp()
+	}
+}
+
+// sessionEnded removes a member that was silent for too long. One that waits for an answer is not silent, except a new one: its client may
+// be gone, and asks again if it is not.
+func (m *machine) sessionEnded(id string) {
+	g := m.classic
+	switch member := g.member(id); {
+	case g.isPending(id):
+	case member == nil, !member.fresh && (member.joining != 0 || member.syncing != 0):
+		return
+	}
+	m.dropMember(id, ErrUnknownMember)
+	m.afterLoss()
+}
+
+// syncTimeIsUp removes the members that have not asked for their assignment.
+func (m *machine) syncTimeIsUp() {
+	g := m.classic
+	if g.state != CompletingRebalance && g.state != Stable {
+		return
+	}
+	var late []string
+	for _, member := range g.members {
+		if member.owesSync {
+			late = append(late, member.id)
+		}
+	}
+	for _, id := range late {
+		m.dropMember(id, ErrUnknownMember)
+	}
+	if len(late) > 0 {
+		m.prepareRebalance()
+	}
+}

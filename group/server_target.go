@@ -1,0 +1,160 @@
+package group
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+
+	"github.com/quirelog/quire/topic"
+)
+
+// compileRegex reads a subscription's expression, which is to match names as a whole. The syntax is RE2's.
+func compileRegex(text string) (*regexp.Regexp, error) {
+	if _, err := regexp.Compile(text); err != nil { // alone first, so that it cannot end the group it is put into
+		return nil, fmt.Errorf("%w: %w", ErrInvalidRegex, err)
+	}
+	return regexp.Compile(`\A(?:` + text + `)\z`)
+}
+
+// resolve finds the names that an expression matches. Internal topics are not among them.
+func resolve(text string, meta Metadata) []string {
+	re, err := compileRegex(text)
+	if err != nil {
+		return nil // it was compiled when it came
+	}
+	var names []string
+	for name, info := range meta {
+		if !info.Internal && re.MatchString(name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// newTopics looks again at what members subscribe to, and begins a new group epoch if that changed or if there is another reason to.
+func (m *machine) newTopics(bump bool) {
+	g := m.server
+	if g.refresh {
+		clear(g.resolved)
+		g.refresh = false
+	}
+	used := map[string]bool{}
+	for _, member := range g.members {
+		if used[member.regex] = true; member.regex != "" && g.resolved[member.regex] == nil {
+			g.resolved[member.regex] = append([]string{}, resolve(member.regex, m.meta)...)
+		}
+	}
+	for text := range g.resolved {
+		if !used[text] {
+			delete(g.resolved, text)
+		}
+	}
+	if topics := g.known(m.meta); !slices.Equal(topics, g.topics) {
+		g.topics, bump = topics, true
+		m.store(RecordKey{Kind: KeyTopics}, TopicsRecord{topics})
+	}
+	if bump {
+		g.epoch++
+		m.store(RecordKey{Kind: KeyGroupEpoch}, EpochRecord{g.epoch})
+	}
+}
+
+// known lists the topics members subscribe to that exist.
+func (g *serverGroup) known(meta Metadata) []TopicsRecordTopic {
+	var names []string
+	for _, member := range g.members {
+		names = append(names, member.topics...)
+	}
+	for _, member := range g.members {
+		names = append(names, g.resolved[member.regex]...)
+	}
+	slices.Sort(names)
+	var list []TopicsRecordTopic
+	for _, name := range slices.Compact(names) {
+		if info, ok := meta[name]; ok {
+			list = append(list, TopicsRecordTopic{info.ID, name, info.Partitions})
+		}
+	}
+	return list
+}
+
+// retarget computes the members' targets if the group's epoch has moved on.
+func (m *machine) retarget() error {
+	g := m.server
+	if g.epoch == g.targetEpoch {
+		return nil
+	}
+	targets, err := m.target()
+	if err != nil {
+		return fmt.Errorf("%w: targets of epoch %d: %w", ErrUnknownServer, g.epoch, err)
+	}
+	for i, member := range g.members {
+		if isNew := member.epoch == 0 && member.target == nil; isNew || !slices.Equal(member.target, targets[i]) {
+			member.target = targets[i]
+			m.store(RecordKey{Kind: KeyTarget, Member: member.id}, TargetRecord{member.target.byTopic()})
+		}
+	}
+	g.targetEpoch = g.epoch
+	m.store(RecordKey{Kind: KeyTargetEpoch}, TargetEpochRecord{g.epoch})
+	return nil
+}
+
+// target asks the assignor most members ask for.
+func (m *machine) target() ([]partitionSet, error) {
+	g := m.server
+	meta := make(Metadata, len(g.topics))
+	for _, t := range g.topics {
+		info := m.meta[t.Name]
+		info.ID, info.Partitions = t.ID, t.Partitions
+		meta[t.Name] = info
+	}
+	members := make([]Subscriber, len(g.members))
+	for i, member := range g.members {
+		members[i] = Subscriber{MemberID: member.id, InstanceID: member.instance, Subscription: Subscription{
+			Topics: g.wants(member), Owned: g.names(member.target), Generation: g.targetEpoch, Rack: member.rack,
+		}}
+	}
+	plan, err := m.preferred().Assign(meta, members)
+	if err != nil {
+		return nil, err
+	}
+	return checkPlan(plan, meta, members)
+}
+
+// preferred is the assignor most members ask for, the first configured among equals and when nobody asks.
+func (m *machine) preferred() Assignor {
+	votes := map[string]int{}
+	for _, member := range m.server.members {
+		votes[member.assignor]++
+	}
+	best := m.cfg.Assignors[0]
+	for _, a := range m.cfg.Assignors {
+		if votes[a.Name()] > votes[best.Name()] {
+			best = a
+		}
+	}
+	return best
+}
+
+// checkPlan holds an assignor to its promise, and turns its plan into sets in the order of the members.
+func checkPlan(plan Plan, meta Metadata, members []Subscriber) ([]partitionSet, error) {
+	sets := make([]partitionSet, len(members))
+	given := map[topic.TopicPartition]string{}
+	for i, member := range members {
+		for _, tp := range plan[member.MemberID] {
+			info := meta[tp.Topic]
+			_, wanted := slices.BinarySearch(member.Topics, tp.Topic)
+			switch other, twice := given[tp]; {
+			case twice:
+				return nil, fmt.Errorf("assignor gave %s to %q and %q", tp, other, member.MemberID)
+			case !wanted || tp.Partition < 0 || tp.Partition >= info.Partitions:
+				return nil, fmt.Errorf("assignor gave %s to %q", tp, member.MemberID)
+			}
+			given[tp] = member.MemberID
+			sets[i] = append(sets[i], idPartition{info.ID, tp.Partition})
+		}
+		slices.SortFunc(sets[i], compareIDPartitions)
+	}
+	return sets, nil
+}
