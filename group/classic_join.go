@@ -217,7 +217,10 @@ func (m *machine) prepareRebalance() {
 	for _, member := range g.members {
 		if g.state == CompletingRebalance {
 			member.assignment = nil
-			m.endSync(member, SyncResponse{}.refused(ErrRebalanceInProgress))
+			if member.syncing != 0 { // while it waited its session did not count
+				m.endSync(member, SyncResponse{}.refused(ErrRebalanceInProgress))
+				m.restartSession(member)
+			}
 		}
 		member.owesSync = false
 	}

@@ -237,10 +237,3 @@ func syncAll(d *driver, ids []string) {
 		require.Equal(d.t, "for "+order[i], string(r.Assignment))
 	}
 }
-
-func b2i(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
