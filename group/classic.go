@@ -9,6 +9,7 @@ import (
 
 // A classicGroup is a group of the classic protocol: members join, one of them, the leader, assigns, everybody syncs.
 type classicGroup struct {
+	born       uint64 // tells one life of the group from another; generations begin anew
 	state      State
 	initial    bool  // preparing the first generation of an empty group
 	stateTime  int64 // when the state began, milliseconds since 1970; -1 where that is not known
@@ -39,6 +40,12 @@ type classicMember struct {
 	syncing  uint64 // the call that waits for the assignment, or 0
 	fresh    bool   // has not been in a generation yet: the session counts although it waits
 	owesSync bool   // in this generation
+}
+
+// newClassic begins a life of the group.
+func (m *machine) newClassic(state State) *classicGroup {
+	m.last++
+	return &classicGroup{born: m.last, state: state, stateTime: m.now}
 }
 
 func compareTimers(a, b timerName) int {

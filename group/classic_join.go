@@ -21,7 +21,7 @@ func (m *machine) join(req JoinRequest) {
 		m.deleteServer()
 	}
 	if m.classic == nil {
-		m.classic = &classicGroup{state: Empty, stateTime: m.now}
+		m.classic = m.newClassic(Empty)
 	}
 	g := m.classic
 	switch {

@@ -31,7 +31,7 @@ func (m *machine) sync(req SyncRequest) {
 		m.endSync(member, SyncResponse{}.refused(ErrRebalanceInProgress)) // it asks twice: the later call counts
 		member.syncing = m.call
 		m.synced(member)
-		if member.id == g.leader {
+		if member.id == g.leader && !m.assigning() {
 			m.assign(req.Assignments)
 		}
 	case g.state == Stable:
@@ -53,6 +53,17 @@ func (m *machine) synced(member *classicMember) {
 	m.stopTimer(timerSync, "")
 }
 
+// assigning tells whether an assignment of this generation is being stored. A leader that asks again does not get another: the log would
+// then say otherwise than what members were told.
+func (m *machine) assigning() bool {
+	for _, u := range m.unsure {
+		if then, ok := u.then.(assignmentStored); ok && then.born == m.classic.born && then.generation == m.classic.generation {
+			return true
+		}
+	}
+	return false
+}
+
 // assign stores what the leader decided. It goes out when it is stored.
 func (m *machine) assign(given map[string][]byte) {
 	g := m.classic
@@ -61,13 +72,13 @@ func (m *machine) assign(given map[string][]byte) {
 		assignments[member.id] = given[member.id]
 	}
 	m.storeClassic(assignments)
-	m.then = assignmentStored{g.generation, assignments}
+	m.then = assignmentStored{g.born, g.generation, assignments}
 }
 
 // assignmentStored sends the assignments out, unless the group has moved on meanwhile.
 func (m *machine) assignmentStored(done assignmentStored) {
 	g := m.classic
-	if g == nil || g.state != CompletingRebalance || g.generation != done.generation {
+	if g == nil || g.born != done.born || g.state != CompletingRebalance || g.generation != done.generation {
 		return
 	}
 	for _, member := range g.members {

@@ -286,3 +286,20 @@ func TestClassicGroupReopens(t *testing.T) {
 	d.wait(11 * time.Second)
 	d.refusedWith(ErrUnknownMember, beat(ids[1], 1))
 }
+
+func TestLeaderThatAsksTwiceAssignsOnce(t *testing.T) {
+	d := drive(t, Config{}, abc(3))
+	first := d.send(joining("", "1", "a"))
+	d.wait(3 * time.Second)
+	leader := answered[JoinResponse](d, first)
+	d.slow = true
+	assigning := func(what string) uint64 {
+		return d.send(SyncRequest{MemberID: leader.MemberID, Generation: 1, Assignments: map[string][]byte{leader.MemberID: []byte(what)}})
+	}
+	one := assigning("one")
+	two := assigning("two")
+	assert.ErrorIs(t, answered[SyncResponse](d, one).Err, ErrRebalanceInProgress)
+	d.report(nil)
+	assert.Empty(t, d.queue, "the log has one assignment for the generation")
+	assert.Equal(t, "one", string(answered[SyncResponse](d, two).Assignment))
+}

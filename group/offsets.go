@@ -91,6 +91,31 @@ func (t *offsetTable) keys(pending bool) []offsetKey {
 	return slices.Compact(keys)
 }
 
+// underWay tells whether a commit of the offset is being stored. What is deleted must count it in, and it must not expire.
+func (m *machine) underWay(key offsetKey) bool {
+	for _, u := range m.unsure {
+		if then, ok := u.then.(offsetsStored); ok &&
+			slices.ContainsFunc(then.offsets, func(o committedOffset) bool { return o.key == key }) {
+			return true
+		}
+	}
+	return false
+}
+
+// allKeys lists every offset there is or will be when what is being stored is.
+func (m *machine) allKeys() []offsetKey {
+	keys := m.offsets.keys(true)
+	for _, u := range m.unsure {
+		if then, ok := u.then.(offsetsStored); ok {
+			for _, o := range then.offsets {
+				keys = append(keys, o.key)
+			}
+		}
+	}
+	slices.SortFunc(keys, topic.TopicPartition.Compare)
+	return slices.Compact(keys)
+}
+
 // commit is OffsetCommit and TxnOffsetCommit.
 func (m *machine) commit(req CommitRequest) {
 	if err := m.mayCommit(req); err != nil {
@@ -219,7 +244,7 @@ func (m *machine) deleteOffsets(req DeleteOffsetsRequest) {
 		switch {
 		case m.subscribedTo(key.Topic):
 			p.Err = ErrSubscribedToTopic
-		case known || m.offsets.moving(key):
+		case known || m.offsets.moving(key) || m.underWay(key):
 			keys = append(keys, key)
 		}
 		r.Partitions = append(r.Partitions, p)
@@ -240,7 +265,7 @@ func (m *machine) forgetOffsets(keys []offsetKey) {
 
 // forgetTopic takes back the offsets of a topic that is gone.
 func (m *machine) forgetTopic(name string) {
-	m.forgetOffsets(slices.DeleteFunc(m.offsets.keys(true), func(key offsetKey) bool { return key.Topic != name }))
+	m.forgetOffsets(slices.DeleteFunc(m.allKeys(), func(key offsetKey) bool { return key.Topic != name }))
 }
 
 // deleteGroup is DeleteGroups for this one.
@@ -250,7 +275,7 @@ func (m *machine) deleteGroup() {
 	case Dead:
 		err = ErrGroupNotFound
 	case Empty:
-		m.forgetOffsets(m.offsets.keys(true))
+		m.forgetOffsets(m.allKeys())
 		m.deleteEmpty()
 	default:
 		err = ErrNonEmptyGroup
@@ -297,7 +322,7 @@ func (m *machine) expire() {
 		if o.ExpireTime >= 0 {
 			over = m.now >= o.ExpireTime
 		}
-		if over && !m.subscribedTo(key.Topic) && !m.offsets.moving(key) {
+		if over && !m.subscribedTo(key.Topic) && !m.offsets.moving(key) && !m.underWay(key) {
 			keys = append(keys, key)
 		} else {
 			left = true

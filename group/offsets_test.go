@@ -130,6 +130,28 @@ func TestDeleteOffsetsAndGroup(t *testing.T) {
 	assert.True(t, d.m.unused(), "the log says so too")
 }
 
+func TestCommitOnItsWayIsNotLostToExpiry(t *testing.T) {
+	d := drive(t, Config{}, nil)
+	d.send(committing("", -1, "a", 1))
+	d.wait(8 * 24 * time.Hour)
+	d.slow = true
+	d.send(committing("", -1, "a", 2))
+	d.send(expire{})
+	d.report(nil)
+	assert.Empty(t, d.queue)
+	assert.Equal(t, int64(2), fetched(d, "a"))
+
+	d.send(committing("", -1, "b", 3)) // and what is deleted counts it in
+	call := d.send(DeleteGroupRequest{})
+	d.report(nil)
+	d.report(nil)
+	require.NoError(t, answered[DeleteGroupResponse](d, call).Err)
+	assert.True(t, d.m.unused())
+	d.slow = false
+	d.reopen()
+	assert.True(t, d.m.unused())
+}
+
 func TestDeletedTopicTakesItsOffsets(t *testing.T) {
 	d := drive(t, Config{}, abc(3))
 	d.send(committing("", -1, "a", 1))

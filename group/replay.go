@@ -22,9 +22,8 @@ func (m *machine) replay(key RecordKey, value RecordValue, producerID int64) {
 }
 
 func (m *machine) replayClassic(v GroupRecord) {
-	g := &classicGroup{
-		state: Empty, stateTime: v.StateTime, generation: v.Generation, protocolType: v.ProtocolType, protocol: v.Protocol, leader: v.Leader,
-	}
+	g := m.newClassic(Empty)
+	g.stateTime, g.generation, g.protocolType, g.protocol, g.leader = v.StateTime, v.Generation, v.ProtocolType, v.Protocol, v.Leader
 	for _, r := range v.Members {
 		g.state = Stable
 		g.members = append(g.members, &classicMember{

@@ -201,7 +201,7 @@ type FetchOffsetsResponse struct {
 }
 
 // EndTransaction tells a group that a producer's transaction has ended: its offsets now count, or never did. The marker that says so is
-// already in the group's partition. It is not answered.
+// already in the group's partition, behind all of its commits, whose storing has been reported. It is not answered.
 type EndTransaction struct {
 	ProducerID int64
 	Committed  bool

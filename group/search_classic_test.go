@@ -18,6 +18,8 @@ type classicWorld struct {
 	broken  string
 	queue   []uint64 // appends that have not been reported
 	crashes int
+	refuse  []uint64 // commits under way that must not be accepted
+	open    []uint64 // calls that have not been answered
 }
 
 type classicClient struct {
@@ -42,7 +44,8 @@ func newClassicWorld(static bool) *classicWorld {
 
 func (w *classicWorld) copied() world {
 	c := *w
-	c.m, c.queue = clone(w.m), slices.Clone(w.queue)
+	c.m, c.queue, c.refuse = clone(w.m), slices.Clone(w.queue), slices.Clone(w.refuse)
+	c.open = slices.Clone(w.open)
 	return &c
 }
 
@@ -53,7 +56,7 @@ func (w *classicWorld) state() string {
 		t.add(c.leader...)
 		t.num(int64(c.starts), b2i(c.call != 0), int64(c.generation), int64(c.zombieGen))
 	}
-	t.num(int64(w.top), int64(len(w.queue)), int64(w.crashes))
+	t.num(int64(w.top), int64(len(w.queue)), int64(w.crashes), int64(len(w.refuse)))
 	t.add(w.broken)
 	return string(t)
 }
@@ -131,6 +134,9 @@ func (w *classicWorld) act(action string) {
 		req := SyncRequest{MemberID: c.id, InstanceID: w.instance(i), Generation: c.generation}
 		if len(c.leader) > 0 {
 			req.Assignments = map[string][]byte{}
+			for _, id := range c.leader {
+				req.Assignments[id] = []byte{byte(c.generation)}
+			}
 			for p := range 3 {
 				to := c.leader[p%len(c.leader)]
 				req.Assignments[to] = append(req.Assignments[to], byte(p))
@@ -194,11 +200,27 @@ func (w *classicWorld) step(i int, event any) {
 	if i >= 0 {
 		w.clients[i].call = call
 	}
-	accepted := w.mayCommitNow(event)
+	if isCall(event) {
+		w.open = append(w.open, call)
+	}
+	if !w.mayCommitNow(event) {
+		w.refuse = append(w.refuse, call)
+	}
+	before := Dead
+	generation := int32(0)
+	if g := w.m.classic; g != nil {
+		before, generation = g.state, g.generation
+	}
 	for _, e := range w.m.step(0, call, event) {
 		switch e := e.(type) {
 		case reply:
-			if r, ok := e.answer.(CommitResponse); ok && r.Err == nil && !accepted {
+			at := slices.Index(w.open, e.call)
+			if at < 0 {
+				w.broken = fmt.Sprintf("%T to nobody who waits", e.answer)
+				return
+			}
+			w.open = slices.Delete(w.open, at, at+1)
+			if r, ok := e.answer.(CommitResponse); ok && r.Err == nil && slices.Contains(w.refuse, e.call) {
 				w.broken = "a commit from no member of the generation was accepted"
 			}
 			for k := range w.clients {
@@ -212,8 +234,14 @@ func (w *classicWorld) step(i int, event any) {
 		}
 	}
 	if g := w.m.classic; g != nil {
-		if g.generation < w.top && g.state != Empty {
+		switch {
+		case g.generation < w.top:
 			w.broken = "the generation went back"
+		case before == PreparingRebalance && g.state != before && g.generation != generation+1:
+			w.broken = "a rebalance ended in the generation in which it began"
+		case before != CompletingRebalance && g.state == CompletingRebalance && g.generation != generation+1,
+			before == CompletingRebalance && g.state == Stable && g.generation != generation:
+			w.broken = fmt.Sprintf("from %s to %s", before, g.state)
 		}
 		w.top = max(w.top, g.generation)
 	}
@@ -253,12 +281,17 @@ func (w *classicWorld) take(i int, a answer) {
 			return
 		}
 		c.phase = "member"
-		for _, p := range a.Assignment {
+		if len(a.Assignment) > 0 && int32(a.Assignment[0]) != c.generation {
+			w.broken = fmt.Sprintf("client %d in generation %d was assigned what generation %d has", i, c.generation, a.Assignment[0])
+		}
+		for _, p := range a.Assignment[min(1, len(a.Assignment)):] {
 			c.owned[p] = true
 		}
 	case HeartbeatResponse:
 		if a.Err != nil {
 			c.lost(a.Err)
+		} else if g := w.m.classic; g.generation != c.generation || g.member(c.id) == nil {
+			w.broken = fmt.Sprintf("client %d is told that all is well", i)
 		}
 	}
 }
@@ -313,6 +346,11 @@ func wrongClassic(m *machine) error {
 	case g.state == CompletingRebalance && !owes && len(m.unsure) == 0:
 		return fmt.Errorf("everybody synced, and nothing is under way")
 	}
+	for name := range m.timers {
+		if name.kind == timerSession && g.member(name.member) == nil && !g.isPending(name.member) {
+			return fmt.Errorf("a session of %q, who is no member", name.member)
+		}
+	}
 	for _, c := range g.members {
 		switch {
 		case c.joining != 0 && g.state != PreparingRebalance:
@@ -340,10 +378,17 @@ func (w *classicWorld) drain() error {
 			return err
 		}
 	}
-	for i, c := range w.clients {
-		if c.call != 0 {
-			return fmt.Errorf("client %d still waits (%s)", i, c.phase)
-		}
+	if len(w.open) > 0 {
+		return fmt.Errorf("%d calls still wait", len(w.open))
 	}
 	return nil
+}
+
+func isCall(event any) bool {
+	switch event.(type) {
+	case stored, fired, metadataChanged, topicDeleted, expire, opened, EndTransaction:
+		return false
+	default:
+		return true
+	}
 }

@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	searchStates = flag.Int("group.states", 12_000, "how many states each exhaustive search of a group may visit; -1 is all within its bounds")
+	searchStates = flag.Int("group.states", 10_000, "how many states each exhaustive search of a group may visit; -1 is all within its bounds")
 	searchDepth  = flag.Int("group.depth", 60, "how many steps from the beginning it goes")
 	walkSeeds    = flag.Int("group.walks", 150, "how many seeded random walks there are of each kind")
 	walkSeed     = flag.Uint64("group.seed", 0, "run this random walk alone, with its steps printed")

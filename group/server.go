@@ -201,24 +201,21 @@ func (g *serverGroup) subscribedTo(name string) bool {
 	})
 }
 
-// topicName is the name of one of the group's topics.
-func (g *serverGroup) topicName(id topic.ID) (string, bool) {
+// topicNames are the names of the group's topics.
+func (g *serverGroup) topicNames() map[topic.ID]string {
+	names := make(map[topic.ID]string, len(g.topics))
 	for _, t := range g.topics {
-		if t.ID == id {
-			return t.Name, true
-		}
+		names[t.ID] = t.Name
 	}
-	return "", false
+	return names
 }
 
-// names is the set with topics named; partitions of topics that are gone are left out.
-func (g *serverGroup) names(set partitionSet) []topic.TopicPartition {
-	list := make([]topic.TopicPartition, 0, len(set))
-	for _, t := range set.byTopic() {
-		if name, ok := g.topicName(t.ID); ok {
-			for _, p := range t.Partitions {
-				list = append(list, topic.TopicPartition{Topic: name, Partition: p})
-			}
+// named is a set with its topics named; partitions of topics that are gone are left out.
+func (s partitionSet) named(names map[topic.ID]string) []topic.TopicPartition {
+	list := make([]topic.TopicPartition, 0, len(s))
+	for _, p := range s {
+		if name, ok := names[p.id]; ok {
+			list = append(list, topic.TopicPartition{Topic: name, Partition: p.partition})
 		}
 	}
 	return list

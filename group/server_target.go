@@ -109,10 +109,11 @@ func (m *machine) target() ([]partitionSet, error) {
 		info.ID, info.Partitions = t.ID, t.Partitions
 		meta[t.Name] = info
 	}
+	names := g.topicNames()
 	members := make([]Subscriber, len(g.members))
 	for i, member := range g.members {
 		members[i] = Subscriber{MemberID: member.id, InstanceID: member.instance, Subscription: Subscription{
-			Topics: g.wants(member), Owned: g.names(member.target), Generation: g.targetEpoch, Rack: member.rack,
+			Topics: g.wants(member), Owned: member.target.named(names), Generation: g.targetEpoch, Rack: member.rack,
 		}}
 	}
 	plan, err := m.preferred().Assign(meta, members)

@@ -159,6 +159,7 @@ type unstored struct {
 type (
 	// assignmentStored: the leader's assignment may go out, if the generation is still the one.
 	assignmentStored struct {
+		born        uint64
 		generation  int32
 		assignments map[string][]byte
 	}

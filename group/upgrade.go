@@ -79,7 +79,8 @@ func (m *machine) mayDowngrade(member *serverMember, size int) bool {
 // member that leaves there is something to share anew, so a rebalance begins; a member that joined in its place just goes on.
 func (m *machine) downgrade(leaving, joined *serverMember) {
 	old := m.server
-	g := &classicGroup{state: Stable, stateTime: m.now, generation: old.epoch, protocolType: ProtocolType}
+	g := m.newClassic(Stable)
+	g.generation, g.protocolType = old.epoch, ProtocolType
 	for _, member := range old.members {
 		if member == leaving {
 			continue
@@ -90,8 +91,9 @@ func (m *machine) downgrade(leaving, joined *serverMember) {
 		})
 	}
 	g.leader, g.protocol = g.members[0].id, g.choose()
+	names := old.topicNames()
 	for _, c := range g.members {
-		c.assignment = AppendAssignment(nil, subscriptionVersion(c.metadata(g.protocol)), old.names(old.member(c.id).target), nil)
+		c.assignment = AppendAssignment(nil, subscriptionVersion(c.metadata(g.protocol)), old.member(c.id).target.named(names), nil)
 	}
 	m.deleteServer()
 	m.classic = g
