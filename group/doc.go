@@ -2,7 +2,65 @@
 // whose records are acknowledged one by one.
 //
 // It stands on topic and keeps its facts as records in compacted topics, so it owns no files. In this version it has the rules: who reads
-// which partition (an Assignor), and the bytes in which members tell each other. Reading is done with the consumers of package topic.
+// which partition (an [Assignor]), the bytes in which members and records say things, and one group as a pure machine. Reading is done with
+// the consumers of package topic.
+//
+// # Who reads what
+//
+// Range, RoundRobin, Sticky and CooperativeSticky are what a leader of the classic protocol runs; Uniform and ServerRange are what the
+// coordinator runs in the server-side protocol. All are Apache Kafka's algorithms. Where Kafka's answer depends on the order of a hash map,
+// members are taken by id and topics by name, so that the same question has the same answer in every run.
+//
+// # The classic protocol
+//
+// Members join, which ends a generation and begins the next; the one that leads decides who reads what; everybody syncs to learn it.
+//
+//	             first join                     all joined, or time is up
+//	Empty ------------------> PreparingRebalance ------------------------> CompletingRebalance
+//	  ^                         |   ^      ^                                   |           |
+//	  +-------------------------+   |      +-----------------------------------+           | the leader's
+//	      nobody is left            |        a member comes, goes or changes,              | assignment
+//	                                |        or does not sync in time                      | is stored
+//	                                |                                                      v
+//	                                +--------------------------------------------------- Stable
+//	                                     a member comes, goes or changes, the leader joins
+//
+// # The server-side protocol (KIP-848)
+//
+// A member's one call is a heartbeat. The coordinator decides, and each heartbeat takes its member one step towards the target.
+//
+//	group:   Empty --> Assigning (group epoch > target epoch) --> Reconciling (a member is not there yet) --> Stable
+//
+//	member:              the target takes something away        it says it has let go
+//	           Stable ---------------------------------> Unrevoked ----------------+
+//	             ^ |                                                               |
+//	             | | what it is to get is not free                                 v
+//	             | +---------------------> Unreleased <--------------- (in the target's epoch)
+//	             |                              |                                  |
+//	             +------------------------------+----------------------------------+
+//	                    it has all of its target
+//
+// # Promises
+//
+//	I1  No partition has two readers in one generation, and in the server-side protocol none at any time: a partition is given out when
+//	    nobody holds it, also not somebody who was told to let go and has not said that it did.
+//	I2  Generations and epochs only rise while the group lives.
+//	I3  Nobody is told what is not stored: an answer goes out after the records of its step.
+//	I4  Every call is answered once. Everything that waits has a time limit that runs.
+//	I5  Targets and plans are legal: every partition at most once, to a member that subscribes to its topic.
+//	I6  A commit counts if the committer is a member in the current generation or epoch, or the group has no members. What was answered is
+//	    replaced only by a later commit, and expires only by the rules.
+//	I7  One generation has one assignment, in memory and in the log.
+//	I8  The machine has no clock, goroutine, lock or file, and equal events have equal effects. The log alone makes an equal machine.
+//
+// The searches and walks in search_test.go hold the machine to these.
+//
+// # Errors
+//
+// A refusal is a [Code], Kafka's number and name, or wraps one: compare with errors.Is. Bytes that cannot be read give an error that matches
+// [ErrCorrupt]; nothing here panics because of them.
+//
+// Assignors and the functions that read and write bytes may be called by any number of goroutines at once.
 //
 // Files:
 //

@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 
@@ -62,16 +63,19 @@ func (m *machine) newTopics(bump bool) {
 
 // known lists the topics members subscribe to that exist.
 func (g *serverGroup) known(meta Metadata) []TopicsRecordTopic {
-	var names []string
+	seen := map[string]bool{}
 	for _, member := range g.members {
-		names = append(names, member.topics...)
+		for _, name := range member.topics {
+			seen[name] = true
+		}
 	}
-	for _, member := range g.members {
-		names = append(names, g.resolved[member.regex]...)
+	for _, names := range g.resolved {
+		for _, name := range names {
+			seen[name] = true
+		}
 	}
-	slices.Sort(names)
 	var list []TopicsRecordTopic
-	for _, name := range slices.Compact(names) {
+	for _, name := range slices.Sorted(maps.Keys(seen)) {
 		if info, ok := meta[name]; ok {
 			list = append(list, TopicsRecordTopic{info.ID, name, info.Partitions})
 		}
