@@ -68,7 +68,7 @@ func (c Config) withDefaults() Config {
 	if c.MaxMetadata == 0 {
 		c.MaxMetadata = 4096
 	}
-	if c.Assignors == nil {
+	if len(c.Assignors) == 0 {
 		c.Assignors = []Assignor{Uniform(), ServerRange()}
 	}
 	return c

@@ -79,5 +79,5 @@
 //	server_target.go         regular expressions, targets           server_reconcile.go  one step towards a target
 //	server_classic.go        classic members in such a group        upgrade.go           from one protocol to the other
 //	offsets.go               committed offsets: who may, what expires
-//	replay.go                the machine from its log
+//	describe.go              what administrators see        replay.go            the machine from its log
 package group

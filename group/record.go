@@ -12,6 +12,7 @@ const OffsetsTopic = "__consumer_offsets"
 const OffsetsPartitions = 50
 
 // PartitionFor is the partition of OffsetsTopic that holds a group: Kafka's rule, java.lang.String.hashCode made positive, modulo partitions.
+// Fewer than one partition count as one.
 func PartitionFor(group string, partitions int32) int32 {
 	var hash int32
 	for _, unit := range utf16.Encode([]rune(group)) {
@@ -23,7 +24,7 @@ func PartitionFor(group string, partitions int32) int32 {
 	case hash < 0:
 		hash = -hash
 	}
-	return hash % partitions
+	return hash % max(partitions, 1)
 }
 
 // KeyKind says what a record of OffsetsTopic is about: the version in front of its key.

@@ -165,6 +165,7 @@ func TestPartitionFor(t *testing.T) {
 	} {
 		assert.Equal(t, want, PartitionFor(group, OffsetsPartitions), group)
 		assert.GreaterOrEqual(t, PartitionFor(group, 7), int32(0))
+		assert.Zero(t, PartitionFor(group, 0))
 	}
 }
 

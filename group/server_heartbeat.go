@@ -186,6 +186,13 @@ func (m *machine) replace(member *serverMember, id string) error {
 
 // subscribe takes over what the heartbeat says of the member. A changed subscription makes a new group epoch.
 func (m *machine) subscribe(member *serverMember, req ConsumerHeartbeatRequest) {
+	if member.classic != nil { // it changes its protocol, and with it its time limits
+		m.stopTimer(timerMemberJoin, member.id)
+		m.stopTimer(timerMemberSync, member.id)
+		if member.state == MemberUnrevoked {
+			m.startTimer(timerRevoke, member.id, member.rebalance)
+		}
+	}
 	next := *member
 	next.clientID, next.clientHost, next.classic = req.ClientID, req.ClientHost, nil
 	if req.InstanceID != "" {

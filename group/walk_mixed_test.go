@@ -232,6 +232,10 @@ func (x *mixed) wrong() error {
 		if _, ok := x.m.timers[timerName{timerSession, member.id}]; !ok {
 			return fmt.Errorf("%q may be silent for ever", member.id)
 		}
+		if _, ok := x.m.timers[timerName{timerRevoke, member.id}]; ok != (member.state == MemberUnrevoked && member.classic == nil) &&
+			member.epoch != EpochLeaveStatic {
+			return fmt.Errorf("%q in state %d, limit to let go %v", member.id, member.state, ok)
+		}
 		if g.member(member.id) != member {
 			return fmt.Errorf("members out of order")
 		}
