@@ -28,6 +28,9 @@ func (t *Topic) Append(ctx context.Context, rec Record, opts ...AppendOption) (P
 	if err != nil {
 		return Position{}, err
 	}
+	if o.delayed() {
+		return p.schedule(ctx, o.due, rec)
+	}
 	return p.appendOne(ctx, &rec, o.synced)
 }
 
@@ -98,6 +101,7 @@ type group struct {
 	log     *log.Log
 	written log.Appended
 	failed  bool
+	delayed bool // its records were scheduled: there is nothing to settle
 }
 
 func (t *Topic) group(recs []Record, want int32) ([]*group, error) {
@@ -122,6 +126,9 @@ func (t *Topic) group(recs []Record, want int32) ([]*group, error) {
 
 // write hands the group's batch to the operating system, without waiting for more.
 func (g *group) write(ctx context.Context, o appendOptions, positions []Position) error {
+	if o.delayed() {
+		return g.schedule(ctx, o.due, positions)
+	}
 	b, err := g.p.pack(g.recs)
 	if err == nil {
 		defer g.p.topic.eng.putBuilder(b)
@@ -142,7 +149,7 @@ func (g *group) write(ctx context.Context, o appendOptions, positions []Position
 
 // settle waits until the group's batch is as durable as promised.
 func (g *group) settle(ctx context.Context, o appendOptions, positions []Position) error {
-	if g.failed {
+	if g.failed || g.delayed {
 		return nil
 	}
 	err := g.log.Commit(ctx, g.written.Last+1)
@@ -160,9 +167,10 @@ func (g *group) settle(ctx context.Context, o appendOptions, positions []Positio
 // builder is what an append by call needs for a moment.
 type builder struct {
 	record.Builder
-	rec   record.Record
-	batch record.Batch
-	now   time.Time
+	rec     record.Record
+	batch   record.Batch
+	now     time.Time
+	scratch []byte
 }
 
 func (e *Engine) takeBuilder() *builder {

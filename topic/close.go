@@ -41,6 +41,7 @@ func (e *Engine) Close() error {
 		return nil
 	}
 	e.keeper.close()
+	e.runner.Close()
 	faults := e.endMembers()
 	e.turn <- struct{}{} // whoever changes the topics finishes first; the turn is never given back
 	faults = append(faults, e.stop()...)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/vfs"
+	"github.com/quirelog/quire/timingwheel"
 )
 
 // Engine is an open directory of topics. All methods may be called at once from any goroutine, also from
@@ -54,6 +55,8 @@ type Engine struct {
 	keeper     housekeeper
 	cleaner    cleaner
 	scrub      scrubber
+	runner     *timingwheel.Runner // of all deadlines of the engine; asleep, or not there, while there are none
+	delays     delays
 
 	mu      sync.RWMutex // guards what follows; held for moments only
 	closed  bool

@@ -28,6 +28,11 @@ func (g *goroutines) start(f func()) bool {
 	return true
 }
 
+// timerPanicked is told of a timer's function that panicked.
+func (e *Engine) timerPanicked(value any, stack []byte) {
+	e.logger.Error("a timer's function panicked", "panic", value, "stack", string(stack))
+}
+
 // runName is how the runtime calls run.
 const runName = "topic.(*goroutines).run"
 

@@ -123,6 +123,7 @@ type Metrics struct {
 	ScrubFaults int64          // faults that they found
 	AppendTime  Histogram      // durations of appends by call, a sample of them at levels below sync
 	ProduceTime Histogram      // durations of producers' batches, from hand-over to acknowledgement
+	Delayed     DelayMetrics   // messages with a time of delivery
 }
 
 // Metrics can be asked at any time, also after Close.
@@ -134,6 +135,7 @@ func (e *Engine) Metrics() Metrics {
 		ScrubFaults: e.scrub.found.Load(),
 		AppendTime:  e.stats.appendTime.snapshot(),
 		ProduceTime: e.stats.produceTime.snapshot(),
+		Delayed:     e.delays.metrics(),
 	}
 	e.stats.mu.Lock()
 	m.Total = e.stats.retired

@@ -9,6 +9,7 @@ import (
 
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/vfs"
+	"github.com/quirelog/quire/timingwheel"
 )
 
 // memoryDir is the name of the directory of an engine in memory that was given none.
@@ -47,6 +48,7 @@ func Open(dir string, opts ...Option) (*Engine, error) {
 		e.armCleaner()
 	}
 	e.scrub.begin()
+	e.delays.resume()
 	e.logger.Info("engine opened", "dir", e.dir, "topics", len(e.topics), "clean", e.startedOK, "read_only", e.readOnly)
 	return e, nil
 }
@@ -75,6 +77,8 @@ func newEngine(dir string, o *options) *Engine {
 	e.cleaner.init(o)
 	e.keeper.init(e, o)
 	e.scrub.init(e, o)
+	e.runner = timingwheel.NewRunner(timingwheel.RunnerConfig{Go: e.goFunc, Panicked: e.timerPanicked})
+	e.delays.init(e)
 	return e
 }
 

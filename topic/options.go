@@ -297,7 +297,8 @@ type AppendOption func(*appendOptions)
 
 type appendOptions struct {
 	synced    bool
-	partition int32 // AnyPartition: chosen by key
+	partition int32     // AnyPartition: chosen by key
+	due       time.Time // zero: at once
 }
 
 // AppendTo names the partition instead of the partitioner.

@@ -1,0 +1,227 @@
+package topic
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/log/record"
+	"github.com/quirelog/quire/timingwheel"
+)
+
+// DeliverAt delays an append until the given time: the record is on disk when the call returns, and appended to its
+// partition exactly once when it is due, also after a crash or a restart; no reader sees it before. A time that has
+// come already means an append as usual.
+//
+// The position that such a call returns is not that of the record, which has none yet: it names the record's place in
+// [DelayedTopic], by which [Topic.Cancel] finds it. The partition is chosen by the call. A record without a Time of its own gets
+// that of its delivery. Due times are whole milliseconds, rounded up. What is delivered is on disk, whatever the topic's level.
+//
+// Of a partition, records are delivered in the order of their due times. A partition that refuses appends gets its
+// records when it takes them again; those of a topic that was deleted are dropped, as is a record that the topic's
+// settings do not allow any more when it is due.
+func DeliverAt(t time.Time) AppendOption { return func(o *appendOptions) { o.due = t } }
+
+// DeliverAfter is DeliverAt d from the moment of the call.
+func DeliverAfter(d time.Duration) AppendOption {
+	return func(o *appendOptions) { o.due = time.Now().Add(d) }
+}
+
+// delayed tells whether the append is to wait for its time.
+func (o *appendOptions) delayed() bool { return !o.due.IsZero() && time.Until(o.due) > 0 }
+
+// schedule stores one record until it is due.
+func (p *Partition) schedule(ctx context.Context, due time.Time, rec Record) (Position, error) {
+	return p.topic.eng.delays.schedule(ctx, p, []Record{rec}, due)
+}
+
+// schedule stores the group's records until they are due.
+func (g *group) schedule(ctx context.Context, due time.Time, positions []Position) error {
+	g.delayed = true
+	pos, err := g.p.topic.eng.delays.schedule(ctx, g.p, g.recs, due)
+	for at, i := range g.indexes {
+		positions[i] = pos
+		positions[i].Offset += int64(at)
+		if err != nil {
+			positions[i].Offset = -1
+		}
+	}
+	return err
+}
+
+// delays is an engine's delayed messages.
+//
+// D1 Every message of a lower key than bound is settled: delivered, cancelled, dropped, or in a lane. D2 A message that is
+// registered has a key at or above bound; it is registered, by offset in order, under mu, in which its append lies
+// too. D3 A lane's messages are named durably before one of them is appended to its target. D4 Only the
+// goroutine that has the duty to deliver changes lanes and writes progress.
+type delays struct {
+	eng      *Engine
+	nearMost int
+	timer    timingwheel.Timer
+	stats    delayStats
+	// opening has room for one token: whoever put it there may bring the delayed topic into use.
+	opening chan struct{}
+	opened  atomic.Bool // topic, producer and bound are set
+
+	targets  delayTargets
+	topic    *Topic
+	producer int64 // this run's id in target logs
+
+	// What follows belongs to the goroutine that delivers.
+	lanes   map[uint32]*delayLane // by target
+	needed  [delayLevels]int64    // ends of the levels that must be on disk before the next progress
+	pending bool                  // the last progress names lanes
+
+	mu        sync.Mutex // guards what follows
+	bound     delayKey
+	levels    [delayLevels]delayLevel
+	cancelled map[delayKey]struct{} // of the messages in memory
+	spare     []*nearEntry
+	running   bool  // some goroutine has the duty to deliver
+	armed     bool  // the timer is set
+	armedFor  int64 // and for when
+	retryAt   int64 // when a lane is to be tried again; 0: none waits
+	reopen    timingwheel.Timer
+}
+
+func (d *delays) init(e *Engine) {
+	d.eng, d.nearMost = e, nearMost
+	d.timer.Value = d.ring
+	d.opening = make(chan struct{}, 1)
+	d.lanes, d.cancelled, d.targets.numbers = map[uint32]*delayLane{}, map[delayKey]struct{}{}, map[delayTarget]uint32{}
+	for i := range d.levels {
+		d.levels[i].number = uint8(i)
+	}
+}
+
+// clock is the time of day that due times are compared with.
+func (d *delays) clock() int64 { return time.Now().UnixMilli() }
+
+// dueMillis is the first whole millisecond that is not before t.
+func dueMillis(t time.Time) (int64, error) {
+	if s := t.Unix(); s < 0 || s > math.MaxInt64/1000-1 {
+		return 0, fmt.Errorf("%w: delivery at %v", ErrInvalidTimestamp, t)
+	}
+	due := t.UnixMilli()
+	if t.Nanosecond()%int(time.Millisecond) != 0 {
+		due++
+	}
+	return due, nil
+}
+
+// schedule stores records of one partition until they are due, as one batch. At return they are on disk. The
+// position is that of the first.
+func (d *delays) schedule(ctx context.Context, p *Partition, recs []Record, due time.Time) (Position, error) {
+	at, err := dueMillis(due)
+	if err != nil {
+		return Position{}, p.fault(err)
+	}
+	if len(recs) == 0 {
+		return Position{}, fmt.Errorf("%w: no records to append", ErrInvalid)
+	}
+	if err := d.ready(ctx); err != nil {
+		return Position{}, err
+	}
+	level := levelOf(time.Until(due))
+	home, err := d.topic.partition(levelPart(level))
+	if err != nil {
+		return Position{}, err
+	}
+	l, err := home.openWith(ctx)
+	if err != nil {
+		return Position{}, err
+	}
+	a, err := d.store(ctx, home, l, level, p, recs, at)
+	if err == nil {
+		err = home.waitFault(ctx, l.Commit(ctx, a.Last+1))
+	}
+	if err != nil {
+		return Position{}, err
+	}
+	d.stats.scheduled.Add(int64(len(recs)))
+	return home.at(a.Base, a.Epoch), nil
+}
+
+// store appends the messages, not waiting for the disk, and registers them.
+func (d *delays) store(ctx context.Context, home *Partition, l *log.Log, level uint8, p *Partition, recs []Record, due int64) (log.Appended, error) {
+	for {
+		d.mu.Lock()
+		at := d.soonest(due)
+		d.mu.Unlock()
+		b, err := packDelayed(p, recs, at)
+		if err != nil {
+			return log.Appended{}, p.fault(err)
+		}
+		a, late, err := d.register(ctx, home, l, level, p, b, at)
+		d.eng.putBuilder(b)
+		if late {
+			continue // delivery went past the due time meanwhile
+		}
+		return a, home.waitFault(ctx, err)
+	}
+}
+
+// soonest is the due time a message can still have: one that lies below the bound would never be looked at.
+func (d *delays) soonest(due int64) int64 {
+	if due <= d.bound.due && (d.bound.level > 0 || d.bound.offset > 0) {
+		return d.bound.due + 1
+	}
+	return max(due, d.bound.due)
+}
+
+// register appends and registers in one step, so that offsets are registered in order (D2).
+func (d *delays) register(ctx context.Context, home *Partition, l *log.Log, level uint8, p *Partition, b *builder, due int64) (a log.Appended, late bool, err error) {
+	target := d.targets.number(delayTarget{p.topic.id, p.topic.name, p.id})
+	n := int64(b.batch.Count())
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if due < d.soonest(due) {
+		return a, true, nil
+	}
+	a, err = home.appendSealed(ctx, l, b.batch, log.AppendOptions{Relaxed: true, Trusted: true, NoWait: true})
+	if err != nil {
+		return a, false, err
+	}
+	lv := &d.levels[level]
+	if lv.loaded() {
+		lv.count(a.Last+1, due)
+	}
+	for i := range n {
+		k := delayKey{due: due, offset: a.Base + i, level: level}
+		if k.before(lv.horizon) {
+			d.put(lv, delayItem{k, target})
+		}
+	}
+	d.shed(lv)
+	d.armLocked()
+	return a, false, nil
+}
+
+// packDelayed builds the batch of messages as the delayed topic stores them. The builder must be put back.
+func packDelayed(p *Partition, recs []Record, due int64) (*builder, error) {
+	e := p.topic.eng
+	b := e.takeBuilder()
+	b.now = time.Now()
+	b.Reset(record.BuilderConfig{})
+	var err error
+	for i := range recs {
+		r := &recs[i]
+		b.scratch = appendEnvelope(b.scratch[:0], p, r, b.now)
+		b.rec = record.Record{Timestamp: due, Key: b.scratch, Value: r.Value, Headers: r.Headers}
+		if at := r.timestamp(b.now); at < record.NoTimestamp {
+			err = packFault(ErrInvalid, at)
+		} else if fault := b.Add(&b.rec); fault != nil {
+			err = packFault(fault, due)
+		}
+		if err != nil {
+			e.putBuilder(b)
+			return nil, err
+		}
+	}
+	return b, b.seal(p)
+}

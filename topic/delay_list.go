@@ -1,0 +1,226 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync/atomic"
+	"time"
+
+	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/log/record"
+)
+
+// Scheduled is a message that waits for its time. Its Partition is the one it will be appended to; it has no Offset
+// yet (-1), and Time is its own time, or zero if it will get that of its delivery.
+type Scheduled struct {
+	Record
+	Due      time.Time
+	Position Position // its place in [DelayedTopic], by which [Topic.Cancel] finds it
+}
+
+// listedAtOnce is how many messages a listing holds in memory.
+const listedAtOnce = 1 << 14
+
+// Scheduled is a loop over the messages of the topic that wait for their time, the soonest first. Each belongs to the
+// caller. It shows what waits when the loop gets there. Memory stays bounded whatever their number: the
+// delayed topic is read once for every 16,384 of them. A done context ends the loop without a pair; an error comes
+// once, as the last pair.
+func (t *Topic) Scheduled(ctx context.Context) iter.Seq2[*Scheduled, error] {
+	return func(yield func(*Scheduled, error) bool) {
+		if err := t.eng.delays.list(ctx, t, yield); err != nil && ctx.Err() == nil {
+			yield(nil, err)
+		}
+	}
+}
+
+func (d *delays) list(ctx context.Context, t *Topic, yield func(*Scheduled, error) bool) error {
+	if _, err := d.eng.lookup(DelayedTopic); errors.Is(err, ErrNotFound) {
+		return d.eng.usable(ctx)
+	}
+	if err := d.ready(ctx); err != nil {
+		return err
+	}
+	for from := (delayKey{}); ctx.Err() == nil; {
+		sel, err := d.soonestOf(t, from)
+		if err != nil {
+			return err
+		}
+		for _, it := range sel.items {
+			s, err := d.scheduled(ctx, t, it.delayKey)
+			if errors.Is(err, ErrOffsetOutOfRange) {
+				continue // delivered meanwhile
+			}
+			if err != nil {
+				return err
+			}
+			if ctx.Err() != nil || !yield(s, nil) {
+				return nil
+			}
+		}
+		if sel.cut == endOfTime() {
+			return nil
+		}
+		from = sel.cut
+	}
+	return nil
+}
+
+// soonestOf selects the next messages of a topic.
+func (d *delays) soonestOf(t *Topic, from delayKey) (*selection, error) {
+	d.mu.Lock()
+	if from.before(d.bound) {
+		from = d.bound
+	}
+	d.mu.Unlock()
+	sel := newSelection(from, listedAtOnce)
+	for i := range d.levels {
+		part, err := d.topic.partition(levelPart(uint8(i)))
+		if err != nil {
+			return nil, err
+		}
+		if part.log.Load() == nil && !d.eng.holdsData(part.Dir()) {
+			continue
+		}
+		l, err := part.open()
+		if err != nil {
+			return nil, err
+		}
+		if err := d.scanFor(uint8(i), l, sel, func(e *envelope) bool { return e.topic == t.id }).run(); err != nil {
+			return nil, part.fault(err)
+		}
+		sel.shrink()
+	}
+	return sel, nil
+}
+
+// scheduled reads one message.
+func (d *delays) scheduled(ctx context.Context, t *Topic, k delayKey) (*Scheduled, error) {
+	part, err := d.topic.partition(levelPart(k.level))
+	if err != nil {
+		return nil, err
+	}
+	rec, err := part.Get(ctx, k.offset)
+	if err != nil {
+		return nil, err
+	}
+	e, err := parseEnvelope(rec.Key)
+	if err != nil {
+		return nil, err
+	}
+	s := &Scheduled{Record: rec, Due: time.UnixMilli(k.due), Position: part.at(k.offset, -1)}
+	s.Topic, s.Partition, s.Offset, s.Key, s.Time = t.name, e.partition, -1, e.key, timeOf(e.time)
+	return s, nil
+}
+
+// Cancel keeps a delayed message of the topic from being delivered, by the position that its append returned or
+// [Scheduled] told. It reports true when the message will not be delivered, because of this call or an earlier
+// one, and that is on disk then; false when it is too late: it was delivered, or is being so.
+//
+// Errors: ErrInvalid for a position that is not of a delayed message of this topic, ErrUncertain when the disk failed
+// or ctx ended while waiting for it, and as in [Topic.Append].
+func (t *Topic) Cancel(ctx context.Context, pos Position) (bool, error) {
+	d := &t.eng.delays
+	level := pos.Partition - 1
+	if pos.Topic != DelayedTopic || level < 0 || level >= delayLevels || pos.Offset < 0 {
+		return false, fmt.Errorf("%w: %v is not the position of a delayed message", ErrInvalid, pos)
+	}
+	if _, err := t.eng.lookup(DelayedTopic); err != nil {
+		return false, err
+	}
+	if err := d.ready(ctx); err != nil {
+		return false, err
+	}
+	part, err := d.topic.partition(pos.Partition)
+	if err != nil {
+		return false, err
+	}
+	l, err := part.openWith(ctx)
+	if err != nil {
+		return false, err
+	}
+	if pos.Offset < l.Start() {
+		return false, nil // delivered long ago
+	}
+	k := delayKey{offset: pos.Offset, level: uint8(level)}
+	err = part.View(ctx, pos.Offset, func(r *record.Record) error {
+		e, err := parseEnvelope(r.Key)
+		if err == nil && (e.kind != kindScheduled || e.topic != t.id) {
+			err = fmt.Errorf("%w: %v is not a delayed message of topic %q", ErrInvalid, pos, t.name)
+		}
+		k.due = r.Timestamp
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	return d.cancel(ctx, part, l, k)
+}
+
+func (d *delays) cancel(ctx context.Context, part *Partition, l *log.Log, k delayKey) (bool, error) {
+	b, err := part.pack([]Record{{Time: time.UnixMilli(k.due), Key: appendCancellation(nil, k.offset)}})
+	if err != nil {
+		return false, err
+	}
+	a, late, err := d.registerCancel(ctx, part, l, k, b)
+	d.eng.putBuilder(b)
+	if err == nil && !late {
+		err = l.Commit(ctx, a.Last+1)
+	}
+	if err != nil || late {
+		return false, part.waitFault(ctx, err)
+	}
+	d.stats.cancelled.Add(1)
+	return true, nil
+}
+
+// registerCancel appends and registers in one step.
+func (d *delays) registerCancel(ctx context.Context, part *Partition, l *log.Log, k delayKey, b *builder) (a log.Appended, late bool, err error) {
+	lv := &d.levels[k.level]
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if k.before(d.bound) {
+		return a, true, nil
+	}
+	a, err = part.appendSealed(ctx, l, b.batch, log.AppendOptions{Relaxed: true, Trusted: true, NoWait: true})
+	if err != nil {
+		return a, false, err
+	}
+	if lv.loaded() {
+		lv.count(a.Last+1, k.due)
+	}
+	if k.before(lv.horizon) {
+		d.cancelled[k] = struct{}{}
+	}
+	return a, false, nil
+}
+
+// delayStats counts what happens to delayed messages.
+type delayStats struct {
+	scheduled, delivered, cancelled, dropped atomic.Int64
+	lateness                                 histogram
+}
+
+// DelayMetrics counts delayed messages since the engine was opened.
+type DelayMetrics struct {
+	Scheduled int64     // stored until they are due
+	Delivered int64     // appended to their partitions
+	Cancelled int64     // kept from it by Cancel
+	Dropped   int64     // not deliverable: their topic was deleted, or does not take them any more
+	InMemory  int       // the soonest, those that are not on disk only
+	Lateness  Histogram // from due time to being on disk in the target
+}
+
+func (d *delays) metrics() DelayMetrics {
+	m := DelayMetrics{
+		Scheduled: d.stats.scheduled.Load(), Delivered: d.stats.delivered.Load(),
+		Cancelled: d.stats.cancelled.Load(), Dropped: d.stats.dropped.Load(), Lateness: d.stats.lateness.snapshot(),
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range d.levels {
+		m.InMemory += d.levels[i].near()
+	}
+	return m
+}

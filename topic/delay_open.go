@@ -1,0 +1,197 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/quirelog/quire/log/record"
+)
+
+// delayedSettings are those of [DelayedTopic]: nothing goes but by delivery.
+func delayedSettings() []TopicOption {
+	return []TopicOption{
+		Partitions(delayParts), Durable(), Retention(-1), RetentionBytes(-1), CleanupWith(CleanupDelete),
+		SegmentBytes(32 << 20), Set("segment.ms", showInt(math.MaxInt64)),
+		Set("message.timestamp.after.max.ms", showInt(math.MaxInt64)), Set("message.timestamp.before.max.ms", showInt(math.MaxInt64)),
+		TimestampsAre(record.CreateTime), Set("compression.type", "uncompressed"), MaxMessageBytes(256 << 20),
+	}
+}
+
+// resume goes on with what earlier runs scheduled.
+func (d *delays) resume() {
+	if d.eng.readOnly {
+		return
+	}
+	if _, err := d.eng.lookup(DelayedTopic); err != nil {
+		return
+	}
+	d.eng.goFunc(func() {
+		if err := d.ready(context.Background()); err != nil && !d.eng.isClosed() {
+			d.eng.logger.Error("delayed messages cannot be delivered", "err", err)
+			d.retryOpening()
+		}
+	})
+}
+
+// retryOpening tries again later what failed at Open.
+func (d *delays) retryOpening() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.reopen.Value = d.resume
+	d.eng.runner.After(&d.reopen, delayPatience)
+}
+
+// ready brings the delayed topic into use, making it if there is none.
+func (d *delays) ready(ctx context.Context) error {
+	if d.opened.Load() {
+		return nil
+	}
+	select {
+	case d.opening <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-d.eng.closing:
+		return ErrClosed
+	}
+	defer func() { <-d.opening }()
+	if d.opened.Load() {
+		return nil
+	}
+	if d.eng.readOnly {
+		return ErrReadOnly
+	}
+	t, err := d.eng.lookup(DelayedTopic)
+	if errors.Is(err, ErrNotFound) {
+		t, err = d.eng.CreateTopic(ctx, DelayedTopic, delayedSettings()...)
+	}
+	if err == nil {
+		d.topic = t
+		d.producer, err = d.eng.nextProducerID()
+	}
+	if err == nil {
+		err = d.restore(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	d.opened.Store(true)
+	d.wake() // to load what is there
+	return nil
+}
+
+// restore takes over the last progress of earlier runs.
+func (d *delays) restore(ctx context.Context) error {
+	part, err := d.topic.partition(progressPart)
+	if err != nil {
+		return err
+	}
+	end := int64(0)
+	if d.eng.holdsData(part.Dir()) {
+		if end, err = part.High(); err != nil {
+			return err
+		}
+	}
+	if end == 0 {
+		return nil
+	}
+	rec, err := part.Get(ctx, end-1)
+	if err != nil {
+		return err
+	}
+	p, err := parseProgress(rec.Value)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.bound = keyOf(p.Bound)
+	d.mu.Unlock()
+	for _, s := range p.Lanes {
+		n := d.lane(d.targets.number(delayTarget{s.Topic, s.Name, s.Partition}))
+		n.producer, n.sequence, n.from, n.unsure = s.Producer, s.Sequence, s.From, true
+		for _, m := range s.Messages {
+			n.ids = append(n.ids, keyOf(m))
+		}
+		if s.Lag != nil {
+			n.lagging, n.lag = true, keyOf(*s.Lag)
+		}
+	}
+	return nil
+}
+
+// loadLevels begins to load the levels whose memory runs short.
+func (d *delays) loadLevels() {
+	now := time.Now()
+	for i := range d.levels {
+		if d.claimLoad(&d.levels[i], now) {
+			d.eng.goFunc(func() { d.loadClaimed(uint8(i)) })
+		}
+	}
+}
+
+// claimLoad tells whether the caller is to load a level.
+func (d *delays) claimLoad(lv *delayLevel, now time.Time) bool {
+	part, err := d.topic.partition(levelPart(lv.number))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if lv.loading || !lv.partial() || lv.near() > d.nearMost/4 || now.Before(lv.retry) {
+		return false
+	}
+	if err == nil && !lv.loaded() && part.log.Load() == nil && !d.eng.holdsData(part.Dir()) {
+		lv.horizon = endOfTime() // never used: it stays without files
+		return false
+	}
+	lv.loading = true
+	return true
+}
+
+func (d *delays) loadClaimed(level uint8) {
+	err := d.load(level)
+	d.mu.Lock()
+	lv := &d.levels[level]
+	lv.loading = false
+	lv.retry = time.Time{}
+	if err != nil {
+		lv.retry = time.Now().Add(delayPatience)
+	}
+	d.mu.Unlock()
+	if err != nil && !d.eng.isClosed() {
+		d.eng.logger.Error("delayed messages cannot be read", "partition", levelPart(level), "err", err)
+	}
+	d.wake()
+}
+
+// catchUp brings messages that were left on disk behind a blocked lane into it.
+func (d *delays) catchUp(n *delayLane) error {
+	d.mu.Lock()
+	bound := d.bound
+	d.mu.Unlock()
+	sel := newSelection(n.lag, roundMost)
+	sel.cut = bound
+	for i := range d.levels {
+		part, err := d.topic.partition(levelPart(uint8(i)))
+		if err != nil {
+			return err
+		}
+		if part.log.Load() == nil && !d.eng.holdsData(part.Dir()) {
+			continue
+		}
+		l, err := part.open()
+		if err != nil {
+			return err
+		}
+		err = d.scanFor(uint8(i), l, sel, func(e *envelope) bool {
+			return e.topic == n.target.topic && e.partition == n.target.partition
+		}).run()
+		if err != nil {
+			return part.fault(err)
+		}
+		sel.shrink() // a cancellation is in the level of its message
+	}
+	for _, it := range sel.items {
+		n.ids = append(n.ids, it.delayKey)
+	}
+	n.lag, n.lagging = sel.cut, sel.cut.before(bound)
+	return nil
+}
