@@ -59,11 +59,14 @@ func (p *promises) cancel(t testing.TB, topic, value string, pos Position) {
 func (p *promises) play(t testing.TB, disk vfs.FS) {
 	open := func() {
 		if p.err == nil {
-			p.eng, p.err = Open("data", On(disk))
+			var eng *Engine
+			if eng, p.err = Open("data", On(disk)); p.err == nil {
+				p.eng = eng
+			}
 		}
 	}
 	open()
-	if p.err != nil {
+	if p.eng == nil {
 		return
 	}
 	defer func() { p.eng.Close() }()

@@ -139,10 +139,10 @@ func (d *delays) claimLoad(lv *delayLevel, now time.Time) bool {
 		return false
 	}
 	if err == nil && !lv.loaded() && part.log.Load() == nil && !d.eng.holdsData(part.Dir()) {
-		lv.horizon = endOfTime() // never used: it stays without files
+		lv.horizon, lv.retry = endOfTime(), time.Time{} // never used: it stays without files
 		return false
 	}
-	lv.loading = true
+	lv.loading, lv.retry = true, time.Time{}
 	return true
 }
 
@@ -151,7 +151,6 @@ func (d *delays) loadClaimed(level uint8) {
 	d.mu.Lock()
 	lv := &d.levels[level]
 	lv.loading = false
-	lv.retry = time.Time{}
 	if err != nil {
 		lv.retry = time.Now().Add(delayPatience)
 	}

@@ -250,7 +250,7 @@ func (d *delays) rest() bool {
 	d.retryAt = 0
 	for _, n := range d.lanes {
 		if at := n.retry.UnixMilli(); (len(n.ids) > 0 || n.lagging) && (d.retryAt == 0 || at < d.retryAt) {
-			d.retryAt = max(at, 1)
+			d.retryAt = max(at+1, 1)
 		}
 	}
 	d.running = false
@@ -302,7 +302,7 @@ func (d *delays) nextLocked() (next int64, ok bool) {
 	}
 	for i := range d.levels {
 		if lv := &d.levels[i]; !lv.retry.IsZero() {
-			sooner(lv.retry.UnixMilli())
+			sooner(lv.retry.UnixMilli() + 1)
 		}
 	}
 	if d.retryAt > 0 {
