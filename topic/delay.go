@@ -34,6 +34,17 @@ func DeliverAfter(d time.Duration) AppendOption {
 // delayed tells whether the append is to wait for its time.
 func (o *appendOptions) delayed() bool { return !o.due.IsZero() && time.Until(o.due) > 0 }
 
+// delayOf is the time of delivery that options ask for; zero: at once.
+func delayOf(opts []AppendOption) time.Time {
+	if len(opts) == 0 {
+		return time.Time{}
+	}
+	if o := gatherAppend(opts); o.delayed() {
+		return o.due
+	}
+	return time.Time{}
+}
+
 // schedule stores one record until it is due.
 func (p *Partition) schedule(ctx context.Context, due time.Time, rec Record) (Position, error) {
 	return p.topic.eng.delays.schedule(ctx, p, []Record{rec}, due)
@@ -89,8 +100,8 @@ type delays struct {
 	reopen    timingwheel.Timer
 }
 
-func (d *delays) init(e *Engine) {
-	d.eng, d.nearMost = e, nearMost
+func (d *delays) init(e *Engine, near int) {
+	d.eng, d.nearMost = e, near
 	d.timer.Value = d.ring
 	d.opening = make(chan struct{}, 1)
 	d.lanes, d.cancelled, d.targets.numbers = map[uint32]*delayLane{}, map[delayKey]struct{}{}, map[delayTarget]uint32{}
@@ -114,6 +125,13 @@ func dueMillis(t time.Time) (int64, error) {
 	return due, nil
 }
 
+// delayedRecord is a record on its way into the delayed topic.
+type delayedRecord struct {
+	part *Partition
+	rec  Record
+	due  int64
+}
+
 // schedule stores records of one partition until they are due, as one batch. At return they are on disk. The
 // position is that of the first.
 func (d *delays) schedule(ctx context.Context, p *Partition, recs []Record, due time.Time) (Position, error) {
@@ -124,10 +142,18 @@ func (d *delays) schedule(ctx context.Context, p *Partition, recs []Record, due 
 	if len(recs) == 0 {
 		return Position{}, fmt.Errorf("%w: no records to append", ErrInvalid)
 	}
+	list := make([]delayedRecord, len(recs))
+	for i := range recs {
+		list[i] = delayedRecord{p, recs[i], at}
+	}
+	return d.storeSynced(ctx, levelOf(time.Until(due)), list)
+}
+
+// storeSynced stores messages as one batch of a level and waits for the disk. The position is that of the first.
+func (d *delays) storeSynced(ctx context.Context, level uint8, list []delayedRecord) (Position, error) {
 	if err := d.ready(ctx); err != nil {
 		return Position{}, err
 	}
-	level := levelOf(time.Until(due))
 	home, err := d.topic.partition(levelPart(level))
 	if err != nil {
 		return Position{}, err
@@ -136,52 +162,65 @@ func (d *delays) schedule(ctx context.Context, p *Partition, recs []Record, due 
 	if err != nil {
 		return Position{}, err
 	}
-	a, err := d.store(ctx, home, l, level, p, recs, at)
+	a, err := d.store(ctx, home, l, level, list)
 	if err == nil {
 		err = home.waitFault(ctx, l.Commit(ctx, a.Last+1))
 	}
 	if err != nil {
 		return Position{}, err
 	}
-	d.stats.scheduled.Add(int64(len(recs)))
+	d.stats.scheduled.Add(int64(len(list)))
 	return home.at(a.Base, a.Epoch), nil
 }
 
 // store appends the messages, not waiting for the disk, and registers them.
-func (d *delays) store(ctx context.Context, home *Partition, l *log.Log, level uint8, p *Partition, recs []Record, due int64) (log.Appended, error) {
+func (d *delays) store(ctx context.Context, home *Partition, l *log.Log, level uint8, list []delayedRecord) (log.Appended, error) {
 	for {
-		d.mu.Lock()
-		at := d.soonest(due)
-		d.mu.Unlock()
-		b, err := packDelayed(p, recs, at)
-		if err != nil {
-			return log.Appended{}, p.fault(err)
+		d.postpone(list)
+		b, err := packDelayed(d.eng, list)
+		if err == nil {
+			err = b.seal(home)
 		}
-		a, late, err := d.register(ctx, home, l, level, p, b, at)
+		if err != nil {
+			return log.Appended{}, list[0].part.fault(err)
+		}
+		a, late, err := d.register(ctx, home, l, level, list, b)
 		d.eng.putBuilder(b)
 		if late {
-			continue // delivery went past the due time meanwhile
+			continue // delivery went past a due time meanwhile
 		}
 		return a, home.waitFault(ctx, err)
 	}
 }
 
-// soonest is the due time a message can still have: one that lies below the bound would never be looked at.
-func (d *delays) soonest(due int64) int64 {
+// soonestLocked is the due time a message can still have: one that lies below the bound would never be looked at.
+func (d *delays) soonestLocked(due int64) int64 {
 	if due <= d.bound.due && (d.bound.level > 0 || d.bound.offset > 0) {
 		return d.bound.due + 1
 	}
 	return max(due, d.bound.due)
 }
 
-// register appends and registers in one step, so that offsets are registered in order (D2).
-func (d *delays) register(ctx context.Context, home *Partition, l *log.Log, level uint8, p *Partition, b *builder, due int64) (a log.Appended, late bool, err error) {
-	target := d.targets.number(delayTarget{p.topic.id, p.topic.name, p.id})
-	n := int64(b.batch.Count())
+// postpone moves due times that delivery has gone past to where it will look.
+func (d *delays) postpone(list []delayedRecord) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if due < d.soonest(due) {
-		return a, true, nil
+	for i := range list {
+		list[i].due = d.soonestLocked(list[i].due)
+	}
+}
+
+// register appends and registers in one step, so that offsets are registered in order (D2). late: the bound has passed
+// a due time, and nothing was done.
+func (d *delays) register(ctx context.Context, home *Partition, l *log.Log, level uint8, list []delayedRecord, b *builder) (a log.Appended, late bool, err error) {
+	latest := int64(0)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range list {
+		if list[i].due < d.soonestLocked(list[i].due) {
+			return a, true, nil
+		}
+		latest = max(latest, list[i].due)
 	}
 	a, err = home.appendSealed(ctx, l, b.batch, log.AppendOptions{Relaxed: true, Trusted: true, NoWait: true})
 	if err != nil {
@@ -189,12 +228,13 @@ func (d *delays) register(ctx context.Context, home *Partition, l *log.Log, leve
 	}
 	lv := &d.levels[level]
 	if lv.loaded() {
-		lv.count(a.Last+1, due)
+		lv.count(a.Last+1, latest)
 	}
-	for i := range n {
-		k := delayKey{due: due, offset: a.Base + i, level: level}
+	for i := range list {
+		k := delayKey{due: list[i].due, offset: a.Base + int64(i), level: level}
 		if k.before(lv.horizon) {
-			d.put(lv, delayItem{k, target})
+			p := list[i].part
+			d.put(lv, delayItem{k, d.targets.number(delayTarget{p.topic.id, p.topic.name, p.id})})
 		}
 	}
 	d.shed(lv)
@@ -202,26 +242,25 @@ func (d *delays) register(ctx context.Context, home *Partition, l *log.Log, leve
 	return a, false, nil
 }
 
-// packDelayed builds the batch of messages as the delayed topic stores them. The builder must be put back.
-func packDelayed(p *Partition, recs []Record, due int64) (*builder, error) {
-	e := p.topic.eng
+// packDelayed builds the batch of messages as the delayed topic stores them. The builder must be put back, or sealed.
+func packDelayed(e *Engine, list []delayedRecord) (*builder, error) {
 	b := e.takeBuilder()
 	b.now = time.Now()
 	b.Reset(record.BuilderConfig{})
-	var err error
-	for i := range recs {
-		r := &recs[i]
-		b.scratch = appendEnvelope(b.scratch[:0], p, r, b.now)
-		b.rec = record.Record{Timestamp: due, Key: b.scratch, Value: r.Value, Headers: r.Headers}
+	for i := range list {
+		r := &list[i].rec
+		b.scratch = appendEnvelope(b.scratch[:0], list[i].part, r, b.now)
+		b.rec = record.Record{Timestamp: list[i].due, Key: b.scratch, Value: r.Value, Headers: r.Headers}
+		err := b.Add(&b.rec)
 		if at := r.timestamp(b.now); at < record.NoTimestamp {
-			err = packFault(ErrInvalid, at)
-		} else if fault := b.Add(&b.rec); fault != nil {
-			err = packFault(fault, due)
+			err = record.ErrInvalid
+			b.rec.Timestamp = at
 		}
 		if err != nil {
+			err = packFault(err, b.rec.Timestamp)
 			e.putBuilder(b)
 			return nil, err
 		}
 	}
-	return b, b.seal(p)
+	return b, nil
 }

@@ -28,11 +28,8 @@ type history struct {
 }
 
 func (h *history) open() {
-	e, err := Open("data", On(h.disk))
+	e, err := Open("data", On(h.disk), DelayedInMemory(8)) // so that almost everything is on disk only
 	require.NoError(h.t, err)
-	e.delays.mu.Lock()
-	e.delays.nearMost = 8 // so that almost everything is on disk only
-	e.delays.mu.Unlock()
 	h.eng = e
 	h.tp = openTopic(h.t, e, "mails", Partitions(2), quick())
 }

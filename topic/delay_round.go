@@ -313,10 +313,9 @@ func (d *delays) nextLocked() (next int64, ok bool) {
 
 // trim gives up the records of the levels that nobody needs any more.
 func (d *delays) trim() {
-	safe := int64(0)
 	cuts := map[uint8]int64{}
 	d.mu.Lock()
-	safe = d.bound.due
+	safe := d.bound.due
 	for _, n := range d.lanes {
 		for _, k := range n.ids {
 			safe = min(safe, k.due)

@@ -126,3 +126,42 @@ func TestCancelIsTooLateAfterDelivery(t *testing.T) {
 		assert.False(t, stopped)
 	})
 }
+
+func TestProducerSendsDelayedMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := openOn(t, vfs.NewMem())
+		tp := openTopic(t, e, "mails", Partitions(2))
+		p, err := e.NewProducer()
+		require.NoError(t, err)
+		const n = 500
+		got := make([]Position, 0, n)
+		for i := range n {
+			delay := time.Duration(1+i%3) * time.Minute
+			require.NoError(t, p.Send(t.Context(), "mails", say(fmt.Sprint(i)), func(pos Position, err error) {
+				require.NoError(t, err)
+				require.ErrorIs(t, p.Flush(t.Context()), ErrInCallback)
+				got = append(got, pos)
+			}, DeliverAfter(delay)))
+		}
+		require.NoError(t, p.Flush(t.Context()))
+		assert.Len(t, got, n)
+		assert.Empty(t, delivered(t, tp))
+		stopped, err := tp.Cancel(t.Context(), got[7])
+		require.NoError(t, err)
+		assert.True(t, stopped)
+		pos, err := p.SendSync(t.Context(), "mails", say("at once"), DeliverAfter(-time.Second))
+		require.NoError(t, err)
+		assert.Equal(t, "mails", pos.Topic)
+		pos, err = p.SendSync(t.Context(), "mails", say("last"), DeliverAfter(time.Hour))
+		require.NoError(t, err)
+		assert.Equal(t, DelayedTopic, pos.Topic)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		assert.Len(t, delivered(t, tp), 1+167, "a third of them, and the one that was not delayed")
+		time.Sleep(time.Hour)
+		assert.Len(t, delivered(t, tp), n+1)
+		require.NoError(t, p.Close())
+		require.ErrorIs(t, p.Send(t.Context(), "mails", say("x"), nil, DeliverAfter(time.Second)), ErrClosed)
+		assert.Zero(t, p.memory.used())
+	})
+}

@@ -78,7 +78,7 @@ func newEngine(dir string, o *options) *Engine {
 	e.keeper.init(e, o)
 	e.scrub.init(e, o)
 	e.runner = timingwheel.NewRunner(timingwheel.RunnerConfig{Go: e.goFunc, Panicked: e.timerPanicked})
-	e.delays.init(e)
+	e.delays.init(e, o.delayedNear)
 	return e
 }
 

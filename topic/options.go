@@ -37,6 +37,7 @@ type options struct {
 	strategies   map[string]CompactionStrategy
 	scrubEvery   time.Duration
 	scrubRate    int64
+	delayedNear  int
 }
 
 // DefaultMaxOpenFiles is how many files an engine keeps open at most, unless told otherwise.
@@ -144,6 +145,11 @@ func WithCompactionStrategy(name string, s CompactionStrategy) Option {
 	}
 }
 
+// DelayedInMemory is how many delayed messages of each of the 11 levels of delay an engine holds in memory, 48 bytes each;
+// later ones are on disk only and are read as they come near. There may be twice as many for a while. Default
+// 65,536; values below 8 are raised to 8.
+func DelayedInMemory(n int) Option { return func(o *options) { o.delayedNear = n } }
+
 func (o *options) fill() {
 	if o.cleanEvery <= 0 {
 		o.cleanEvery = defaultCleanInterval
@@ -151,6 +157,10 @@ func (o *options) fill() {
 	if o.cleanMemory <= 0 {
 		o.cleanMemory = log.DefaultMapMemory
 	}
+	if o.delayedNear == 0 {
+		o.delayedNear = nearMost
+	}
+	o.delayedNear = max(o.delayedNear, 8)
 	if o.fs == nil {
 		o.fs = vfs.OS()
 	}

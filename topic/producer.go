@@ -39,6 +39,7 @@ type Producer struct {
 	end      context.CancelCauseFunc // gives up what waits for the disk
 	firing   atomic.Int64            // callbacks that run now
 	workers  workers
+	later    delayedSends
 
 	mu         sync.Mutex
 	aborted    bool
@@ -76,10 +77,19 @@ func (e *Engine) NewProducer(opts ...ProducerOption) (*Producer, error) {
 // most [MaxBlock] and while ctx lasts. The record's bytes are copied: they are the caller's again when Send
 // returns. cb, if not nil, is told the outcome later; after an error from Send it is not called.
 //
+// Of the options only [DeliverAt] and [DeliverAfter] count: the record is stored until then, and its outcome, told
+// apart from those of other records, is a position for [Topic.Cancel].
+//
 // Errors: [ErrClosed], [ErrNotFound] (topics are not created by sending), [ErrTooLarge] (above
 // [MaxRequestSize] or the whole buffer), [ErrBufferFull], [ErrInvalid], the context's cause.
-func (p *Producer) Send(ctx context.Context, topic string, rec Record, cb func(Position, error)) error {
-	partition, err := p.send(ctx, topic, rec, cb)
+func (p *Producer) Send(ctx context.Context, topic string, rec Record, cb func(Position, error), opts ...AppendOption) error {
+	var partition int32
+	var err error
+	if due := delayOf(opts); due.IsZero() {
+		partition, err = p.send(ctx, topic, rec, cb)
+	} else {
+		partition, err = p.sendLater(ctx, topic, rec, cb, due)
+	}
 	if err != nil && len(p.cfg.interceptors) > 0 {
 		p.onAck(Position{Topic: topic, Partition: partition, Offset: -1, Epoch: -1}, err)
 	}
@@ -131,7 +141,7 @@ func (p *Producer) tooLarge(topic string, bound int) error {
 
 // SendSync is Send and waits for the outcome. When ctx ends while it waits, the error matches
 // [ErrUncertain] and the context's cause: the record is still on its way.
-func (p *Producer) SendSync(ctx context.Context, topic string, rec Record) (Position, error) {
+func (p *Producer) SendSync(ctx context.Context, topic string, rec Record, opts ...AppendOption) (Position, error) {
 	none := Position{Topic: topic, Partition: AnyPartition, Offset: -1, Epoch: -1}
 	if p.inCallback() {
 		return none, ErrInCallback
@@ -141,7 +151,7 @@ func (p *Producer) SendSync(ctx context.Context, topic string, rec Record) (Posi
 		err error
 	}
 	done := make(chan outcome, 1)
-	err := p.Send(ctx, topic, rec, func(pos Position, err error) { done <- outcome{pos, err} })
+	err := p.Send(ctx, topic, rec, func(pos Position, err error) { done <- outcome{pos, err} }, opts...)
 	if err != nil {
 		return none, err
 	}
@@ -174,7 +184,7 @@ func (p *Producer) Flush(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return p.later.flush(ctx)
 }
 
 // Shutdown refuses new records, waits like Flush for those it has, and then closes. When ctx ends first the

@@ -1,0 +1,210 @@
+package topic
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/quirelog/quire/internal/watermark"
+	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/log/record"
+)
+
+// delayedSends is what a producer is to store until it is due. One goroutine at a time stores what has gathered: one
+// batch and one fsync a level for all of it.
+type delayedSends struct {
+	mu      sync.Mutex
+	queue   []delayedSend
+	telling []*delayedGroup // stored, or failed, and not yet told to all callbacks
+	running bool
+	mark    int64 // sends so far
+	done    watermark.Mark
+}
+
+type delayedSend struct {
+	delayedRecord
+	level uint8
+	cost  int64 // of the producer's memory
+	cb    func(Position, error)
+}
+
+// delayedGroup is the outcomes of one batch.
+type delayedGroup struct {
+	lane  lane // as callbacks are told by: a name, a partition and a producer
+	batch batch
+	cost  int64
+	count int64
+}
+
+// sendLater is send for a record with a time of delivery.
+func (p *Producer) sendLater(ctx context.Context, topic string, rec Record, cb func(Position, error), due time.Time) (int32, error) {
+	if p.closed.Load() {
+		return AnyPartition, ErrClosed
+	}
+	rec.Topic = topic
+	if len(p.cfg.interceptors) > 0 {
+		rec = p.onSend(topic, rec)
+	}
+	at, err := dueMillis(due)
+	if err != nil {
+		return AnyPartition, err
+	}
+	var enc record.Record
+	rec.stored(&enc, time.Now())
+	bound := record.RecordSizeBound(&enc) + record.HeaderSize
+	if bound > p.cfg.maxRequestSize || int64(bound) > p.cfg.bufferMemory {
+		return AnyPartition, p.tooLarge(topic, bound)
+	}
+	r, err := p.route(topic)
+	if err != nil {
+		return AnyPartition, err
+	}
+	l, _, err := r.choose(rec, bound)
+	if err != nil {
+		return AnyPartition, err
+	}
+	if !p.memory.try(int64(bound)) {
+		if err := p.awaitMemory(ctx, int64(bound)); err != nil {
+			return l.id, err
+		}
+	}
+	p.later.add(p, delayedSend{delayedRecord{l.part, rec.clone(), at}, levelOf(time.Until(due)), int64(bound), cb})
+	return l.id, nil
+}
+
+// clone copies the bytes of a record.
+func (r *Record) clone() Record {
+	c := *r
+	c.Key, c.Value = slices.Clone(r.Key), slices.Clone(r.Value)
+	c.Headers = slices.Clone(r.Headers)
+	for i := range c.Headers {
+		c.Headers[i].Value = slices.Clone(c.Headers[i].Value)
+	}
+	return c
+}
+
+func (q *delayedSends) add(p *Producer, s delayedSend) {
+	q.mu.Lock()
+	q.queue = append(q.queue, s)
+	q.mark++
+	start := !q.running
+	q.running = true
+	q.mu.Unlock()
+	if start {
+		p.start(p.storeLater)
+	}
+}
+
+// storeLater is the goroutine's work. A callback that ends it (runtime.Goexit) ends that callback only.
+func (p *Producer) storeLater() {
+	finished := false
+	defer func() {
+		if !finished {
+			p.start(p.storeLater)
+		}
+		p.workers.leave()
+	}()
+	for {
+		p.tellLater()
+		list := p.later.take()
+		if list == nil {
+			finished = true
+			return
+		}
+		for level := range uint8(delayLevels) {
+			p.storeLevel(level, list)
+		}
+	}
+}
+
+// take gives what has gathered, or nil, which ends the duty.
+func (q *delayedSends) take() []delayedSend {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	list := q.queue
+	q.queue = nil
+	q.running = len(list) > 0
+	return list
+}
+
+// storedAtOnce bounds one batch of delayed sends.
+const storedAtOnce = 1 << 20
+
+// storeLevel stores those of a level, in batches of a bounded size.
+func (p *Producer) storeLevel(level uint8, list []delayedSend) {
+	var recs []delayedRecord
+	g := new(delayedGroup)
+	flush := func() {
+		if len(recs) > 0 {
+			p.storeGroup(level, recs, g)
+		}
+		recs, g = nil, new(delayedGroup)
+	}
+	for _, s := range list {
+		if s.level != level {
+			continue
+		}
+		if g.cost+s.cost > storedAtOnce {
+			flush()
+		}
+		recs = append(recs, s.delayedRecord)
+		g.batch.calls = append(g.batch.calls, s.cb)
+		g.cost += s.cost
+		g.count++
+	}
+	flush()
+}
+
+func (p *Producer) storeGroup(level uint8, recs []delayedRecord, g *delayedGroup) {
+	var pos Position
+	err := error(ErrClosed)
+	if !p.isAborting() {
+		pos, err = p.eng.delays.storeSynced(p.life, level, recs)
+	}
+	g.lane.p, g.lane.route, g.lane.id = p, &route{name: DelayedTopic}, levelPart(level)
+	g.batch.err, g.batch.appended = err, log.Appended{Base: pos.Offset, Epoch: pos.Epoch}
+	p.later.mu.Lock()
+	defer p.later.mu.Unlock()
+	p.later.telling = append(p.later.telling, g)
+}
+
+// tellLater calls the callbacks.
+func (p *Producer) tellLater() {
+	for g := p.later.head(); g != nil; g = p.later.head() {
+		if g.cost > 0 {
+			p.memory.release(g.cost)
+			g.cost = 0
+		}
+		p.tellGroup(g)
+		p.later.mu.Lock()
+		p.later.telling = p.later.telling[1:]
+		p.later.mu.Unlock()
+		p.later.done.Store(p.later.done.Load() + g.count)
+	}
+}
+
+func (p *Producer) tellGroup(g *delayedGroup) {
+	p.firing.Add(1)
+	defer p.firing.Add(-1)
+	for g.batch.told < len(g.batch.calls) {
+		g.lane.tell(&g.batch)
+	}
+}
+
+func (q *delayedSends) head() *delayedGroup {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.telling) == 0 {
+		return nil
+	}
+	return q.telling[0]
+}
+
+// flush waits until everything sent before has its outcome.
+func (q *delayedSends) flush(ctx context.Context) error {
+	q.mu.Lock()
+	mark := q.mark
+	q.mu.Unlock()
+	return q.done.Wait(ctx, mark)
+}
