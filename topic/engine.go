@@ -57,6 +57,7 @@ type Engine struct {
 	scrub      scrubber
 	runner     *timingwheel.Runner // of all deadlines of the engine; asleep, or not there, while there are none
 	delays     delays
+	recurring  recurrences
 
 	mu      sync.RWMutex // guards what follows; held for moments only
 	closed  bool

@@ -49,6 +49,7 @@ func Open(dir string, opts ...Option) (*Engine, error) {
 	}
 	e.scrub.begin()
 	e.delays.resume()
+	e.recurring.resume()
 	e.logger.Info("engine opened", "dir", e.dir, "topics", len(e.topics), "clean", e.startedOK, "read_only", e.readOnly)
 	return e, nil
 }
@@ -79,6 +80,7 @@ func newEngine(dir string, o *options) *Engine {
 	e.scrub.init(e, o)
 	e.runner = timingwheel.NewRunner(timingwheel.RunnerConfig{Go: e.goFunc, Panicked: e.timerPanicked})
 	e.delays.init(e, o.delayedNear)
+	e.recurring.init(e)
 	return e
 }
 

@@ -1,0 +1,386 @@
+package topic
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/log/record"
+	"github.com/quirelog/quire/timingwheel"
+)
+
+// RecurringTopic is the internal topic of recurring messages. It is made by the first one. Its records are keyed by name;
+// the value is a JSON object (recurringState), or null once the message was removed; the last record of a name counts. All of
+// them are in memory while the engine is open.
+const RecurringTopic = "__recurring"
+
+// Recurring is a message that is appended again and again.
+type Recurring struct {
+	Name    string
+	Record  Record // Topic and Partition say where it is appended; it has no Offset (-1) and no Time of its own
+	When    Recurrence
+	Since   time.Time // when it was set up
+	Next    time.Time // when it is appended next; zero: never again
+	Firings int64     // appends so far
+	CatchUp bool
+}
+
+// RecurOption is a choice for [Topic.Recur].
+type RecurOption func(*recurringState)
+
+// CatchUp makes up for all firings that were missed, because no engine was open or the partition refused
+// appends. By default only the last one of them is appended.
+func CatchUp() RecurOption { return func(s *recurringState) { s.CatchUp = true } }
+
+// RecurIn names the partition; by default it is chosen by key.
+func RecurIn(partition int32) RecurOption { return func(s *recurringState) { s.Partition = partition } }
+
+// recurringState is what is stored of a recurring message. A firing is stored, durably, before it is appended: Firing is the
+// newest one, numbered in the target log by Producer and Firings-1, so that after a crash the log tells whether
+// it is there.
+type recurringState struct {
+	Format    int      `json:"format"`
+	Topic     ID       `json:"topic"`
+	TopicName string   `json:"topicName"`
+	Partition int32    `json:"partition"`
+	When      string   `json:"when"`
+	CatchUp   bool     `json:"catchUp,omitempty"`
+	Key       []byte   `json:"key"`
+	Value     []byte   `json:"value"`
+	Headers   []Header `json:"headers,omitempty"`
+	Since     int64    `json:"since"` // ms since the epoch, as all times here
+	Next      int64    `json:"next"`  // 0: never again
+	Producer  int64    `json:"producer"`
+	Firings   int64    `json:"firings"` // with the newest one
+	Firing    *firing  `json:"firing,omitempty"`
+}
+
+// firing is the newest firing of a recurring message.
+type firing struct {
+	Due  int64 `json:"due"`
+	From int64 `json:"from"` // end of the target log before it was appended
+}
+
+// recurring is a recurring message in memory.
+type recurring struct {
+	name  string
+	when  Recurrence
+	state recurringState
+	open  bool      // the newest firing is not known to be in the target
+	sure  bool      // and known not to be in it
+	tries int       // failed appends of it
+	retry time.Time // not before
+	gone  bool
+}
+
+// recurrences is an engine's recurring messages.
+type recurrences struct {
+	eng     *Engine
+	timer   timingwheel.Timer
+	opening chan struct{} // room for one token: whoever put it there may open, store, and change the table
+	opened  atomic.Bool
+	topic   *Topic
+
+	mu      sync.Mutex // guards what follows
+	table   map[string]*recurring
+	running bool
+	stored  int64 // records since the log was written anew
+}
+
+func (c *recurrences) init(e *Engine) {
+	c.eng, c.table, c.opening = e, map[string]*recurring{}, make(chan struct{}, 1)
+	c.timer.Value = c.wake
+}
+
+// Recur appends the record to its partition each time the recurrence says, exactly once per firing, over any number of
+// restarts, until it is removed by name. It is on disk at return. A record's time is that at which it was to be appended. Of
+// firings that were missed the last is appended, or all of them with [CatchUp].
+//
+// Setting up again what is there with the same content changes nothing, so a program may do it whenever it
+// starts; with other content it replaces what was there. Names are the engine's: one that another topic uses is
+// an ErrExists. Other errors: ErrInvalid (name, recurrence, one that never happens), and as in [Topic.Append].
+func (t *Topic) Recur(ctx context.Context, name string, rec Record, when Recurrence, opts ...RecurOption) error {
+	c := &t.eng.recurring
+	now := time.Now()
+	s := recurringState{Format: delayFormat, Topic: t.id, TopicName: t.name, Partition: AnyPartition, When: when.text, Since: now.UnixMilli()}
+	for _, opt := range opts {
+		opt(&s)
+	}
+	s.Key, s.Value, s.Headers = rec.Key, rec.Value, rec.Headers
+	if next := when.Next(now, now); next.IsZero() || name == "" || len(name) > maxNameLength {
+		return errors.Join(fmt.Errorf("%w: recurring message %q, %s: a name and a time to come are needed", ErrInvalid, clip(name), when.text), when.fault)
+	}
+	p, err := t.choose(rec.Key, s.Partition)
+	if err != nil {
+		return err
+	}
+	s.Partition = p.id
+	if err := c.take(ctx); err != nil {
+		return err
+	}
+	defer c.give()
+	return c.set(ctx, name, when, s)
+}
+
+// set puts a message into the table. The caller holds the token.
+func (c *recurrences) set(ctx context.Context, name string, when Recurrence, s recurringState) error {
+	c.mu.Lock()
+	old := c.table[name]
+	c.mu.Unlock()
+	if old != nil && old.state.Topic != s.Topic {
+		return fmt.Errorf("%w: recurring message %q of topic %q", ErrExists, name, old.state.TopicName)
+	}
+	if old != nil && old.state.same(&s) {
+		return nil
+	}
+	start := time.UnixMilli(s.Since)
+	s.Next = when.Next(start, start).UnixMilli()
+	var err error
+	if s.Producer, err = c.eng.nextProducerID(); err != nil {
+		return err
+	}
+	if err := c.save(ctx, map[string]*recurringState{name: &s}); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	if old != nil {
+		old.gone = true
+	}
+	c.table[name] = &recurring{name: name, when: when, state: s}
+	c.armLocked()
+	c.mu.Unlock()
+	return nil
+}
+
+// same tells whether two states say the same to whoever set them up.
+func (s *recurringState) same(o *recurringState) bool {
+	a, b := *s, *o
+	for _, x := range []*recurringState{&a, &b} {
+		x.Since, x.Next, x.Producer, x.Firings, x.Firing = 0, 0, 0, 0, nil
+	}
+	aText, err := json.Marshal(&a)
+	bText, err2 := json.Marshal(&b)
+	return err == nil && err2 == nil && string(aText) == string(bText)
+}
+
+// StopRecurring removes a recurring message by name. It reports false when there is none of this topic. At return that
+// is on disk; a firing that is under way comes to its end.
+func (t *Topic) StopRecurring(ctx context.Context, name string) (bool, error) {
+	c := &t.eng.recurring
+	if !c.exists() {
+		return false, t.eng.usable(ctx)
+	}
+	if err := c.take(ctx); err != nil {
+		return false, err
+	}
+	defer c.give()
+	c.mu.Lock()
+	r := c.table[name]
+	c.mu.Unlock()
+	if r == nil || r.state.Topic != t.id {
+		return false, nil
+	}
+	if err := c.save(ctx, map[string]*recurringState{name: nil}); err != nil {
+		return false, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r.gone = true
+	delete(c.table, name)
+	return true, nil
+}
+
+// Recurring is a loop over the recurring messages of the topic, by name. Each belongs to the caller. An error comes once, as
+// the last pair.
+func (t *Topic) Recurring(ctx context.Context) iter.Seq2[*Recurring, error] {
+	return func(yield func(*Recurring, error) bool) {
+		list, err := t.eng.recurring.list(ctx, t)
+		for _, r := range list {
+			if ctx.Err() != nil || !yield(r, nil) {
+				return
+			}
+		}
+		if err != nil && ctx.Err() == nil {
+			yield(nil, err)
+		}
+	}
+}
+
+func (c *recurrences) list(ctx context.Context, t *Topic) ([]*Recurring, error) {
+	if !c.exists() {
+		return nil, t.eng.usable(ctx)
+	}
+	if err := c.take(ctx); err != nil {
+		return nil, err
+	}
+	c.give()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var list []*Recurring
+	for _, name := range slices.SortedFunc(maps.Keys(c.table), strings.Compare) {
+		if r := c.table[name]; r.state.Topic == t.id {
+			s := &r.state
+			rec := Record{Topic: s.TopicName, Partition: s.Partition, Offset: -1, Key: s.Key, Value: s.Value, Headers: s.Headers}
+			one := &Recurring{Name: name, Record: rec.clone(), When: r.when, Since: time.UnixMilli(s.Since), Firings: s.Firings, CatchUp: s.CatchUp}
+			if s.Next > 0 {
+				one.Next = time.UnixMilli(s.Next)
+			}
+			list = append(list, one)
+		}
+	}
+	return list, nil
+}
+
+// exists tells whether there ever were recurring messages.
+func (c *recurrences) exists() bool {
+	_, err := c.eng.lookup(RecurringTopic)
+	return err == nil
+}
+
+// take takes the token and sees that the table is open.
+func (c *recurrences) take(ctx context.Context) error {
+	if err := c.eng.usable(ctx); err != nil {
+		return err
+	}
+	select {
+	case c.opening <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-c.eng.closing:
+		return ErrClosed
+	}
+	if c.opened.Load() {
+		return nil
+	}
+	err := c.open(ctx)
+	if err != nil {
+		c.give()
+	}
+	return err
+}
+
+func (c *recurrences) give() { <-c.opening }
+
+// open reads the table, making the topic if there is none.
+func (c *recurrences) open(ctx context.Context) error {
+	if c.eng.readOnly {
+		return ErrReadOnly
+	}
+	t, err := c.eng.lookup(RecurringTopic)
+	if errors.Is(err, ErrNotFound) {
+		t, err = c.eng.CreateTopic(ctx, RecurringTopic, append(delayedSettings(), Partitions(1))...)
+	}
+	if err != nil {
+		return err
+	}
+	table := map[string]*recurring{}
+	stored := int64(0)
+	for rec, err := range t.Read(ctx, UntilEnd()) {
+		if err != nil {
+			return err
+		}
+		stored++
+		if rec.Value == nil {
+			delete(table, string(rec.Key))
+			continue
+		}
+		r := &recurring{name: string(rec.Key)}
+		if err := json.Unmarshal(rec.Value, &r.state); err != nil {
+			return fmt.Errorf("%w: recurring message %q: %w", ErrCorrupt, clip(r.name), err)
+		}
+		if r.state.Format > delayFormat {
+			return fmt.Errorf("%w: recurring message %q has format %d", ErrNewerFormat, clip(r.name), r.state.Format)
+		}
+		table[r.name] = r
+	}
+	for _, r := range table {
+		if r.when, err = ParseRecurrence(r.state.When); err != nil {
+			return fmt.Errorf("topic: recurring message %q: %w", r.name, err)
+		}
+		r.open = r.state.Firing != nil
+	}
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	c.mu.Lock()
+	c.topic, c.table, c.stored = t, table, stored
+	c.armLocked()
+	c.mu.Unlock()
+	c.opened.Store(true)
+	return nil
+}
+
+// save stores states as one batch; on disk at return. The caller holds the token.
+func (c *recurrences) save(ctx context.Context, states map[string]*recurringState) error {
+	recs := make([]Record, 0, len(states))
+	for _, name := range slices.Sorted(maps.Keys(states)) {
+		r := Record{Key: []byte(name)}
+		if s := states[name]; s != nil {
+			value, err := json.Marshal(s)
+			if err != nil {
+				return err
+			}
+			r.Value = value
+		}
+		recs = append(recs, r)
+	}
+	part, err := c.topic.partition(0)
+	if err != nil {
+		return err
+	}
+	if _, err := part.Append(ctx, recs...); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.stored += int64(len(recs))
+	c.mu.Unlock()
+	return nil
+}
+
+// appendOnce appends the newest firing to its target, unless it is there.
+func (c *recurrences) appendOnce(r *recurring) error {
+	target := delayTarget{r.state.Topic, r.state.TopicName, r.state.Partition}
+	part, err := target.find(c.eng)
+	if err != nil {
+		return err
+	}
+	l, err := part.open()
+	if err != nil {
+		return err
+	}
+	number := int32((r.state.Firings - 1) & (1<<31 - 1))
+	if !r.sure {
+		if err := l.Flush(context.Background()); err != nil {
+			return err
+		}
+		lane := delayLane{producer: r.state.Producer, sequence: number, from: r.state.Firing.From, ids: make([]delayKey, 1)}
+		if there, err := lane.delivered(l); err != nil || there > 0 {
+			return err
+		}
+		r.sure = true
+	}
+	b := c.eng.takeBuilder()
+	defer c.eng.putBuilder(b)
+	codec, level := part.topic.compression()
+	b.now = time.Now()
+	b.Reset(record.BuilderConfig{Codec: codec, Level: level, HasProducer: true, ProducerID: r.state.Producer, BaseSequence: number})
+	b.rec = record.Record{Timestamp: r.state.Firing.Due, Key: r.state.Key, Value: r.state.Value, Headers: r.state.Headers}
+	if err := b.Add(&b.rec); err != nil {
+		return packFault(err, b.rec.Timestamp)
+	}
+	if b.batch, err = b.Seal(); err != nil {
+		return packFault(err, 0)
+	}
+	_, err = part.appendSealed(context.Background(), l, b.batch, log.AppendOptions{Trusted: true})
+	r.sure = !errors.Is(err, ErrUncertain)
+	return part.fault(err)
+}
