@@ -5,6 +5,8 @@ go 1.25.0
 replace github.com/quirelog/quire => ../..
 
 require (
+	github.com/RussellLuo/timingwheel v0.0.0-20220218152713-54845bda3108
+	github.com/antlabs/timer v0.1.4
 	github.com/hashicorp/go-hclog v1.6.3
 	github.com/hashicorp/raft v1.8.0
 	github.com/hashicorp/raft-wal v0.4.0
@@ -14,6 +16,7 @@ require (
 )
 
 require (
+	github.com/antlabs/stl v0.0.2 // indirect
 	github.com/armon/go-metrics v0.4.1 // indirect
 	github.com/benbjohnson/immutable v0.4.0 // indirect
 	github.com/coreos/etcd v3.3.27+incompatible // indirect

@@ -51,7 +51,17 @@ func mainCode(args []string) (int, error) {
 	case s.list:
 		return 0, printList(os.Stdout)
 	}
-	return measure(s)
+	names, rest := splitDeadlines(s.run)
+	if len(s.run) > 0 && len(rest) == 0 {
+		return measureDeadlines(s, names, os.Stdout)
+	}
+	s.run = rest
+	code, err := measure(s)
+	if err != nil || s.profiled() || len(s.systems) > 0 {
+		return code, err
+	}
+	more, err := measureDeadlines(s, names, os.Stdout)
+	return max(code, more), err
 }
 
 func parse(args []string) (s settings, err error) {

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+)
+
+// deadlines are the rows that have no log beneath them to be compared with; each prints a table of its own.
+func deadlines() map[string]func(*env, io.Writer) ([]string, error) {
+	return map[string]func(*env, io.Writer) ([]string, error){"P14": measureTimers, "delayed": measureDelays}
+}
+
+// splitDeadlines takes the names of deadlines out of a -run list. With an empty list all are wanted.
+func splitDeadlines(run []string) (names, rest []string) {
+	all := []string{"P14", "delayed"}
+	if len(run) == 0 {
+		return all, nil
+	}
+	for _, name := range run {
+		if slices.Contains(all, name) {
+			names = append(names, name)
+		} else {
+			rest = append(rest, name)
+		}
+	}
+	return names, rest
+}
+
+// measureDeadlines runs the named ones. The code is 1 when something is broken that noise cannot move.
+func measureDeadlines(s settings, names []string, w io.Writer) (code int, err error) {
+	if len(names) == 0 {
+		return 0, nil
+	}
+	e, err := newEnv(s)
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(e.dir)) }()
+	for _, name := range names {
+		broken, err := deadlines()[name](e, w)
+		if err != nil {
+			return 1, fmt.Errorf("%s: %w", name, err)
+		}
+		for _, b := range broken {
+			code = 1
+			if _, err := fmt.Fprintln(w, "FAILS:", b); err != nil {
+				return 1, err
+			}
+		}
+	}
+	return code, nil
+}
