@@ -151,26 +151,51 @@ func (d *delays) schedule(ctx context.Context, p *Partition, recs []Record, due 
 
 // storeSynced stores messages as one batch of a level and waits for the disk. The position is that of the first.
 func (d *delays) storeSynced(ctx context.Context, level uint8, list []delayedRecord) (Position, error) {
+	pos, faults := d.storeBatches(ctx, level, [][]delayedRecord{list})
+	return pos[0], faults[0]
+}
+
+// storeBatches stores batches of messages of a level and waits for the disk once. Each has a position, that of its first
+// message, or an error.
+func (d *delays) storeBatches(ctx context.Context, level uint8, batches [][]delayedRecord) ([]Position, []error) {
+	positions, faults := make([]Position, len(batches)), make([]error, len(batches))
+	home, l, err := d.levelLog(ctx, level)
+	end := int64(0)
+	for i, list := range batches {
+		if faults[i] = err; err != nil {
+			continue
+		}
+		var a log.Appended
+		if a, faults[i] = d.store(ctx, home, l, level, list); faults[i] == nil {
+			end = a.Last + 1
+			positions[i] = home.at(a.Base, a.Epoch)
+		}
+	}
+	if end > 0 {
+		err = home.waitFault(ctx, l.Commit(ctx, end))
+	}
+	for i, list := range batches {
+		switch {
+		case faults[i] == nil && err != nil:
+			positions[i], faults[i] = Position{}, err
+		case faults[i] == nil:
+			d.stats.scheduled.Add(int64(len(list)))
+		}
+	}
+	return positions, faults
+}
+
+// levelLog is the partition of a level, open.
+func (d *delays) levelLog(ctx context.Context, level uint8) (*Partition, *log.Log, error) {
 	if err := d.ready(ctx); err != nil {
-		return Position{}, err
+		return nil, nil, err
 	}
 	home, err := d.topic.partition(levelPart(level))
 	if err != nil {
-		return Position{}, err
+		return nil, nil, err
 	}
 	l, err := home.openWith(ctx)
-	if err != nil {
-		return Position{}, err
-	}
-	a, err := d.store(ctx, home, l, level, list)
-	if err == nil {
-		err = home.waitFault(ctx, l.Commit(ctx, a.Last+1))
-	}
-	if err != nil {
-		return Position{}, err
-	}
-	d.stats.scheduled.Add(int64(len(list)))
-	return home.at(a.Base, a.Epoch), nil
+	return home, l, err
 }
 
 // store appends the messages, not waiting for the disk, and registers them.

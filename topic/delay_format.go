@@ -139,11 +139,16 @@ func parseProgress(value []byte) (p delayProgress, err error) {
 	if p.Format > delayFormat {
 		return p, fmt.Errorf("%w: progress of %s has format %d", ErrNewerFormat, DelayedTopic, p.Format)
 	}
+	keys := [][3]int64{p.Bound}
 	for _, l := range p.Lanes {
-		for _, m := range append(l.Messages, p.Bound) {
-			if m[1] < 0 || m[1] > 255 {
-				return p, fmt.Errorf("%w: progress of %s names level %d", ErrCorrupt, DelayedTopic, m[1])
-			}
+		keys = append(keys, l.Messages...)
+		if l.Lag != nil {
+			keys = append(keys, *l.Lag)
+		}
+	}
+	for _, k := range keys {
+		if k[1] < 0 || k[1] >= delayLevels {
+			return p, fmt.Errorf("%w: progress of %s names level %d", ErrCorrupt, DelayedTopic, k[1])
 		}
 	}
 	return p, nil

@@ -22,6 +22,8 @@ type delayScan struct {
 	// message and cancelled are told of the records that may matter, in the order of the log.
 	message   func(k delayKey, e *envelope)
 	cancelled func(k delayKey)
+	// strange is told of records that are neither messages nor cancellations.
+	strange func(offset int64, err error)
 }
 
 // run reads up to what is the log's end now, synced or not. A log whose start rose meanwhile is read on from there.
@@ -66,6 +68,10 @@ func (s *delayScan) look(b record.Batch) error {
 	var r record.Record
 	for s.decoder.Next(&r) {
 		e, err := parseEnvelope(r.Key)
+		if errors.Is(err, ErrCorrupt) {
+			s.strange(r.Offset, err) // sound bytes, but none of ours: they hold up nothing
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -91,6 +97,9 @@ func (d *delays) scanFor(level uint8, l *log.Log, sel *selection, wanted func(e 
 			}
 		},
 		cancelled: sel.cancel,
+		strange: func(offset int64, err error) {
+			d.eng.logger.Error("a record is no delayed message", "topic", DelayedTopic, "partition", levelPart(level), "offset", offset, "err", err)
+		},
 	}
 }
 

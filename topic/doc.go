@@ -21,6 +21,25 @@
 // [Topic.Read], or a [Consumer] ([Engine.NewConsumer]) over many partitions. Brokers built on top use
 // [Partition.AppendRaw] and [Partition.FetchRaw], which move whole batches without decoding them.
 //
+// # Later, and again
+//
+// A record may be given a time of delivery: [DeliverAt] and [DeliverAfter], on any append and on a producer's sends.
+// It is durable at once in the internal topic [DelayedTopic] and appended to its partition exactly once when it is
+// due, whatever happens in between; until then it can be listed ([Topic.Scheduled]) and cancelled ([Topic.Cancel]).
+// [Topic.Recur] appends a record again and again, by interval or by cron expression.
+//
+// The delayed topic has a partition for each magnitude of delay, eleven levels from a minute to decades, so that what is
+// stored together is due at about the same time and whole segments can go when it was. Nothing is moved between
+// levels. In memory is, of each level, the soonest 65,536 at most; when few of them are left the level is read again
+// for the next ones, batch headers mostly, since a batch's timestamps are the due times. An Open reads each level
+// once in the background. When messages come due, first the record of progress that names them is made durable, then
+// they are appended under an idempotent producer's numbers; after a crash the target log tells by these numbers how many it
+// has. What is due of a partition that refuses appends waits on disk and holds up no other partition.
+//
+// A delivery is an ordinary append by the engine's own producer: a transaction that is to schedule messages will
+// write the delayed topic as one more of its partitions, and a replicated target's high watermark is what a delivery
+// waits for.
+//
 // # On disk
 //
 // The directory is an Apache Kafka data directory; quire.* files are this library's own.
@@ -61,6 +80,9 @@
 //	I5  No function of the user runs while a lock is held or the turn is taken.
 //	I6  A partition that nobody used since Open has no log, no descriptor, no goroutine and no timer; an engine
 //	    that nobody writes to has no goroutine, and one timer only while the time of some records will be up.
+//	    that nobody writes to has neither goroutine nor timer.
+//	I7  A delayed message is appended to its partition only after a durable record of progress names it, and never
+//	    before its due time by the clock of the machine.
 //
 // # Who may call what
 //
@@ -102,6 +124,13 @@
 //	consumer.go      Consumer: positions           consumeroptions.go   its choices
 //	poll.go          Poll, Records                 fetcher.go, cursor.go   batches from the log, one partition's place
 //	committed.go     what was aborted, left out    slab.go              memory of the records of one Poll
+//	delay.go         DeliverAt: messages into the delayed topic    delay_format.go   what their records hold
+//	delay_key.go     order, levels, selections     delay_near.go         the soonest, in memory
+//	delay_open.go    restore and load              delay_scan.go         reading a level
+//	delay_round.go   deliver what is due, in order    delay_lane.go      one target's messages, exactly once
+//	delay_list.go    Scheduled, Cancel, metrics    delay_target.go       targets by number
+//	producer_delay.go   delayed sends of a Producer    holdback.go       delay by the reader, retry topics
+//	recurring.go, recurring_fire.go   messages again and again    recurrence.go, cron.go   when
 //	reader.go        Topic.Read                    typed.go, codec.go   typed topics
 //
 // Stability: firm. What is exported here changes only with a new major version once the module has reached 1.

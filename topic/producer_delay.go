@@ -128,45 +128,47 @@ func (q *delayedSends) take() []delayedSend {
 	return list
 }
 
-// storedAtOnce bounds one batch of delayed sends.
-const storedAtOnce = 1 << 20
+// delayedBatch bounds a batch of delayed sends. When it is due a message is read alone, which is the slower the larger its
+// batch is.
+const delayedBatch = 1 << 15
 
-// storeLevel stores those of a level, in batches of a bounded size.
+// storeLevel stores those of a level, in batches of a bounded size that share one wait for the disk.
 func (p *Producer) storeLevel(level uint8, list []delayedSend) {
-	var recs []delayedRecord
-	g := new(delayedGroup)
-	flush := func() {
-		if len(recs) > 0 {
-			p.storeGroup(level, recs, g)
-		}
-		recs, g = nil, new(delayedGroup)
-	}
+	var groups []*delayedGroup
+	var batches [][]delayedRecord
 	for _, s := range list {
 		if s.level != level {
 			continue
 		}
-		if g.cost+s.cost > storedAtOnce {
-			flush()
+		last := len(groups) - 1
+		if last < 0 || groups[last].cost+s.cost > delayedBatch {
+			groups, batches = append(groups, new(delayedGroup)), append(batches, nil)
+			last++
 		}
-		recs = append(recs, s.delayedRecord)
+		g := groups[last]
+		batches[last] = append(batches[last], s.delayedRecord)
 		g.batch.calls = append(g.batch.calls, s.cb)
 		g.cost += s.cost
 		g.count++
 	}
-	flush()
-}
-
-func (p *Producer) storeGroup(level uint8, recs []delayedRecord, g *delayedGroup) {
-	var pos Position
-	err := error(ErrClosed)
-	if !p.isAborting() {
-		pos, err = p.eng.delays.storeSynced(p.life, level, recs)
+	if len(groups) == 0 {
+		return
 	}
-	g.lane.p, g.lane.route, g.lane.id = p, &route{name: DelayedTopic}, levelPart(level)
-	g.batch.err, g.batch.appended = err, log.Appended{Base: pos.Offset, Epoch: pos.Epoch}
+	positions, faults := make([]Position, len(groups)), make([]error, len(groups))
+	if p.isAborting() {
+		for i := range faults {
+			faults[i] = ErrClosed
+		}
+	} else {
+		positions, faults = p.eng.delays.storeBatches(p.life, level, batches)
+	}
+	for i, g := range groups {
+		g.lane.p, g.lane.route, g.lane.id = p, &route{name: DelayedTopic}, levelPart(level)
+		g.batch.err, g.batch.appended = faults[i], log.Appended{Base: positions[i].Offset, Epoch: positions[i].Epoch}
+	}
 	p.later.mu.Lock()
 	defer p.later.mu.Unlock()
-	p.later.telling = append(p.later.telling, g)
+	p.later.telling = append(p.later.telling, groups...)
 }
 
 // tellLater calls the callbacks.
