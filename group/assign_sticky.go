@@ -11,7 +11,8 @@ import (
 // what they had travels in the subscription's user data. Kafka's StickyAssignor.
 //
 // Of several members that claim a partition the one with the highest generation is right; two in the same generation are both wrong and
-// the partition is dealt out afresh. Racks are preferred within the balance.
+// the partition is dealt out afresh. Racks are preferred within the balance. A member without topics gets nothing; Kafka takes it, if it
+// comes first, for one that subscribes like the next.
 func Sticky() MemberDataAssignor { return sticky{} }
 
 // CooperativeSticky is Sticky for members that keep reading during a rebalance: what moves from one living member to another is withheld

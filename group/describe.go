@@ -77,16 +77,16 @@ func (m *machine) describe() Description {
 	return d
 }
 
-func (c *classicMember) describe(protocolType, protocol string) MemberDescription {
+func (m *classicMember) describe(protocolType, protocol string) MemberDescription {
 	d := MemberDescription{
-		MemberID: c.id, InstanceID: c.instance, ClientID: c.clientID, ClientHost: c.clientHost, Session: c.session, Rebalance: c.rebalance,
-		Subscription: c.metadata(protocol), Assignment: c.assignment, Classic: true,
+		MemberID: m.id, InstanceID: m.instance, ClientID: m.clientID, ClientHost: m.clientHost, Session: m.session, Rebalance: m.rebalance,
+		Subscription: m.metadata(protocol), Assignment: m.assignment, Classic: true,
 	}
 	if protocolType == ProtocolType {
 		if s, err := ParseSubscription(d.Subscription); err == nil {
 			d.Topics, d.Rack = s.Topics, s.Rack
 		}
-		if list, _, err := ParseAssignment(c.assignment); err == nil {
+		if list, _, err := ParseAssignment(m.assignment); err == nil {
 			d.Assigned, d.Target = list, list
 		}
 	}
