@@ -80,7 +80,6 @@
 //	I5  No function of the user runs while a lock is held or the turn is taken.
 //	I6  A partition that nobody used since Open has no log, no descriptor, no goroutine and no timer; an engine
 //	    that nobody writes to has no goroutine, and one timer only while the time of some records will be up.
-//	    that nobody writes to has neither goroutine nor timer.
 //	I7  A delayed message is appended to its partition only after a durable record of progress names it, and never
 //	    before its due time by the clock of the machine.
 //
