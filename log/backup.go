@@ -86,11 +86,12 @@ func (b *backup) run() error {
 	}
 	list := v.segments[:max(v.floor(b.until-1)+1, 1)]
 	for i, s := range list {
-		if !s.Pin() {
-			return errShifted
+		last := i == len(list)-1
+		err := b.pinned(s, last)
+		if errors.Is(err, errShifted) && !last && list[i+1].Base() <= b.l.start.Load() {
+			clear(b.want) // deleted meanwhile, as are those before it: here as in the log
+			continue
 		}
-		err := b.segment(s, i == len(list)-1)
-		s.Unpin()
 		if err != nil {
 			return err
 		}
@@ -101,6 +102,15 @@ func (b *backup) run() error {
 		}
 	}
 	return nil
+}
+
+// pinned copies a segment that nobody may take away meanwhile.
+func (b *backup) pinned(s *segment.Segment, last bool) error {
+	if !s.Pin() {
+		return errShifted
+	}
+	defer s.Unpin()
+	return b.segment(s, last)
 }
 
 func (b *backup) remove(name string) error {

@@ -125,6 +125,8 @@ func (b *backup) history() error {
 	if known := b.l.history.Load(); known != nil {
 		e.entries = *known
 	}
+	// What was deleted meanwhile is deleted in the copy: the history tells of nothing below the start any more.
+	b.out.Start = max(b.out.Start, b.l.start.Load())
 	if b.out.End < b.out.Start {
 		b.out.Start = b.out.End // a batch that holds both was left out
 	}
