@@ -16,9 +16,7 @@ import (
 
 // BackupOptions say where a backup goes.
 type BackupOptions struct {
-	// Dir is the directory of the backup: a new or empty one, or an earlier backup, of which everything that is still good is kept.
-	Dir string
-	// FS is where Dir lies; nil means on the engine's own file system, where sealed segments cost no room: they are hard links.
+	// FS is where the directory lies; nil means on the engine's own file system, where sealed segments cost no room: they are hard links.
 	FS vfs.FS
 	// Topics are the topics to back up; none means all. Others that an earlier backup holds are removed from it.
 	Topics []string
@@ -46,18 +44,18 @@ const (
 	backupComplete = "complete\n"
 )
 
-// Backup makes opts.Dir a directory that [Open] opens as one stopped in order, and that holds of every partition what was visible at one
-// moment soon after the call: sealed segments are linked, or copied, and the rest is copied up to the high watermark. Appends, rolls,
-// retention and compaction go on meanwhile. Every copy is read back and checked. A further backup into the same directory costs only what
-// is new. It works in an engine opened for reading too, as long as no writer beside it removes what is being copied.
+// Backup makes dir, a new or empty directory or an earlier backup, one that [Open] opens as stopped in order, and that holds of every
+// partition what was visible at one moment soon after the call: sealed segments are linked, or copied, and the rest is copied up to the high watermark. Appends, rolls,
+// retention and compaction go on meanwhile. Every copy is read back and checked. A further backup into the same directory keeps
+// what is still good there and costs only what is new. It works in an engine opened for reading too, as long as no writer beside it removes what is being copied.
 //
 // When Backup returns nil the backup is on disk. An interrupted one is refused by Open and completed by a further Backup. Errors: ErrInvalid
-// when opts.Dir holds something else, ErrLocked, ErrCorrupt when a copy is not sound, the context's, what the disk says.
-func (e *Engine) Backup(ctx context.Context, opts BackupOptions) (*BackupReport, error) {
+// when dir holds something else, ErrLocked, ErrCorrupt when a copy is not sound, the context's, what the disk says.
+func (e *Engine) Backup(ctx context.Context, dir string, opts BackupOptions) (*BackupReport, error) {
 	if err := e.usable(ctx); err != nil {
 		return nil, err
 	}
-	c := &copier{ctx: ctx, e: e, dir: filepath.Clean(opts.Dir), topics: opts.Topics, link: !opts.Copy && opts.FS == nil,
+	c := &copier{ctx: ctx, e: e, dir: filepath.Clean(dir), topics: opts.Topics, link: !opts.Copy && opts.FS == nil,
 		allow: opts.AllowDamage, tell: opts.Progress, limit: func(*log.Log, TopicPartition) (int64, error) { return -1, nil }, mark: backupComplete}
 	if c.fs = opts.FS; c.fs == nil {
 		c.fs = e.disk

@@ -50,7 +50,7 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 	add(40)
 	var told []Progress
-	rep, err := e.Backup(t.Context(), BackupOptions{Dir: "saved", Progress: func(p Progress) { told = append(told, p) }})
+	rep, err := e.Backup(t.Context(), "saved", BackupOptions{Progress: func(p Progress) { told = append(told, p) }})
 	require.NoError(t, err)
 	assert.NotEmpty(t, told)
 	assert.Equal(t, 2, rep.Partitions)
@@ -65,14 +65,14 @@ func TestBackupAndRestore(t *testing.T) {
 	_, err = p.DeleteRecords(t.Context(), 12)
 	require.NoError(t, err)
 	assert.Equal(t, first, holds(t, disk, "saved", "orders"), "a backup does not follow")
-	again, err := e.Backup(t.Context(), BackupOptions{Dir: "saved"})
+	again, err := e.Backup(t.Context(), "saved", BackupOptions{})
 	require.NoError(t, err)
 	assert.Positive(t, again.Kept)
 	whole := holds(t, disk, "data", "orders")
 	assert.Equal(t, whole, holds(t, disk, "saved", "orders"))
 
 	other := vfs.NewMem()
-	_, err = e.Backup(t.Context(), BackupOptions{Dir: "far", FS: other})
+	_, err = e.Backup(t.Context(), "far", BackupOptions{FS: other})
 	require.NoError(t, err)
 	assert.Equal(t, whole, holds(t, other, "far", "orders"))
 
@@ -84,7 +84,7 @@ func TestBackupAndRestore(t *testing.T) {
 	assert.NotContains(t, filesIn(t, disk, "back"), backupFile)
 	_, err = Restore(t.Context(), "saved", "back", RestoreOptions{FS: disk})
 	assert.ErrorIs(t, err, ErrInvalid, "not empty")
-	_, err = e.Backup(t.Context(), BackupOptions{Dir: "back"})
+	_, err = e.Backup(t.Context(), "back", BackupOptions{})
 	assert.ErrorIs(t, err, ErrInvalid, "no backup")
 
 	// Who writes to the backup changes nothing in the directory it was made of.
@@ -98,7 +98,7 @@ func TestBackupAndRestore(t *testing.T) {
 		require.NoError(t, b.Close())
 	}
 	assert.Equal(t, whole, holds(t, disk, "data", "orders"))
-	_, err = e.Backup(t.Context(), BackupOptions{Dir: "saved"})
+	_, err = e.Backup(t.Context(), "saved", BackupOptions{})
 	assert.ErrorIs(t, err, ErrInvalid, "it is no backup any more")
 }
 
@@ -111,7 +111,7 @@ func TestRestoreUntilTime(t *testing.T) {
 		_, err := tp.Append(t.Context(), Record{Value: []byte("v"), Time: began.Add(time.Duration(i) * time.Second)})
 		require.NoError(t, err)
 	}
-	_, err := e.Backup(t.Context(), BackupOptions{Dir: "saved", Copy: true})
+	_, err := e.Backup(t.Context(), "saved", BackupOptions{Copy: true})
 	require.NoError(t, err)
 	for _, n := range []int{0, 1, 7, 29, 30, 99} {
 		dir := fmt.Sprintf("back-%d", n)
@@ -138,7 +138,7 @@ func TestBackupBesideAppends(t *testing.T) {
 		}
 	}()
 	for n := range 5 {
-		_, err := e.Backup(t.Context(), BackupOptions{Dir: "saved"})
+		_, err := e.Backup(t.Context(), "saved", BackupOptions{})
 		require.NoError(t, err)
 		list := holds(t, disk, "saved", "orders")[0]
 		for i := range list {
@@ -159,14 +159,14 @@ func TestBackupOfDamage(t *testing.T) {
 	disk := stockedDisk(t, true)
 	damageFile(t, disk, "data/orders-0/00000000000000000000.log", "changed")
 	e := openOn(t, disk)
-	rep, err := e.Backup(t.Context(), BackupOptions{Dir: "saved"})
+	rep, err := e.Backup(t.Context(), "saved", BackupOptions{})
 	require.ErrorIs(t, err, ErrCorrupt)
 	assert.NotEmpty(t, rep.Faults)
 	_, err = Open("saved", On(disk))
 	require.ErrorIs(t, err, ErrCorrupt, "an unfinished backup is none")
 	_, err = Open("saved", On(disk), ReadOnlyMode())
 	require.ErrorIs(t, err, ErrCorrupt)
-	rep, err = e.Backup(t.Context(), BackupOptions{Dir: "saved", AllowDamage: true})
+	rep, err = e.Backup(t.Context(), "saved", BackupOptions{AllowDamage: true})
 	require.NoError(t, err)
 	assert.NotEmpty(t, rep.Faults)
 }
@@ -194,7 +194,7 @@ func TestBackupCrash(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		_, err = e.Backup(context.Background(), BackupOptions{Dir: "saved"})
+		_, err = e.Backup(context.Background(), "saved", BackupOptions{})
 		return errors.Join(err, e.Close())
 	}
 	whole := settled(t, files)
@@ -236,7 +236,7 @@ func TestBackupFaults(t *testing.T) {
 		require.NoError(t, err)
 		hit := false
 		disk.Add(vfs.Rule{K: k, Err: errInjected, Hook: func(vfs.Op, string) { hit = true }})
-		_, err = e.Backup(t.Context(), BackupOptions{Dir: "saved"})
+		_, err = e.Backup(t.Context(), "saved", BackupOptions{})
 		disk.Clear()
 		if !hit {
 			require.NoError(t, err)
@@ -246,7 +246,7 @@ func TestBackupFaults(t *testing.T) {
 		if err == nil { // a link that failed was copied, or the lock's end
 			holds(t, mem, "saved", "orders")
 		}
-		_, err = e.Backup(t.Context(), BackupOptions{Dir: "saved"})
+		_, err = e.Backup(t.Context(), "saved", BackupOptions{})
 		require.NoError(t, err, "after a fault of call %d", k)
 		require.NoError(t, e.Close())
 		require.Zero(t, mem.OpenFiles(), "call %d", k)

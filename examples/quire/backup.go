@@ -25,10 +25,10 @@ A program that has the directory open is not disturbed; what it removes meanwhil
 		return err
 	}
 	bar := t.progress("copying")
-	opts := topic.BackupOptions{Dir: rest[0], Topics: rest[1:], Copy: *copies, AllowDamage: *damaged, Progress: bar.show}
+	opts := topic.BackupOptions{Topics: rest[1:], Copy: *copies, AllowDamage: *damaged, Progress: bar.show}
 	var done *topic.BackupReport
 	work := func(eng *topic.Engine) error {
-		done, err = eng.Backup(t.ctx, opts)
+		done, err = eng.Backup(t.ctx, rest[0], opts)
 		return err
 	}
 	err = t.reading(*dir, work)
