@@ -150,7 +150,7 @@ func (k *housekeeper) armFor(l *log.Log, c *chore, d time.Duration) {
 	at := time.Since(k.began) + max(d, 0)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if c.log == nil { // whoever does the chore reads it without the lock
+	if l != nil && c.log == nil { // whoever does the chore reads it without the lock: it is written once
 		c.log = l
 	}
 	k.armLocked(c, at)
