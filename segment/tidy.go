@@ -71,6 +71,10 @@ func (t *tidier) isDir(name string) bool {
 }
 
 func (t *tidier) run() error {
+	// After a killed process the names seen need not be on disk: first they must be, then something may go because of them.
+	if err := t.fs.SyncDir(t.dir); err != nil {
+		return err
+	}
 	cleaned := int64(math.MaxInt64)
 	for _, f := range t.files {
 		if f.kind.Mark() == Cleaned {

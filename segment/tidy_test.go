@@ -97,3 +97,43 @@ func TestPowerCutInTidy(t *testing.T) {
 		}
 	}
 }
+
+// A process killed right after it decided on a swap leaves names that are not on disk. A power cut in the next Tidy may take
+// them back, but never the old segments as well.
+func TestPowerCutInTidyAfterAKill(t *testing.T) {
+	batches := someBatches(t, 0, 20)
+	half := batches[10].BaseOffset()
+	clean := append(append([]record.Batch{}, batches[:5]...), batches[15:]...)
+	for step := 1; ; step++ {
+		c := vfs.NewCrash()
+		newDir(t, c)
+		build(t, c, 0, 0, batches[:10])
+		build(t, c, half, 0, batches[10:])
+		require.NoError(t, c.SyncDir(dir))
+		build(t, c, 0, Swap, clean) // complete under .cleaned; the renames are not synced
+		c.CrashAt(c.Ops() + step)
+		names, err := c.List(dir)
+		if err == nil {
+			_, err = Tidy(c, dir, names)
+		}
+		if err == nil {
+			break
+		}
+		require.ErrorIs(t, err, vfs.ErrCrashed)
+		for seed := range uint64(40) {
+			disk := c.After(vfs.RandomEntries, seed)
+			want := clean
+			logs := tidy(t, disk)
+			if len(logs) == 2 {
+				want = batches[:10]
+				s := OpenSealed(disk, dir, half, batches[19].NextOffset(), &Config{})
+				require.Equal(t, batches[10:], readAll(t, s, half, 1000), "step %d seed %d", step, seed)
+				require.NoError(t, s.Close())
+			}
+			require.Equal(t, FileName(0, LogSuffix), logs[0], "step %d seed %d: %v", step, seed, logs)
+			s := OpenSealed(disk, dir, 0, half, &Config{})
+			require.Equal(t, want, readAll(t, s, 0, 1000), "step %d seed %d", step, seed)
+			require.NoError(t, s.Close())
+		}
+	}
+}
