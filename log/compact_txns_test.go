@@ -224,3 +224,30 @@ func TestTransactionsSpanSegments(t *testing.T) {
 	}
 	require.NoError(t, x.l.Close())
 }
+
+// A slot that is older than the newest producer snapshot does not hide the transactions between the two: a compaction after
+// the recovery still knows them as aborted.
+func TestAbortedTransactionBehindAnOldSlot(t *testing.T) {
+	disk := vfs.NewCrash()
+	require.NoError(t, disk.MkdirAll(testDir))
+	require.NoError(t, disk.SyncDir("/"))
+	x := &keyedTxns{t, openLog(t, disk, &txnCompacted), map[int64]int32{}}
+	x.produce(3, false, "a=1", "b=1") // 0-1
+	old, err := vfs.ReadFile(disk, testDir+"/"+SlotFile, slotFileSize)
+	require.NoError(t, err)
+	x.send(1, "a=2", "b=2")    // 2-3
+	x.end(1, record.Abort)     // 4
+	x.produce(3, false, "c=1") // 5
+	roll(t, x.l)
+	x.produce(3, false, "c=2") // 6
+	after := disk.After(vfs.KeepAll, 0)
+	f, err := after.Open(testDir + "/" + SlotFile)
+	require.NoError(t, err)
+	_, err = f.WriteAt(old, 0)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+
+	y := &keyedTxns{t, openLog(t, after, &txnCompacted), nil}
+	compactAt(t, y.l, cleanTime)
+	requireKeyed(t, y.l, "0:a=1", "1:b=1", "5:c=1", "6:c=2")
+}

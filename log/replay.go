@@ -29,6 +29,10 @@ func (o *opener) loadProducers() error {
 	if !o.haveSlot {
 		l.transacted.Store(l.identified.Load())
 	}
+	if p := &l.writer.producers; o.haveSlot && p.snapped && p.saved > o.slot.durable {
+		// The slot knows of transactions below its watermark, the replay of those behind the snapshot; nobody of those in between.
+		l.transacted.Store(true)
+	}
 	if o.recovered && l.transacted.Load() {
 		l.doubtful.Store(o.active())
 	}
