@@ -15,6 +15,9 @@ const firstTime int64 = 1_700_000_000_000
 // recordOf builds record number id. All of it follows from the number, so that
 // whoever reads a record can tell whether each byte of it is right.
 func recordOf(id int) record.Record {
+	if id >= keyedIDs {
+		return keyedRecordOf(id)
+	}
 	return record.Record{
 		Timestamp: timeOf(id),
 		Key:       keyOf(id),
@@ -55,24 +58,43 @@ func headersOf(id int) []record.Header {
 	return []record.Header{{Key: "id", Value: fmt.Append(nil, id)}, {Key: "none", Value: nil}}
 }
 
-// idOf tells which record this is, or that it is none that was ever written.
-func idOf(r *record.Record) (int, error) {
-	if len(r.Value) < 8 {
-		return 0, faultf(wrong, "offset %d holds a value of %d bytes that was never written", r.Offset, len(r.Value))
-	}
-	id := int(binary.BigEndian.Uint64(r.Value))
-	if id < 0 || id > 1<<40 {
-		return 0, faultf(wrong, "offset %d holds a record that was never written", r.Offset)
+// identify tells which record this is, or that it is none that was ever written.
+func identify(r *record.Record) (got, error) {
+	id, redacted, err := idOf(r)
+	if err != nil {
+		return got{}, err
 	}
 	want := recordOf(id)
-	same := bytes.Equal(want.Value, r.Value) && sameBytes(want.Key, r.Key) && want.Timestamp == r.Timestamp &&
+	if redacted {
+		want.Value = redactedValueOf(id)
+	}
+	same := sameBytes(want.Value, r.Value) && sameBytes(want.Key, r.Key) && want.Timestamp == r.Timestamp &&
 		slices.EqualFunc(want.Headers, r.Headers, func(a, b record.Header) bool {
 			return a.Key == b.Key && sameBytes(a.Value, b.Value)
 		})
 	if !same {
-		return 0, faultf(wrong, "offset %d: record %d has changed", r.Offset, id)
+		return got{}, faultf(wrong, "offset %d: record %d has changed", r.Offset, id)
 	}
-	return id, nil
+	return got{offset: r.Offset, id: id, time: r.Timestamp, redacted: redacted}, nil
+}
+
+// idOf reads the number of a record.
+func idOf(r *record.Record) (id int, redacted bool, err error) {
+	text := r.Value
+	switch {
+	case r.Value == nil && len(r.Headers) == 1:
+		text = r.Headers[0].Value // a tombstone
+	case bytes.HasPrefix(r.Value, []byte(redactedMark)):
+		redacted, text = true, r.Value[len(redactedMark):]
+	}
+	if len(text) < 8 {
+		return 0, false, faultf(wrong, "offset %d holds a value of %d bytes that was never written", r.Offset, len(r.Value))
+	}
+	id = int(binary.BigEndian.Uint64(text))
+	if id < 0 || id > 1<<40 {
+		return 0, false, faultf(wrong, "offset %d holds a record that was never written", r.Offset)
+	}
+	return id, redacted, nil
 }
 
 // sameBytes tells null from empty.

@@ -35,6 +35,9 @@ type scenario struct {
 	name  string
 	start func(disk *vfs.Crash, seed uint64) world
 	loose bool // goroutines race: a replay tries many times
+	// perOp is in how many ways it is crashed at one operation in the fast tier, and second how many operations
+	// lie between those whose recovery is crashed too. 0: all ways, and 4.
+	perOp, second int
 }
 
 // crashKill is the name of the policy "the process is killed, the machine goes on".
@@ -102,27 +105,23 @@ func crashAt(r *runner, t *tally, sc scenario, n int, seed uint64) {
 	if !disk.Crashed() {
 		return
 	}
-	for _, c := range r.thinned(t, cuts(disk, n, seed, r.count), n, seed) {
+	for _, c := range r.thinned(sc, cuts(disk, n, seed, r.count), n, seed) {
 		name.Policy, name.Seed = c.policy, c.seed
 		r.try(t, name, func() error { return w.check(c.leave(disk), c.state()) })
 	}
 	again(r, t, w, disk, sc, n, seed)
 }
 
-// enginePerOp is in how many ways an engine is crashed at one operation in the fast
-// tier: its states cost ten times those of a log.
-const enginePerOp = 6
-
-// thinned chooses among the ways for the engine in the fast tier: the kill and the
-// two plainest cuts always, the rest by chance.
-func (r *runner) thinned(t *tally, all []cutting, n int, seed uint64) []cutting {
-	if r.tier != "fast" || t.lane.name != "engine" {
+// thinned chooses among the ways for the scenarios of which there are many states in
+// the fast tier: the kill and the two plainest cuts always, the rest by chance.
+func (r *runner) thinned(sc scenario, all []cutting, n int, seed uint64) []cutting {
+	if r.tier != "fast" || sc.perOp == 0 {
 		return all
 	}
 	dice := rand.New(rand.NewPCG(seed, uint64(n)))
 	rest := all[3:]
 	dice.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
-	return all[:enginePerOp]
+	return all[:sc.perOp]
 }
 
 // cutting is one way to crash.
@@ -171,10 +170,11 @@ func again(r *runner, t *tally, w world, disk *vfs.Crash, sc scenario, n int, se
 	dice := rand.New(rand.NewPCG(seed, uint64(n)))
 	firsts := []cutting{{crashKill, seed}, {vfs.TornSectors.String(), dice.Uint64N(100)}}
 	if r.tier == "fast" { // each operation in one way, one of four recoveries
-		if n%secondEvery(t) != 0 {
+		every := max(sc.second, 4)
+		if n%every != 0 {
 			return
 		}
-		firsts = firsts[n/secondEvery(t)%2:][:1]
+		firsts = firsts[n/every%2:][:1]
 	}
 	for _, first := range firsts {
 		ops := recoveryOps(w, first.leave(disk))
@@ -189,15 +189,6 @@ func again(r *runner, t *tally, w world, disk *vfs.Crash, sc scenario, n int, se
 			}
 		}
 	}
-}
-
-// secondEvery is how many operations lie between those whose recovery is crashed
-// too, in the fast tier.
-func secondEvery(t *tally) int {
-	if t.lane.name == "engine" {
-		return 24
-	}
-	return 4
 }
 
 func secondCuts(dice *rand.Rand) []cutting {
@@ -358,7 +349,7 @@ func (w *scripted) check(disk *vfs.Crash, st state) error {
 // successor is the script of the program that is started after the crash.
 func (w *scripted) successor(disk vfs.FS) *script {
 	s := newScript(disk, w.cfg, nil)
-	s.h, s.codec = w.h.clone(), w.codec
+	s.h, s.codec, s.hooked, s.cleaned, s.cfg = w.h.clone(), w.codec, w.hooked, w.cleaned, w.cfg
 	if p := w.producer; p != nil {
 		next := *p
 		next.open = slices.Clone(p.open)
@@ -372,7 +363,7 @@ func (s *script) comeBack(st state) (*found, error) {
 	if err := mkdir(s.fs); err != nil {
 		return nil, err
 	}
-	l, report, err := log.Open(s.fs, logDir, s.cfg, log.OpenState{})
+	l, report, err := s.openLog()
 	if err != nil {
 		return nil, openFault(err)
 	}
@@ -390,8 +381,11 @@ func (s *script) comeBack(st state) (*found, error) {
 	if err := checkTimes(l, g); err != nil {
 		return nil, err
 	}
+	if s.h.gappy() || s.hooked {
+		s.expectNone(".deleted", ".cleaned", ".swap")
+	}
 	s.h.adopt(g)
-	return g, nil
+	return g, s.trouble()
 }
 
 // openFault sorts an error of Open after a crash: none is expected.
@@ -418,11 +412,14 @@ func (s *script) goOn() error {
 	s.append(2)
 	s.append(1)
 	s.look()
+	if s.l != nil && s.l.End()%3 == 0 { // by the state found, so that a replay does the same
+		s.cleanAgain()
+	}
 	s.close()
 	if !s.ok() {
 		return s.trouble()
 	}
-	l, report, err := log.Open(s.fs, logDir, s.cfg, log.OpenState{})
+	l, report, err := s.openLog()
 	if err != nil {
 		return openFault(err)
 	}

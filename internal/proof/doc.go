@@ -19,6 +19,8 @@
 //	content.go  records by number    history.go  what callers were told
 //	verify.go   the oracle's rules   script.go   a program that uses one log
 //	scripts.go  the log's scenarios
+//	keyed.go    records with keys           compacted.go  what compaction may take, and must
+//	keepscript.go, keepscenarios.go   compaction, retention, redaction
 //	enginehistory.go, engineverify.go, enginescript.go, enginescripts.go   the same through package topic
 //	reference.go  a closed directory with every kind of file    enginecontent.go   all that its readers see
 //	part.go       one partition of it, read without an engine

@@ -5,10 +5,13 @@ import (
 	"github.com/quirelog/quire/topic"
 )
 
+// Engines are thinned more than logs: one of their states costs ten times as much.
+const enginePerOp, engineSecond = 6, 24
+
 // engines is a scenario through package topic. Ids are drawn anew in each run, and
 // partitions close side by side, so a replay may need several tries.
 func engines(name string, play func(s *engineScript)) scenario {
-	return scenario{name: name, loose: true, start: func(disk *vfs.Crash, _ uint64) world {
+	return scenario{name: name, loose: true, perOp: enginePerOp, second: engineSecond, start: func(disk *vfs.Crash, _ uint64) world {
 		return &engineScript{fs: disk, power: disk.Crashed, h: newEngineHistory(), play: play}
 	}}
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/log/record"
 )
 
 // outcome is what a caller was told of a record.
@@ -15,6 +16,7 @@ const (
 	acked                  // it is in the log, at its offset
 	refused                // it is not in the log and never will be
 	cut                    // it was, and was truncated: it never comes back
+	gone                   // compaction took it, or a repair gave it up: its offset is a gap for good
 )
 
 // write is one record that a scenario asked to append.
@@ -27,6 +29,12 @@ type write struct {
 	told   outcome
 	// durable says that the ack promised to survive a power cut, not only a kill.
 	durable bool
+	// redacted says that its value was replaced.
+	redacted bool
+	// txn is the number of its transaction, 0 for none. A marker ends it.
+	txn    int
+	marker bool
+	kind   record.ControlType
 }
 
 // history is what one log's callers were told: the model that its content is
@@ -40,6 +48,8 @@ type history struct {
 	end, durableEnd int64
 	// epochs is the leader epoch stamped on records, by id.
 	epochs map[int]int32
+	// cleaning is what compaction may have done; nil if it never ran.
+	cleaning *cleaning
 	// alt is the other state that may be found while a change of the log's shape
 	// (truncation, deletion of records) is under way.
 	alt *history
@@ -57,7 +67,8 @@ func (h *history) clone() *history {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	c := &history{nextID: h.nextID, start: h.start, end: h.end, durableEnd: h.durableEnd,
-		writes: make(map[int]*write, len(h.writes)), epochs: maps.Clone(h.epochs), alt: h.alt.clone()}
+		writes: make(map[int]*write, len(h.writes)), epochs: maps.Clone(h.epochs),
+		cleaning: h.cleaning.clone(), alt: h.alt.clone()}
 	for id, w := range h.writes {
 		w := *w
 		c.writes[id] = &w
@@ -141,7 +152,7 @@ func (h *history) done() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	a := h.alt
-	h.writes, h.start, h.end, h.durableEnd, h.epochs = a.writes, a.start, a.end, a.durableEnd, a.epochs
+	h.writes, h.start, h.end, h.durableEnd, h.epochs, h.cleaning = a.writes, a.start, a.end, a.durableEnd, a.epochs, a.cleaning
 	h.alt = nil
 }
 
@@ -189,17 +200,20 @@ func (h *history) raiseStart(offset int64) { h.start = max(h.start, offset) }
 func (h *history) adopt(g *found) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	at := make(map[int]int64, len(g.recs))
+	at := make(map[int]got, len(g.recs))
 	for _, r := range g.recs {
-		at[r.id] = r.offset
+		at[r.id] = r
 	}
+	gappy := h.gappy()
 	for id, w := range h.writes {
-		offset, here := at[id]
+		r, here := at[id]
 		switch {
 		case here:
-			w.told, w.offset, w.durable = acked, offset, true
+			w.told, w.offset, w.durable, w.redacted = acked, r.offset, true, r.redacted
 		case w.told == acked && w.offset < g.start:
 			// Deleted from the front: it can still lie in a batch that straddles the start.
+		case w.told == acked && gappy && w.offset < g.end:
+			w.told = gone
 		case w.told == pending || w.told == acked:
 			w.told = cut
 		}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/quirelog/quire/log/vfs"
 )
@@ -65,6 +67,93 @@ func TestOracleAlternatives(t *testing.T) {
 	}
 	if err := h.verify(of(0, 1, 2), killed); err == nil {
 		t.Error("a record that was cut came back unnoticed")
+	}
+}
+
+// compacted is a history of records 0 to 11 with keys, each a batch of its own, which a compaction covered up to upper.
+// Keys and tombstones follow from the numbers; see keyed.go.
+func compacted(upper int64, nows ...time.Time) *history {
+	h := newHistory()
+	h.compacting(time.Hour)
+	for i := range 12 {
+		h.tell(h.plan(0, 1), acked, int64(i), true)
+	}
+	for _, now := range nows {
+		h.beginPass(now, upper)
+		h.donePass(upper)
+	}
+	return h
+}
+
+// survivors are the records of a history that is compacted by the plainest of means.
+func survivors(upper int64, tombstones bool) *found {
+	g := &found{end: 12, high: 12}
+	for i := range 12 {
+		id := keyedIDs + i
+		newest := true
+		for j := i + 1; j < int(upper); j++ {
+			newest = newest && keyNumber(keyedIDs+j) != keyNumber(id)
+		}
+		if i >= int(upper) || newest && (tombstones || !isTombstone(id)) {
+			g.recs = append(g.recs, got{offset: int64(i), id: id})
+		}
+	}
+	return g
+}
+
+func TestOracleOfCompaction(t *testing.T) {
+	first := cleanTime()
+	without := func(g *found, offset int64) *found {
+		g.recs = slices.DeleteFunc(g.recs, func(r got) bool { return r.offset == offset })
+		return g
+	}
+	with := func(g *found, offset int64) *found {
+		g.recs = append(without(g, offset).recs, got{offset: offset, id: keyedIDs + int(offset)})
+		slices.SortFunc(g.recs, func(a, b got) int { return int(a.offset - b.offset) })
+		return g
+	}
+	later := first.Add(time.Hour)
+	gone := survivors(10, true)
+	last := gone.recs[0].offset
+	var dead, value, old int64 = -1, -1, -1 // a tombstone that is the newest of its key, a value that is, and one that is not
+	for _, r := range gone.recs {
+		switch {
+		case r.offset >= 10:
+		case isTombstone(r.id):
+			dead = r.offset
+		default:
+			value = r.offset
+		}
+	}
+	for i := range int64(10) {
+		if keyNumber(keyedIDs+int(i)) == keyNumber(keyedIDs+int(dead)) && i < dead {
+			old = i
+		}
+	}
+	if last < 0 || dead < 0 || value < 0 || old < 0 {
+		t.Fatal("these records show too little", last, dead, value, old)
+	}
+	for name, c := range map[string]struct {
+		h    *history
+		g    *found
+		want kind
+		ok   bool
+	}{
+		"compacted":                     {h: compacted(10, first), g: survivors(10, true), ok: true},
+		"not compacted":                 {h: compacted(10), g: survivors(0, true), ok: true},
+		"newest value is gone":          {h: compacted(10, first), g: without(survivors(10, true), value), want: hole},
+		"beyond the pass":               {h: compacted(10, first), g: without(survivors(10, true), 10), want: hole},
+		"tombstone went at once":        {h: compacted(10, first), g: without(survivors(10, true), dead), want: hole},
+		"tombstone went in time":        {h: compacted(10, first, later), g: survivors(10, false), ok: true},
+		"tombstone stays too long":      {h: compacted(10, first, later), g: survivors(10, true), want: wrong},
+		"superseded record is there":    {h: compacted(10, first), g: with(survivors(10, true), old), want: wrong},
+		"nothing was compacted, told":   {h: compacted(10, first), g: survivors(0, true), want: wrong},
+		"deleted key is back, told not": {h: compacted(10), g: without(survivors(0, true), dead), want: hole},
+	} {
+		err := c.h.verify(c.g, killed)
+		if (err == nil) != c.ok || (err != nil && kindOf(err) != c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

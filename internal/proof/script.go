@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/quirelog/quire/compress"
 	"github.com/quirelog/quire/log"
@@ -30,6 +31,13 @@ type script struct {
 	producer *sequence
 	// rough says that calls may fail: the script goes on after a failed append.
 	rough bool
+	// hooked opens logs as an engine does, so that files of removed segments wait for reap.
+	hooked bool
+	// cleaned is the log's checkpoint of compaction, which an engine keeps for it.
+	cleaned int64
+	// clients are the producers that take part in transactions, of which there were txns.
+	clients map[int]*client
+	txns    int
 }
 
 // sequence is the state of an idempotent producer.
@@ -89,11 +97,19 @@ func (s *script) open() {
 	if err := mkdir(s.fs); s.failed(err) {
 		return
 	}
-	l, _, err := log.Open(s.fs, logDir, s.cfg, log.OpenState{})
+	l, _, err := s.openLog()
 	if s.failed(err) {
 		return
 	}
 	s.l = l
+}
+
+func (s *script) openLog() (*log.Log, log.Recovered, error) {
+	st := log.OpenState{Cleaned: s.cleaned}
+	if s.hooked {
+		st.Hooks.Doomed = func(*log.Log, time.Duration) {}
+	}
+	return log.Open(s.fs, logDir, s.cfg, st)
 }
 
 // close closes the log; success promises that all of it is durable.
@@ -336,7 +352,7 @@ func readLog(l *log.Log) (*found, error) {
 			return nil, fmt.Errorf("read at %d: %w", place.Offset, err)
 		}
 		if len(run) == 0 {
-			return g, nil
+			return g, g.isolation(l)
 		}
 		if g.recs, err = decode(g.recs, run, g.start); err != nil {
 			return nil, err
@@ -344,44 +360,58 @@ func readLog(l *log.Log) (*found, error) {
 	}
 }
 
-// decode appends the records of a run that lie at or above start.
+// decode appends the records of a run that lie at or above start, markers among them.
 func decode(recs []got, run []byte, start int64) ([]got, error) {
 	var d record.Decoder
-	var r record.Record
 	for b, err := range record.Batches(run) {
 		if err != nil {
 			return nil, err
 		}
-		if err := d.Reset(b, 0); err != nil {
-			return nil, err
-		}
-		for d.Next(&r) {
-			id, err := idOf(&r)
-			if err != nil {
-				return nil, err
-			}
-			if r.Offset >= start {
-				recs = append(recs, got{r.Offset, id, b.LeaderEpoch()})
-			}
-		}
-		if err := d.Err(); err != nil {
+		if recs, err = decodeBatch(recs, &d, b, start); err != nil {
 			return nil, err
 		}
 	}
 	return recs, nil
 }
 
+func decodeBatch(recs []got, d *record.Decoder, b record.Batch, start int64) ([]got, error) {
+	if b.Control() {
+		g, there, err := identifyMarker(b)
+		if there && g.offset >= start {
+			g.epoch = b.LeaderEpoch()
+			recs = append(recs, g)
+		}
+		return recs, err
+	}
+	var r record.Record
+	if err := d.Reset(b, 0); err != nil {
+		return nil, err
+	}
+	for d.Next(&r) {
+		g, err := identify(&r)
+		if err != nil {
+			return nil, err
+		}
+		if g.epoch = b.LeaderEpoch(); r.Offset >= start {
+			recs = append(recs, g)
+		}
+	}
+	return recs, d.Err()
+}
+
 // checkTimes compares the time look-up with a walk over the records.
 func checkTimes(l *log.Log, g *found) error {
 	times := []int64{0, firstTime, firstTime + 1<<40}
 	for _, r := range g.recs {
-		times = append(times, timeOf(r.id), timeOf(r.id)+1)
+		if r.time >= 0 { // a marker here has none
+			times = append(times, r.time, r.time+1)
+		}
 	}
 	for i, ts := range times {
 		if len(times) > 24 && i%(len(times)/12) != 0 {
 			continue
 		}
-		want := slices.IndexFunc(g.recs, func(r got) bool { return timeOf(r.id) >= ts && r.offset < g.high })
+		want := slices.IndexFunc(g.recs, func(r got) bool { return r.time >= ts && r.offset < g.high })
 		at, ok, err := l.OffsetFor(ts, log.High)
 		switch {
 		case err != nil:

@@ -23,11 +23,11 @@ func one(name string, cfg func() *log.Config, play func(s *script)) scenario {
 
 // logScenarios are the programs that lane crash crashes.
 func logScenarios() []scenario {
-	return []scenario{
+	return append(keepScenarios(),
 		one("append", plainConfig, playAppend),
 		one("append-prewrite", prewriteConfig, playAppend),
 		one("append-lz4", plainConfig, func(s *script) { s.codec = compress.LZ4; playAppend(s) }),
-		{name: "group-commit", loose: true, start: startGroup},
+		scenario{name: "group-commit", loose: true, start: startGroup},
 		one("interval", levelConfig(log.Interval), playLazy),
 		one("os", levelConfig(log.OS), playLazy),
 		one("roll", rollConfig, playRoll),
@@ -43,7 +43,7 @@ func logScenarios() []scenario {
 		one("producer", rollConfig, playProducer),
 		one("clean-close", plainConfig, playCleanClose),
 		one("follower", replicaConfig, playFollower),
-	}
+	)
 }
 
 func plainConfig() *log.Config { return &log.Config{PreWrite: -1, IndexInterval: 64} }
@@ -316,7 +316,11 @@ func (s *script) repeatLast(now bool) {
 		return
 	}
 	s.h.mu.Lock()
-	w := *s.h.writes[s.h.nextID-1]
+	last := s.h.nextID - 1
+	for s.h.writes[last].writer != 0 {
+		last--
+	}
+	w := *s.h.writes[last]
 	s.h.mu.Unlock()
 	base := s.h.writes[w.first].offset
 	cfg := record.BuilderConfig{Codec: s.codec, HasProducer: true, ProducerID: s.producer.id,

@@ -3,19 +3,30 @@ package main
 import (
 	"cmp"
 	"slices"
+
+	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/log/record"
 )
 
 // got is one record as it was read.
 type got struct {
-	offset int64
-	id     int
-	epoch  int32
+	offset   int64
+	id       int
+	epoch    int32
+	time     int64 // ms since the epoch
+	redacted bool
+	control  bool // it is the marker of a transaction, of this kind
+	kind     record.ControlType
 }
 
 // found is what a log turned out to hold: the records of [start, end), in order.
 type found struct {
 	start, high, end int64
 	recs             []got
+	// stable and aborted are what readers of committed records go by; nil when nobody asked.
+	stable  int64
+	aborted []log.Aborted
+	asked   bool
 }
 
 // state is how a log came to be looked at.
@@ -43,7 +54,7 @@ func (h *history) verify(g *found, s state) error {
 // each writer's order kept, batches whole, no hole, no offset going back.
 func (h *history) matches(g *found, s state) error {
 	for _, rule := range []func(*found, state) error{
-		h.marks, h.unbroken, h.known, h.ordered, h.complete,
+		h.marks, h.unbroken, h.known, h.ordered, h.complete, h.cleaned, h.final, h.isolated,
 	} {
 		if err := rule(g, s); err != nil {
 			return err
@@ -72,10 +83,17 @@ func (h *history) marks(g *found, s state) error {
 // unbroken says that each offset from start to end is there.
 func (h *history) unbroken(g *found, _ state) error {
 	next := g.start
+	may := h.mayBeGone(g)
 	for _, r := range g.recs {
+		for next < r.offset && may(next) {
+			next++
+		}
 		if r.offset != next {
 			return faultf(hole, "after offset %d comes %d (start %d, end %d)", next-1, r.offset, g.start, g.end)
 		}
+		next++
+	}
+	for next < g.end && may(next) {
 		next++
 	}
 	if next != g.end {
@@ -98,6 +116,12 @@ func (h *history) known(g *found, _ state) error {
 			return faultf(wrong, "record %d at offset %d was told to be definitely not appended", r.id, r.offset)
 		case w.told == cut:
 			return faultf(wrong, "record %d at offset %d came back after it was cut off", r.id, r.offset)
+		case w.told == gone:
+			return faultf(wrong, "record %d at offset %d came back after it was compacted away or given up", r.id, r.offset)
+		case w.marker != r.control || w.kind != r.kind:
+			return faultf(wrong, "record %d at offset %d: a marker %v (%v), was written as %v (%v)", r.id, r.offset, r.control, r.kind, w.marker, w.kind)
+		case w.redacted != r.redacted:
+			return faultf(wrong, "record %d at offset %d: redacted %v, was told %v", r.id, r.offset, r.redacted, w.redacted)
 		case w.told == acked && w.offset != r.offset:
 			return faultf(wrong, "record %d is at offset %d, was told to be at %d", r.id, r.offset, w.offset)
 		}
@@ -118,6 +142,9 @@ func (h *history) ordered(g *found, _ state) error {
 			return faultf(wrong, "record %d of writer %d comes after its record %d", r.id, w.writer, before)
 		}
 		last[w.writer] = r.id
+		if h.gappy() && w.told == acked {
+			continue // what is missing of its batch must be explained one by one
+		}
 		if i > 0 && r.id != w.first && g.recs[i-1].id != r.id-1 {
 			return faultf(hole, "record %d is not with its batch, which begins at %d", r.id, w.first)
 		}
@@ -135,8 +162,9 @@ func (h *history) complete(g *found, s state) error {
 		at[r.id] = true
 	}
 	var missing []*write
+	may := h.mayBeGone(g)
 	for _, w := range h.writes {
-		if w.told == acked && (w.durable || s != powered) && w.offset >= g.start && !at[w.id] {
+		if w.told == acked && (w.durable || s != powered) && w.offset >= g.start && !at[w.id] && !may(w.offset) {
 			missing = append(missing, w)
 		}
 	}
