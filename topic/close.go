@@ -80,6 +80,9 @@ func (e *Engine) endMembers() (faults []error) {
 	outcome, end, cancel := grace()
 	defer cancel()
 	members := e.takeMembers()
+	for _, l := range e.allLodgers() {
+		l.EngineClosing()
+	}
 	for _, m := range members {
 		m.c.closeFromEngine()
 	}
@@ -159,10 +162,10 @@ func inParallel(list []*Partition, f func(*Partition)) {
 	wg.Wait()
 }
 
-// Shutdown ends the engine as Close does, but first lets producers deliver what they hold. It waits for that
+// Shutdown ends the engine as Close does, but first lets consumers of groups hand over what they read, and producers deliver what they hold. It waits for that
 // until ctx ends; then the rest fails as with Close, and the context's cause is part of the error.
 func (e *Engine) Shutdown(ctx context.Context) error {
-	var faults []error
+	faults := []error{e.drainLodgers(ctx)}
 	for _, m := range e.takeMembers() {
 		if d, ok := m.c.(drainer); ok {
 			faults = append(faults, d.drainFromEngine(ctx))

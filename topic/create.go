@@ -84,6 +84,7 @@ func (e *Engine) CreateTopic(ctx context.Context, name string, opts ...TopicOpti
 	}
 	e.logger.InfoContext(ctx, "topic created", "topic", name, "partitions", t.Partitions())
 	tell(e, e.events.TopicCreated, TopicFacts{Topic: name, ID: t.id, Partitions: t.Partitions()})
+	e.topicsChanged()
 	return t, nil
 }
 
@@ -219,6 +220,7 @@ func (e *Engine) AlterTopic(ctx context.Context, name string, opts ...TopicOptio
 	}
 	e.logger.InfoContext(ctx, "topic altered", "topic", name, "partitions", t.Partitions())
 	tell(e, e.events.TopicAltered, TopicFacts{Topic: name, ID: t.id, Partitions: t.Partitions()})
+	e.topicsChanged()
 	return nil
 }
 

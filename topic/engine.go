@@ -65,6 +65,7 @@ type Engine struct {
 	topics  map[string]*Topic
 	folded  map[string]string // folded name -> name, so that near-equal names are found
 	members map[*member]struct{}
+	lodgers map[any]Lodger
 	ids     idBlock
 }
 

@@ -1,0 +1,81 @@
+package topic
+
+import (
+	"context"
+	"errors"
+)
+
+// A Lodger is what a package above this one keeps in an engine: package group keeps its coordinator. It lives from [Engine.Lodge] to
+// the engine's Close.
+type Lodger interface {
+	// TopicsChanged is called after a topic was created, altered or deleted, outside locks, by the goroutine in which it happened,
+	// possibly by several at once. It must be quick.
+	TopicsChanged()
+	// Drain is called by [Engine.Shutdown], before producers deliver what they hold: what is to be stored in good order is stored now.
+	// It waits until ctx ends at most.
+	Drain(ctx context.Context) error
+	// EngineClosing is called once, when Close has begun and calls to the engine fail already. It must not wait.
+	EngineClosing()
+}
+
+// Lodge gives what the engine keeps under key, and makes it if there is nothing yet. fresh is called outside locks; when two callers are
+// there at once, one of the values made is dropped, so making one must cost nothing. Keys are compared as those of a context are: use a
+// type of your own. ErrClosed after Close.
+func (e *Engine) Lodge(key any, fresh func() Lodger) (Lodger, error) {
+	if l, err := e.lodger(key); l != nil || err != nil {
+		return l, err
+	}
+	made := fresh()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.closed:
+		return nil, ErrClosed
+	case e.lodgers[key] != nil:
+		return e.lodgers[key], nil
+	case e.lodgers == nil:
+		e.lodgers = map[any]Lodger{}
+	}
+	e.lodgers[key] = made
+	return made, nil
+}
+
+func (e *Engine) lodger(key any) (Lodger, error) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.closed {
+		return nil, ErrClosed
+	}
+	return e.lodgers[key], nil
+}
+
+// Go runs f in a goroutine of the engine, which Close waits for: f must end soon after Close has begun, when calls to the engine fail. It
+// reports false, and does not run f, once Close has begun.
+func (e *Engine) Go(f func()) bool { return e.goFunc(f) }
+
+// allLodgers is a snapshot, in no order.
+func (e *Engine) allLodgers() []Lodger {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	list := make([]Lodger, 0, len(e.lodgers))
+	for _, l := range e.lodgers {
+		list = append(list, l)
+	}
+	return list
+}
+
+// topicsChanged tells lodgers.
+func (e *Engine) topicsChanged() {
+	for _, l := range e.allLodgers() {
+		l.TopicsChanged()
+	}
+}
+
+// drainLodgers lets lodgers store what they have.
+func (e *Engine) drainLodgers(ctx context.Context) error {
+	var faults []error
+	for _, l := range e.allLodgers() {
+		faults = append(faults, l.Drain(ctx))
+	}
+	return errors.Join(faults...)
+}
