@@ -16,8 +16,26 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// dataBytes is the size of all data files on a disk, of removed ones too.
-func dataBytes(t testing.TB, disk vfs.FS, dir string) (total int64) {
+// dataBytes is the size of all data files on a disk, of removed ones too. What it returns was there at one moment: files
+// only grow or go, so if none has gone before the sizes were added up, there are at least as many bytes then.
+func dataBytes(t testing.TB, disk vfs.FS, dir string) int64 {
+	t.Helper()
+	for {
+		sizes := map[string]int64{}
+		dataFiles(t, disk, dir, sizes)
+		total, whole := int64(0), true
+		for path, size := range sizes {
+			_, err := disk.Stat(path)
+			whole = whole && err == nil
+			total += size
+		}
+		if whole {
+			return total
+		}
+	}
+}
+
+func dataFiles(t testing.TB, disk vfs.FS, dir string, sizes map[string]int64) {
 	t.Helper()
 	names, err := disk.List(dir)
 	require.NoError(t, err)
@@ -25,14 +43,13 @@ func dataBytes(t testing.TB, disk vfs.FS, dir string) (total int64) {
 		path := filepath.Join(dir, name)
 		info, err := disk.Stat(path)
 		switch {
-		case err != nil: // unlinked meanwhile
+		case err != nil: // unlinked or renamed meanwhile
 		case info.IsDir:
-			total += dataBytes(t, disk, path)
+			dataFiles(t, disk, path, sizes)
 		case strings.Contains(name, ".log"):
-			total += info.Size
+			sizes[path] = info.Size
 		}
 	}
-	return total
 }
 
 // kilo is a record whose batch takes a little more than a kilobyte.

@@ -27,7 +27,8 @@ var errRetired = errors.New("topic: the topic was deleted under the producer")
 // Invariants: L1 batches leave ready in the order they were opened and leave flight in the order they entered
 // it. L2 only the sender touches batches outside open, ready and flight, and only it renumbers. L3 marks rise
 // along the lane; done reaches a batch's mark after its last callback. L4 no lock is held while a callback
-// runs, and nobody waits while holding mu.
+// runs, and nobody waits while holding mu. L5 a duty counts as one of the producer's workers from the moment it
+// is claimed, under the lock that claims it, so that Close never finds nobody at work while a record waits.
 type lane struct {
 	p     *Producer
 	route *route
@@ -232,6 +233,7 @@ func (l *lane) wakeLocked() bool {
 		return false
 	}
 	l.sending = true
+	l.p.workers.join()
 	return true
 }
 
@@ -301,6 +303,7 @@ func (l *lane) fly(b *batch) handover {
 		return thenComplete
 	case l.sendableLocked():
 		l.completing = true
+		l.p.workers.join()
 		return thenStartCompleter
 	}
 	l.sending, l.completing = false, true

@@ -105,6 +105,7 @@ func (l *lane) replaceLocked(due []*batch, closing bool) {
 	}
 	l.completing, l.awaiting = true, false
 	l.turn++
+	l.p.workers.join()
 }
 
 // concludeLocked gives a batch its outcome. One that a goroutine still holds is replaced.

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/quirelog/quire/log/record"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -53,6 +54,34 @@ func TestProducerCloseDuringSends(t *testing.T) {
 		require.NoError(t, p.Close())
 		assert.Zero(t, p.memory.used())
 	}
+}
+
+// A record that is in, while nobody works for it yet, is waited for.
+func TestProducerCloseBetweenAddAndWake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := clientEngine(t)
+		clientTopic(t, e, "t")
+		p := clientProducer(t, e)
+		require.NoError(t, p.Send(t.Context(), "t", numbered(1), nil))
+		synctest.Wait()
+		l := p.everyLane()[0]
+		require.True(t, p.memory.try(1000))
+		var got acks
+		l.mu.Lock()
+		_, _, err := l.addLocked(&record.Record{Value: []byte("2")}, 1000, time.Now(), got.cb)
+		woken := l.wakeLocked()
+		l.mu.Unlock()
+		require.NoError(t, err)
+		require.True(t, woken)
+		closed := make(chan error, 1)
+		go func() { closed <- p.Close() }()
+		synctest.Wait()
+		require.Empty(t, closed, "Close waits for the sender that the record has claimed")
+		p.start(l.sendFn)
+		require.NoError(t, <-closed)
+		require.Equal(t, 1, got.count())
+		assert.ErrorIs(t, got.errs[0], ErrClosed)
+	})
 }
 
 func TestProducerEndsWithItsEngine(t *testing.T) {

@@ -85,9 +85,11 @@ func (l *lane) send() {
 // (runtime.Goexit, as a failing test does): others take them over where they were left.
 func (l *lane) leave(held duties) {
 	if held&holdsCompleter != 0 {
+		l.p.workers.join()
 		l.p.start(l.completeFn)
 	}
 	if held&holdsSender != 0 {
+		l.p.workers.join()
 		l.p.start(l.sendFn)
 	}
 	l.p.workers.leave()

@@ -47,10 +47,10 @@ func (w *workers) wait(ctx context.Context) error {
 	}
 }
 
-// start runs f on a goroutine of the engine. Once the engine is closing it takes no more of them: then the
-// producer's own Close, which the engine calls, is what waits for it.
+// start runs a duty on a goroutine of the engine. Once the engine is closing it takes no more of them: then the
+// producer's own Close, which the engine calls, is what waits for it. The duty has been counted among the workers
+// by whoever claimed it.
 func (p *Producer) start(f func()) {
-	p.workers.join()
 	if !p.eng.goFunc(f) {
 		go f()
 	}
