@@ -55,7 +55,7 @@ func TestRepairCrash(t *testing.T) {
 	_, err := Repair(again, testDir, identified, RepairOptions{AcceptLoss: true})
 	require.NoError(t, err)
 	ops := again.Ops()
-	for n := from + 1; n <= ops; n += 2 * stride {
+	for n := from + 1; n <= ops; n += 5 * stride {
 		disk := settledLog(t, files)
 		disk.CrashAt(n)
 		_, err := Repair(disk, testDir, identified, RepairOptions{AcceptLoss: true})
@@ -93,7 +93,7 @@ func savedAside(t testing.TB, disk vfs.FS) bool {
 func TestRepairFaults(t *testing.T) {
 	files := harmed(t)
 	want := repaired(t, copyOf(t, files), "")
-	for k := 1; ; k += 7 {
+	for k := 1; ; k += 17 {
 		mem := copyOf(t, files)
 		hit := false
 		disk := vfs.NewFault(mem, vfs.Rule{K: k, Hook: func(vfs.Op, string) { hit = true }, Err: errors.New("injected")})

@@ -114,7 +114,7 @@ func TestRepairMendsHeaders(t *testing.T) {
 		require.NoError(t, err)
 		for _, start := range []int{0, size} {
 			for at := range 17 {
-				for bit := range 8 {
+				for bit := at % 4; bit < 8; bit += 4 {
 					hint := fmt.Sprintf("%s byte %d bit %d", name, start+at, bit)
 					disk := copyOf(t, want)
 					edit(t, disk, filepath.Join(testDir, name), func(b []byte) []byte { b[start+at] ^= 1 << bit; return b })
@@ -203,11 +203,7 @@ func TestRepairOfRandomDamage(t *testing.T) {
 	stock(t, clean, identified, true)
 	stock(t, killed, identified, false)
 	states := []map[string]string{snapshotOf(t, clean), snapshotOf(t, killed)}
-	rounds := 600
-	if testing.Short() {
-		rounds = 200
-	}
-	for seed := range rounds {
+	for seed := range 240 {
 		rng := rand.New(rand.NewPCG(uint64(seed), 11))
 		before := states[seed%2]
 		disk := copyOf(t, before)
