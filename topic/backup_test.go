@@ -201,7 +201,7 @@ func TestBackupCrash(t *testing.T) {
 	before := whole.Ops()
 	require.NoError(t, run(whole))
 	want := holds(t, whole, "data", "orders")
-	step := max((whole.Ops()-before)/30, 1)
+	step := max((whole.Ops()-before)/13, 1)
 	for n := before + 1; n <= whole.Ops(); n += step {
 		disk := settled(t, files)
 		disk.CrashAt(n)
@@ -225,7 +225,7 @@ func TestBackupCrash(t *testing.T) {
 // Whatever operation fails: the backup says so, nothing is changed in the directory, no descriptor stays open, and the next one succeeds.
 func TestBackupFaults(t *testing.T) {
 	files := contentsOf(t, stockedDisk(t, true))
-	for k := 1; ; k += 13 {
+	for k := 1; ; k += 29 {
 		mem := vfs.NewMem()
 		for _, path := range slices.Sorted(maps.Keys(files)) {
 			require.NoError(t, mem.MkdirAll(filepath.Dir(path)))

@@ -50,26 +50,27 @@ func (w compactShape) open(e *env, sys System) (trial, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &compactTrial{shape: w, master: filepath.Join(dir, "master"), work: filepath.Join(dir, "work"), plain: isRaw}
+	t := &compactTrial{shape: w, segment: min(readSegment, e.dataBytes/2), master: filepath.Join(dir, "master"), work: filepath.Join(dir, "work"), plain: isRaw}
 	return t, t.fill(e.dataBytes)
 }
 
 type compactTrial struct {
 	shape          compactShape
 	master, work   string
+	segment        int64 // bytes of a segment, about
 	plain          bool
 	records, bytes int64 // in sealed segments
 }
 
 func (t *compactTrial) close() error { return os.RemoveAll(filepath.Dir(t.master)) }
 
-func compactConfig() *log.Config {
-	return &log.Config{Compacted: true, Durability: log.OS, SegmentBytes: readSegment, FileDeleteDelay: -1}
+func (t *compactTrial) config() *log.Config {
+	return &log.Config{Compacted: true, Durability: log.OS, SegmentBytes: t.segment, FileDeleteDelay: -1}
 }
 
 // fill writes the log, and one batch more than its segments hold.
 func (t *compactTrial) fill(total int64) error {
-	l, _, err := log.Open(vfs.OS(), t.master, compactConfig(), log.OpenState{})
+	l, _, err := log.Open(vfs.OS(), t.master, t.config(), log.OpenState{})
 	if err != nil {
 		return err
 	}
@@ -172,7 +173,7 @@ func copyFile(to, from string, n int64) error {
 // compact is one pass over the whole log.
 func (t *compactTrial) compact() (sample, error) {
 	fsys := &countingFS{FS: vfs.OS()}
-	l, _, err := log.Open(fsys, t.work, compactConfig(), log.OpenState{})
+	l, _, err := log.Open(fsys, t.work, t.config(), log.OpenState{})
 	if err != nil {
 		return sample{}, err
 	}

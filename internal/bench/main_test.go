@@ -43,7 +43,7 @@ func TestChooseWorkloads(t *testing.T) {
 	assert.Equal(t, []string{"P5"}, ids("p5"))
 	assert.Equal(t, []string{"P2-100", "P2-1000"}, ids("P2"))
 	assert.Equal(t, []string{"P12-clean", "P12-killed", "O-1000", "O-1000-use", "O-10000", "O-10000-use"}, ids("open"))
-	for i := 1; i <= 14; i++ {
+	for i := 1; i <= 13; i++ {
 		assert.NotEmpty(t, ids(fmt.Sprintf("P%d", i)))
 	}
 	_, err := chooseWorkloads(settings{tier: "quick", run: []string{"P99"}})
