@@ -89,7 +89,10 @@ func (q *delayedSends) add(p *Producer, s delayedSend) {
 	q.queue = append(q.queue, s)
 	q.mark++
 	start := !q.running
-	q.running = true
+	if start {
+		q.running = true
+		p.workers.join() // counts from here on, as the duties of a lane do (its L5)
+	}
 	q.mu.Unlock()
 	if start {
 		p.start(p.storeLater)
@@ -101,6 +104,7 @@ func (p *Producer) storeLater() {
 	finished := false
 	defer func() {
 		if !finished {
+			p.workers.join()
 			p.start(p.storeLater)
 		}
 		p.workers.leave()
