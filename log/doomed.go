@@ -179,6 +179,24 @@ func (l *Log) bury(c *condemned) error {
 	return err
 }
 
+// unlinkNow tries again what the disk refused when the segment at base went. One that a reader
+// holds goes with the reader.
+func (l *Log) unlinkNow(base int64) error {
+	d := l.doomed.Load()
+	if d == nil {
+		return nil
+	}
+	d.mu.Lock()
+	c := d.waiting[base]
+	if c == nil || !c.idle {
+		d.mu.Unlock()
+		return nil
+	}
+	delete(d.waiting, base)
+	d.mu.Unlock()
+	return l.bury(c)
+}
+
 func (l *Log) unlink(c *condemned) error {
 	faults := []error{c.segment.Unlink()}
 	base := c.segment.Base()

@@ -29,7 +29,8 @@ type RedactOptions struct {
 //
 // Errors: [RangeError] outside [start, high watermark), [ErrNoRecord], [ErrTooLarge] for a
 // value that does not fit, and those of [Log.Compact]. After an error the log holds the old
-// value, or, if it is fenced, either.
+// value, or, if it is fenced, either; if the old file could not be unlinked, the new one, and that
+// file goes later, at the latest with the next Open.
 func (l *Log) Redact(ctx context.Context, offset int64, o RedactOptions) error {
 	ctx, end, err := l.beginRewriting(ctx)
 	if err != nil {
@@ -45,7 +46,13 @@ func (l *Log) Redact(ctx context.Context, offset int64, o RedactOptions) error {
 		return err
 	}
 	r := &redaction{rewriting: rewriting{l: l, ctx: ctx, cfg: l.cfg.Load(), throttle: o.Throttle, atOnce: true}, offset: offset, o: o}
-	return r.cause(r.run(s))
+	if err := r.cause(r.run(s)); err != nil {
+		return err
+	}
+	if err := l.unlinkNow(s.Base()); err != nil {
+		return fmt.Errorf("the record is redacted, but its old file is still there: %w", err)
+	}
+	return nil
 }
 
 // sealedHolder is the segment that holds offset, sealed if it was the active one.

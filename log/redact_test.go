@@ -2,7 +2,9 @@ package log
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/quirelog/quire/compress"
@@ -112,5 +114,24 @@ func TestCrashDuringRedaction(t *testing.T) {
 			}
 			require.NoError(t, l.Close())
 		})
+	}
+}
+
+// A disk that refuses to unlink the old file is an error, since the old value is still there; a second attempt may help.
+func TestRedactTellsWhenTheOldFileStays(t *testing.T) {
+	for times, stays := range map[int]bool{1: false, 2: true} {
+		disk := vfs.NewFault(vfs.NewMem(), vfs.Rule{Op: vfs.OpRemove, Path: "*.log.deleted", Count: times})
+		l := openLog(t, disk, &Config{})
+		put(t, l, "secret", "b")
+		err := l.Redact(t.Context(), 0, RedactOptions{Value: []byte("x")})
+		if stays {
+			require.ErrorIs(t, err, syscall.EIO)
+		} else {
+			require.NoError(t, err)
+		}
+		names, err := disk.List(testDir)
+		require.NoError(t, err)
+		require.Equal(t, stays, slices.Contains(names, "00000000000000000000.log.deleted"))
+		require.NoError(t, l.Close())
 	}
 }
