@@ -153,6 +153,10 @@ func (c *copier) locked() error {
 	if err := ensureDir(c.fs, c.dir); err != nil {
 		return err
 	}
+	// Whoever made it need not have synced its name, an earlier run that failed here among them.
+	if err := c.fs.SyncDir(filepath.Dir(c.dir)); err != nil {
+		return err
+	}
 	unlock, err := takeLock(c.fs, c.dir)
 	if err != nil {
 		return err

@@ -222,6 +222,19 @@ func TestBackupCrash(t *testing.T) {
 	}
 }
 
+// A directory that its maker did not sync is on disk with the backup in it.
+func TestBackupIntoAnUnsyncedDirectory(t *testing.T) {
+	disk := settled(t, contentsOf(t, stockedDisk(t, true)))
+	want := holds(t, disk, "data", "orders")
+	require.NoError(t, disk.MkdirAll("saved"))
+	e, err := Open("data", On(disk), ReadOnlyMode())
+	require.NoError(t, err)
+	_, err = e.Backup(t.Context(), "saved", BackupOptions{})
+	require.NoError(t, err)
+	require.NoError(t, e.Close())
+	require.Equal(t, want, holds(t, disk.After(vfs.KeepNone, 0), "saved", "orders"))
+}
+
 // Whatever operation fails: the backup says so, nothing is changed in the directory, no descriptor stays open, and the next one succeeds.
 func TestBackupFaults(t *testing.T) {
 	files := contentsOf(t, stockedDisk(t, true))
