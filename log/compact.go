@@ -93,7 +93,7 @@ func (l *Log) beginRewriting(ctx context.Context) (passing context.Context, end 
 	}
 	passing, done, err := l.cleanerOf().begin(ctx)
 	if err == nil {
-		end = func() { done(); l.endPass() }
+		end = func() { l.endPass(); done() } // whoever halts a pass finds the log free
 		if err = l.clearAside(); err == nil {
 			return passing, end, nil
 		}

@@ -503,6 +503,12 @@ func checkSeen(t *testing.T, list, final []string) {
 }
 
 func TestOnePassAtATime(t *testing.T) {
+	for name, urgent := range map[string]bool{"truncation": false, "urgent retention": true} {
+		t.Run(name, func(t *testing.T) { onePassAtATime(t, urgent) })
+	}
+}
+
+func onePassAtATime(t *testing.T, urgent bool) {
 	l := openLog(t, vfs.NewMem(), &compacted)
 	for i := range 2000 {
 		putKV(t, l, fmt.Sprintf("k%d=%01000d", i%3, i))
@@ -525,6 +531,18 @@ func TestOnePassAtATime(t *testing.T) {
 	}()
 	<-entered
 	_, err := l.Compact(t.Context(), CompactOptions{})
+	require.ErrorIs(t, err, ErrBusy)
+	rules := &Retention{Records: -1, Urgent: urgent}
+	removed, err := l.ApplyRetention(t.Context(), time.Now(), rules)
+	if urgent {
+		require.NoError(t, err)
+		require.NotZero(t, removed.Segments)
+		require.ErrorIs(t, <-done, ErrBusy)
+		close(leave)
+		compactAt(t, l, time.Now())
+		require.NoError(t, l.Close())
+		return
+	}
 	require.ErrorIs(t, err, ErrBusy)
 	require.NoError(t, l.TruncateFully(5))
 	require.ErrorIs(t, <-done, ErrTruncated)

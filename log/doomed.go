@@ -14,9 +14,9 @@ import (
 
 // Every segment that leaves the log goes the same way: it is taken out of the view, its
 // files are renamed to *.deleted, readers that hold it finish, and after
-// [Config.FileDeleteDelay] the files are unlinked (Kafka's file.delete.delay.ms). What is
-// still there when the log is closed, or after a crash, the next Open removes. None of
-// it needs free space on the disk.
+// [Config.FileDeleteDelay] the files are unlinked (Kafka's file.delete.delay.ms). Close
+// does not wait for the delay; what a reader holds even then, or a crash leaves, the next
+// Open removes. None of it needs free space on the disk.
 
 // DefaultFileDeleteDelay is how long the files of a removed segment stay on disk.
 const DefaultFileDeleteDelay = time.Minute
@@ -179,24 +179,6 @@ func (l *Log) bury(c *condemned) error {
 	return err
 }
 
-// unlinkNow tries again what the disk refused when the segment at base went. One that a reader
-// holds goes with the reader.
-func (l *Log) unlinkNow(base int64) error {
-	d := l.doomed.Load()
-	if d == nil {
-		return nil
-	}
-	d.mu.Lock()
-	c := d.waiting[base]
-	if c == nil || !c.idle {
-		d.mu.Unlock()
-		return nil
-	}
-	delete(d.waiting, base)
-	d.mu.Unlock()
-	return l.bury(c)
-}
-
 func (l *Log) unlink(c *condemned) error {
 	faults := []error{c.segment.Unlink()}
 	base := c.segment.Base()
@@ -249,6 +231,37 @@ func (l *Log) Reap(now time.Time) (again time.Duration, err error) {
 		faults = append(faults, l.bury(c))
 	}
 	return d.next(now), errors.Join(faults...)
+}
+
+// reapAll unlinks whatever the delay what no reader holds; what one holds goes with it.
+func (l *Log) reapAll() error {
+	_, err := l.Reap(time.Unix(1<<40, 0))
+	return err
+}
+
+// buryIdle is the last thing a log does. What a reader still holds is left to the next
+// Open: by the time that reader lets go, another log may have taken over the names.
+func (l *Log) buryIdle() {
+	d := l.doomed.Load()
+	if d == nil {
+		return
+	}
+	for _, c := range d.takeIdle() {
+		_ = l.bury(c)
+	}
+}
+
+func (d *doomed) takeIdle() []*condemned {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var list []*condemned
+	for base, c := range d.waiting {
+		if c.idle {
+			delete(d.waiting, base)
+			list = append(list, c)
+		}
+	}
+	return list
 }
 
 // takeRipe takes those whose time has come off the list, but for those that a reader

@@ -104,6 +104,29 @@ func TestRemovedFilesWaitForReaders(t *testing.T) {
 	})
 }
 
+func TestRemovedFilesGoWithClose(t *testing.T) {
+	var u undertaker
+	disk := vfs.NewMem()
+	l := u.open(t, disk, &Config{SegmentBytes: 100})
+	for seq := range int32(4) {
+		putFrom(t, l, seq)
+	}
+	held, err := l.Slice(0, ReadOptions{})
+	require.NoError(t, err)
+	_, err = l.DeleteRecords(2)
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	for _, name := range marked(t, disk) {
+		require.True(t, strings.HasPrefix(name, "00000000000000000000."), "%s is held by nobody", name)
+	}
+	require.Contains(t, marked(t, disk), "00000000000000000000.log.deleted")
+	got, err := held.AppendTo(nil)
+	require.NoError(t, err)
+	require.NotEmpty(t, got)
+	held.Release()
+	require.NotEmpty(t, marked(t, disk), "another log may have begun to use these names")
+}
+
 func TestRemovedFilesGoWithTheNextOpen(t *testing.T) {
 	var u undertaker
 	disk := vfs.NewMem()
@@ -112,7 +135,10 @@ func TestRemovedFilesGoWithTheNextOpen(t *testing.T) {
 	for seq := range int32(4) {
 		putFrom(t, l, seq)
 	}
-	_, err := l.DeleteRecords(2)
+	held, err := l.Slice(0, ReadOptions{})
+	require.NoError(t, err)
+	defer held.Release()
+	_, err = l.DeleteRecords(2)
 	require.NoError(t, err)
 	require.NoError(t, l.Close())
 	require.NotEmpty(t, marked(t, disk))

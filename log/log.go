@@ -328,6 +328,7 @@ func (l *Log) Close() error {
 		l.syncer.takeLead()
 		l.closeErr = l.closeWriter()
 		l.syncer.handOn()
+		l.buryIdle()
 		l.wakeAll()
 		l.tell()
 	})

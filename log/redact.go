@@ -22,14 +22,16 @@ type RedactOptions struct {
 // Redact replaces the value of the one record at offset, which keeps its offset, key,
 // timestamp and place: for what must not be kept but cannot be deleted with all that
 // surrounds it. The segment that holds it is written anew, the active one after a roll;
-// the old file is unlinked as soon as no reader holds it, without Config.FileDeleteDelay.
+// the old file, and what earlier passes have replaced, is unlinked as soon as no reader
+// holds it, without Config.FileDeleteDelay.
 // When it returns nil no file of the log holds the old value any more, but for those that
-// such a reader keeps, and for what recovery once saved aside as *.cut-*; what a disk keeps
-// of unlinked files is beyond it, and so is what a copy of the log holds.
+// such a reader keeps, and for what recovery or a repair once saved aside as *.cut-* and
+// *.damaged; what a disk keeps of unlinked files is beyond it, and so is what a copy of the
+// log holds.
 //
 // Errors: [RangeError] outside [start, high watermark), [ErrNoRecord], [ErrTooLarge] for a
 // value that does not fit, and those of [Log.Compact]. After an error the log holds the old
-// value, or, if it is fenced, either; if the old file could not be unlinked, the new one, and that
+// value or, if it is fenced, either; if an old file could not be unlinked, the new one, and that
 // file goes later, at the latest with the next Open.
 func (l *Log) Redact(ctx context.Context, offset int64, o RedactOptions) error {
 	ctx, end, err := l.beginRewriting(ctx)
@@ -49,8 +51,8 @@ func (l *Log) Redact(ctx context.Context, offset int64, o RedactOptions) error {
 	if err := r.cause(r.run(s)); err != nil {
 		return err
 	}
-	if err := l.unlinkNow(s.Base()); err != nil {
-		return fmt.Errorf("the record is redacted, but its old file is still there: %w", err)
+	if err := l.reapAll(); err != nil {
+		return diskError(fmt.Errorf("the record is redacted, but an old file is still there: %w", err))
 	}
 	return nil
 }

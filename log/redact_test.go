@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/quirelog/quire/compress"
 	"github.com/quirelog/quire/log/record"
@@ -57,6 +58,30 @@ func TestRedact(t *testing.T) {
 		require.NoError(t, l.Close())
 		require.ErrorIs(t, l.Redact(t.Context(), 0, RedactOptions{}), ErrClosed)
 	}
+}
+
+// What a compaction replaced a moment ago, and what a reader of it holds, is no way around a redaction.
+func TestRedactAfterCompaction(t *testing.T) {
+	var u undertaker
+	disk := vfs.NewMem()
+	l := u.open(t, disk, &Config{Compacted: true, SegmentBytes: 1 << 20})
+	putKV(t, l, "a=secret")
+	putKV(t, l, "b=1")
+	held, err := l.Slice(0, ReadOptions{})
+	require.NoError(t, err)
+	putKV(t, l, "b=2")
+	roll(t, l)
+	compactAt(t, l, time.Now())
+	require.NotEmpty(t, marked(t, disk))
+	require.NoError(t, l.Redact(t.Context(), 0, RedactOptions{}))
+	old, err := held.AppendTo(nil)
+	require.NoError(t, err)
+	require.Contains(t, string(old), "secret")
+	held.Release()
+	for name, content := range files(t, disk) {
+		require.NotContains(t, content, "secret", name)
+	}
+	require.NoError(t, l.Close())
 }
 
 func TestRedactKeepsTransactions(t *testing.T) {

@@ -33,6 +33,8 @@ type Retention struct {
 	// already. An error keeps the segment and all behind it; the next pass asks again. It may take its time: appends
 	// and reads go on. May be nil.
 	Archive func(ctx context.Context, s *Leaving) error
+	// Urgent stops a compaction or redaction that is under way, which then fails with ErrBusy, rather than fail itself.
+	Urgent bool
 }
 
 // RetentionPolicy is a rule of the user's own.
@@ -110,6 +112,9 @@ func (l *Log) endPass() { l.cleanerOf().passing.Store(false) }
 // after a failure of the disk, what Archive returned, the context's cause, what the disk says.
 func (l *Log) ApplyRetention(ctx context.Context, now time.Time, r *Retention) (Removed, error) {
 	done := Removed{Start: l.start.Load()}
+	if r.Urgent {
+		defer l.halt(ErrBusy)()
+	}
 	if err := l.beginPass(); err != nil {
 		return done, err
 	}

@@ -225,7 +225,7 @@ func (p *Partition) cleanUnused(ctx context.Context, now time.Time) (next time.T
 func (p *Partition) cleanClosed(ctx context.Context, now time.Time) (next time.Time, err error) {
 	l, wait, err := p.claim()
 	if l != nil || wait != nil || err != nil {
-		return time.Time{}, err // somebody has begun to use it: the next look finds it open
+		return now.Add(p.topic.eng.cleaner.every), err // somebody uses it, or only looks after it as we do: the next look sees
 	}
 	defer p.unclaim()
 	l, facts, err := p.openLog(log.Hooks{})

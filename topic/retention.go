@@ -191,8 +191,7 @@ func (e *Engine) retain(ctx context.Context, now time.Time) (due time.Time, err 
 		}
 		at, err := p.retain(ctx, now)
 		if err != nil && !errors.Is(err, ErrNotFound) && !e.isClosed() {
-			e.logger.Warn("retention did not finish", "topic", p.topic.name, "partition", p.id, "err", err)
-			tell(e, e.events.RetentionFailed, PartitionFault{Topic: p.topic.name, Partition: p.id, Err: err})
+			e.tellRetentionFailed(ctx, p, err)
 			faults = append(faults, err)
 		}
 		if !at.IsZero() && (due.IsZero() || at.Before(due)) {
@@ -200,6 +199,15 @@ func (e *Engine) retain(ctx context.Context, now time.Time) (due time.Time, err 
 		}
 	}
 	return due, errors.Join(faults...)
+}
+
+// tellRetentionFailed tells of what a person should know: not that a compaction was under way, or that the pass was ended.
+func (e *Engine) tellRetentionFailed(ctx context.Context, p *Partition, err error) {
+	if errors.Is(err, ErrBusy) || ctx.Err() != nil {
+		return
+	}
+	e.logger.Warn("retention did not finish", "topic", p.topic.name, "partition", p.id, "err", err)
+	tell(e, e.events.RetentionFailed, PartitionFault{Topic: p.topic.name, Partition: p.id, Err: err})
 }
 
 func (p *Partition) retain(ctx context.Context, now time.Time) (due time.Time, err error) {
@@ -287,7 +295,7 @@ func (p *Partition) forgetExpiry() {
 func (p *Partition) retainClosed(ctx context.Context, now time.Time) (due time.Time, err error) {
 	l, wait, err := p.claim()
 	if l != nil || wait != nil || err != nil {
-		return time.Time{}, err // somebody has begun to use it: the next check finds it open
+		return now, err // somebody uses it, or only looks after it as we do: the next check sees
 	}
 	defer p.unclaim()
 	l, facts, err := p.openLog(log.Hooks{}) // without anybody to call Reap, files go at once

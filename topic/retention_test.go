@@ -251,6 +251,29 @@ func TestRetentionHooks(t *testing.T) {
 	require.ErrorIs(t, e.ApplyRetention(t.Context()), ErrClosed)
 }
 
+// A pass that meets another one comes again later, and nobody is told of a failure.
+func TestRetentionMeetsAnotherPass(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	var failed int
+	e := openOn(t, vfs.NewMem(), WithEvents(Events{RetentionFailed: func(PartitionFault) { failed++ }}),
+		WithRetention(RetentionHooks{Archive: func(context.Context, *LeavingSegment) error {
+			close(entered)
+			<-leave
+			return nil
+		}}))
+	p := partitionOf(t, openTopic(t, e, "orders", small(RetentionRecords(1))...), 0)
+	appendTo(t, p, 2)
+	done := make(chan error)
+	go func() { done <- e.ApplyRetention(context.Background()) }()
+	<-entered
+	require.ErrorIs(t, e.ApplyRetention(t.Context()), ErrBusy)
+	assert.Equal(t, e.keeper.retainEvery, e.checkRetention(t.Context(), nil, time.Now()), "it comes again")
+	close(leave)
+	require.NoError(t, <-done)
+	require.NoError(t, e.Close())
+	assert.Zero(t, failed)
+}
+
 func TestRetentionReadOnly(t *testing.T) {
 	disk := vfs.NewMem()
 	e := openOn(t, disk)

@@ -122,7 +122,7 @@ func (p *Partition) dropSegment(ctx context.Context) (segments int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	done, err := l.ApplyRetention(ctx, time.Now(), &log.Retention{Policy: justOne{}, Archive: p.retention().Archive})
+	done, err := l.ApplyRetention(ctx, time.Now(), &log.Retention{Policy: justOne{}, Archive: p.retention().Archive, Urgent: true})
 	if done.Segments > 0 {
 		p.tellRemoved(done)
 		err = errors.Join(err, p.reapNow(l))
