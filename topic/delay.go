@@ -98,6 +98,7 @@ type delays struct {
 	armedFor  int64 // and for when
 	retryAt   int64 // when a lane is to be tried again; 0: none waits
 	reopen    timingwheel.Timer
+	harm      map[[2]int64]struct{} // partition and first offset of the damaged stretches that were told
 }
 
 func (d *delays) init(e *Engine, near int) {

@@ -74,6 +74,10 @@ func (n *delayLane) settled(count int) {
 // drop gives up the message at the head of the lane, or all of them.
 func (d *delays) drop(n *delayLane, count int, err error) {
 	d.stats.dropped.Add(int64(count))
+	var damage *CorruptionError
+	if part, e := d.topic.partition(levelPart(n.ids[0].level)); errors.As(err, &damage) && e == nil {
+		d.harmed(part, passed{damage})
+	}
 	d.eng.logger.Error("delayed messages dropped", "topic", n.target.name, "partition", n.target.partition, "messages", count, "err", err)
 	n.ids = n.ids[count:] // their sequence numbers go to the next
 }
@@ -136,22 +140,12 @@ func (n *delayLane) delivered(l *log.Log) (int, error) {
 		}
 	}
 	count := 0
-	var buf []byte
-	for at := log.At(min(max(n.from, l.Start()), l.End())); ; {
-		run, next, err := l.Read(buf, at, log.ReadOptions{Bound: log.End})
-		if err != nil || len(run) == 0 {
-			return count, err
+	err := eachBatch(l, log.At(n.from), func(b record.Batch) {
+		if b.ProducerID() == n.producer {
+			count = max(count, n.upTo(b.LastSequence()))
 		}
-		for b, err := range record.Batches(run) {
-			if err != nil {
-				return count, err
-			}
-			if b.ProducerID() == n.producer {
-				count = max(count, n.upTo(b.LastSequence()))
-			}
-		}
-		buf, at = run[:0], next
-	}
+	})
+	return count, err
 }
 
 // upTo is how many of the lane's messages have numbers up to last.

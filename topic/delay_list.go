@@ -26,7 +26,7 @@ const listedAtOnce = 1 << 14
 // Scheduled is a loop over the messages of the topic that wait for their time, the soonest first. Each belongs to the
 // caller. It shows what waits when the loop gets there. Memory stays bounded whatever their number: the
 // delayed topic is read once for every 16,384 of them. A done context ends the loop without a pair; an error comes
-// once, as the last pair.
+// once, as the last pair. What is damaged is left out, and told by [Events].Damage.
 func (t *Topic) Scheduled(ctx context.Context) iter.Seq2[*Scheduled, error] {
 	return func(yield func(*Scheduled, error) bool) {
 		if err := t.eng.delays.list(ctx, t, yield); err != nil && ctx.Err() == nil {
@@ -49,8 +49,8 @@ func (d *delays) list(ctx context.Context, t *Topic, yield func(*Scheduled, erro
 		}
 		for _, it := range sel.items {
 			s, err := d.scheduled(ctx, t, it.delayKey)
-			if errors.Is(err, ErrOffsetOutOfRange) {
-				continue // delivered meanwhile
+			if errors.Is(err, ErrOffsetOutOfRange) || errors.Is(err, ErrCorrupt) {
+				continue // delivered meanwhile, or damaged
 			}
 			if err != nil {
 				return err
@@ -87,7 +87,10 @@ func (d *delays) soonestOf(t *Topic, from delayKey) (*selection, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := d.scanFor(uint8(i), l, sel, func(e *envelope) bool { return e.topic == t.id }).run(); err != nil {
+		scan := d.scanFor(uint8(i), l, sel, func(e *envelope) bool { return e.topic == t.id })
+		err = scan.run()
+		d.harmed(part, scan.damage)
+		if err != nil {
 			return nil, part.fault(err)
 		}
 		sel.shrink()

@@ -81,6 +81,38 @@ func (d *delays) ready(ctx context.Context) error {
 	return nil
 }
 
+// lastProgress is the last record of progress before end that can be read. An older one than the last makes what was
+// delivered after it come again, where its targets do not know its numbers: that is told, and better than to stop for good.
+func (d *delays) lastProgress(ctx context.Context, part *Partition, end int64) (p delayProgress, found bool, err error) {
+	start, err := part.Start()
+	if err != nil {
+		return p, false, err
+	}
+	var bad error
+	for at := end - 1; at >= start && !found; at-- {
+		var rec Record
+		if rec, err = part.Get(ctx, at); err == nil {
+			p, err = parseProgress(rec.Value)
+		}
+		if damage, ok := damageIn(err, at); ok {
+			d.harmed(part, passed{damage})
+		}
+		switch {
+		case err == nil:
+			found = true
+		case errors.Is(err, ErrCorrupt), errors.Is(err, ErrNoRecord):
+			bad = err
+		default:
+			return p, false, err
+		}
+	}
+	if bad != nil {
+		d.eng.logger.Error("the newest progress of delayed messages cannot be read: some may come again", "topic", DelayedTopic,
+			"from", p.Bound[0], "err", bad)
+	}
+	return p, found, nil
+}
+
 // restore takes over the last progress of earlier runs.
 func (d *delays) restore(ctx context.Context) error {
 	part, err := d.topic.partition(progressPart)
@@ -96,12 +128,8 @@ func (d *delays) restore(ctx context.Context) error {
 	if end == 0 {
 		return nil
 	}
-	rec, err := part.Get(ctx, end-1)
-	if err != nil {
-		return err
-	}
-	p, err := parseProgress(rec.Value)
-	if err != nil {
+	p, found, err := d.lastProgress(ctx, part, end)
+	if err != nil || !found {
 		return err
 	}
 	d.mu.Lock()
@@ -180,9 +208,11 @@ func (d *delays) catchUp(n *delayLane) error {
 		if err != nil {
 			return err
 		}
-		err = d.scanFor(uint8(i), l, sel, func(e *envelope) bool {
+		scan := d.scanFor(uint8(i), l, sel, func(e *envelope) bool {
 			return e.topic == n.target.topic && e.partition == n.target.partition
-		}).run()
+		})
+		err = scan.run()
+		d.harmed(part, scan.damage)
 		if err != nil {
 			return part.fault(err)
 		}

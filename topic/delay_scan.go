@@ -24,9 +24,12 @@ type delayScan struct {
 	cancelled func(k delayKey)
 	// strange is told of records that are neither messages nor cancellations.
 	strange func(offset int64, err error)
+	// damage is what was stepped over.
+	damage passed
 }
 
-// run reads up to what is the log's end now, synced or not. A log whose start rose meanwhile is read on from there.
+// run reads up to what is the log's end now, synced or not. A log whose start rose meanwhile is read on from there, and
+// a damaged stretch is stepped over.
 func (s *delayScan) run() error {
 	for {
 		run, next, err := s.log.Read(s.buf, s.next, log.ReadOptions{Bound: log.End, Check: true})
@@ -34,21 +37,44 @@ func (s *delayScan) run() error {
 			s.next = log.At(s.log.Start())
 			continue
 		}
+		if damage, ok := damageIn(err, s.next.Offset); ok {
+			s.pass(damage)
+			s.next = log.At(damage.NextOffset)
+			continue
+		}
 		if err != nil || len(run) == 0 {
 			return err
 		}
-		for rest := run; len(rest) > 0; {
-			b, err := record.First(rest)
-			if err != nil {
-				return err
-			}
-			if err := s.look(b); err != nil {
-				return err
-			}
-			rest = rest[len(b):]
+		if err := s.lookAll(run); err != nil {
+			return err
 		}
 		s.buf, s.next = run[:0], next
 	}
+}
+
+// pass steps over a damaged stretch. It goes from the disk with what lies around it.
+func (s *delayScan) pass(damage *CorruptionError) {
+	s.damage = append(s.damage, damage)
+	if s.batch != nil {
+		s.batch(damage.NextOffset, 0)
+	}
+}
+
+func (s *delayScan) lookAll(run []byte) error {
+	for rest := run; len(rest) > 0; {
+		b, err := record.First(rest)
+		if err != nil {
+			return err
+		}
+		err = s.look(b)
+		if errors.Is(err, ErrCorrupt) { // sound by its checksum, and yet unreadable
+			s.damage = append(s.damage, &CorruptionError{Path: s.log.Dir(), Pos: -1, FirstOffset: b.BaseOffset(), NextOffset: b.NextOffset(), Cause: err})
+		} else if err != nil {
+			return err
+		}
+		rest = rest[len(b):]
+	}
+	return nil
 }
 
 func (s *delayScan) look(b record.Batch) error {
@@ -128,6 +154,7 @@ func (d *delays) load(level uint8) error {
 	}
 	// What is appended during the first pass, which may be long, is read by the second, and what is appended during
 	// that one under the lock: then nothing can have been missed.
+	defer func() { d.harmed(part, scan.damage) }()
 	for range 2 {
 		if err := scan.run(); err != nil {
 			return err

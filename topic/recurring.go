@@ -77,6 +77,7 @@ type recurring struct {
 	state recurringState
 	open  bool      // the newest firing is not known to be in the target
 	sure  bool      // and known not to be in it
+	doubt bool      // records of it may have been lost: firings that the state does not know of may be in the target
 	tries int       // failed appends of it
 	retry time.Time // not before
 	gone  bool
@@ -92,6 +93,7 @@ type recurrences struct {
 
 	mu      sync.Mutex // guards what follows
 	table   map[string]*recurring
+	held    map[string]struct{} // names of messages that this version cannot read: their records stay
 	running bool
 	stored  int64 // records since the log was written anew
 }
@@ -156,6 +158,7 @@ func (c *recurrences) set(ctx context.Context, name string, when Recurrence, s r
 		old.gone = true
 	}
 	c.table[name] = &recurring{name: name, when: when, state: s}
+	delete(c.held, name)
 	c.armLocked()
 	c.mu.Unlock()
 	return nil
@@ -282,37 +285,15 @@ func (c *recurrences) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	table := map[string]*recurring{}
-	stored := int64(0)
-	for rec, err := range t.Read(ctx, UntilEnd()) {
-		if err != nil {
-			return err
-		}
-		stored++
-		if rec.Value == nil {
-			delete(table, string(rec.Key))
-			continue
-		}
-		r := &recurring{name: string(rec.Key)}
-		if err := json.Unmarshal(rec.Value, &r.state); err != nil {
-			return fmt.Errorf("%w: recurring message %q: %w", ErrCorrupt, clip(r.name), err)
-		}
-		if r.state.Format > delayFormat {
-			return fmt.Errorf("%w: recurring message %q has format %d", ErrNewerFormat, clip(r.name), r.state.Format)
-		}
-		table[r.name] = r
-	}
-	for _, r := range table {
-		if r.when, err = ParseRecurrence(r.state.When); err != nil {
-			return fmt.Errorf("topic: recurring message %q: %w", r.name, err)
-		}
-		r.open = r.state.Firing != nil
+	r := recurringReader{table: map[string]*recurring{}, held: map[string]struct{}{}}
+	if err := r.read(ctx, t); err != nil {
+		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
 	c.mu.Lock()
-	c.topic, c.table, c.stored = t, table, stored
+	c.topic, c.table, c.held, c.stored = t, r.table, r.held, r.stored
 	c.armLocked()
 	c.mu.Unlock()
 	c.opened.Store(true)

@@ -35,7 +35,7 @@ func (c *recurrences) armLocked() {
 	next := int64(0)
 	for _, r := range c.table {
 		at := r.state.Next
-		if r.open {
+		if r.open || r.doubt {
 			at = max(r.retry.UnixMilli()+1, 1)
 		}
 		if at > 0 && (next == 0 || at < next) {
@@ -83,9 +83,11 @@ func (c *recurrences) fire() {
 func (c *recurrences) round(now time.Time) (more bool, err error) {
 	due := map[string]*recurringState{}
 	var list []*recurring
+	c.clearDoubts(now)
 	c.mu.Lock()
 	for name, r := range c.table {
 		switch {
+		case r.doubt:
 		case r.open && !now.Before(r.retry):
 			list = append(list, r)
 		case !r.open && r.state.Next > 0 && r.state.Next <= now.UnixMilli():
@@ -202,7 +204,7 @@ func (c *recurrences) shorten() error {
 		s := r.state
 		all[name] = &s
 	}
-	enough := c.stored > int64(progressKept+4*len(all))
+	enough := c.stored > int64(progressKept+4*len(all)) && len(c.held) == 0
 	c.mu.Unlock()
 	if !enough {
 		return nil
