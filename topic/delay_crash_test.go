@@ -3,6 +3,7 @@ package topic
 import (
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +25,7 @@ type promise struct {
 type promises struct {
 	eng  *Engine
 	made map[string]*promise
+	seen map[string]int // how often each came, at the end
 	err  error
 }
 
@@ -94,16 +96,19 @@ func (p *promises) play(t testing.TB, disk vfs.FS) {
 	time.Sleep(2 * time.Second)
 }
 
-// verify opens what a crash left and holds it to the promises, now and when all is due.
-func (p *promises) verify(t testing.TB, disk vfs.FS) error {
+// verify opens what a crash left and holds it to the promises, now and when all is due. What ticks comes once at each of
+// its times.
+func (p *promises) verify(t testing.TB, disk vfs.FS, ticks ...string) error {
 	eng, err := Open("data", On(disk))
 	if err != nil {
 		return err
 	}
 	defer eng.Close()
-	seen := map[string]int{}
+	p.seen = map[string]int{}
+	seen, times := p.seen, map[time.Time]bool{}
 	look := func(last bool) error {
 		clear(seen)
+		clear(times)
 		for _, name := range []string{"a", "b"} {
 			tp, err := eng.Topic(t.Context(), name)
 			if err != nil {
@@ -115,6 +120,13 @@ func (p *promises) verify(t testing.TB, disk vfs.FS) error {
 				}
 				v := string(rec.Value)
 				seen[v]++
+				if slices.Contains(ticks, v) {
+					if times[rec.Time] || time.Now().Before(rec.Time) {
+						return fmt.Errorf("%s of %v came twice or early", v, rec.Time)
+					}
+					times[rec.Time] = true
+					continue
+				}
 				if made := p.made[v]; made == nil || time.Now().Before(made.due) {
 					return fmt.Errorf("%s is early, or was never scheduled", v)
 				}
