@@ -22,6 +22,8 @@
 //	keyed.go    records with keys           compacted.go  what compaction may take, and must
 //	keepscript.go, keepscenarios.go   compaction, retention, redaction
 //	enginehistory.go, engineverify.go, enginescript.go, enginescripts.go   the same through package topic
+//	enginekeep.go, enginekeepscenarios.go   compaction, retention, backup and restore by an engine
+//	repair.go   a directory that is damaged and repaired
 //	reference.go  a closed directory with every kind of file    enginecontent.go   all that its readers see
 //	part.go       one partition of it, read without an engine
 //	killchild.go  the process that is killed

@@ -63,6 +63,9 @@ func (h *engineHistory) create(name string, partitions int, settings map[string]
 	t := &topicHistory{settings: settings}
 	for range partitions {
 		t.parts = append(t.parts, newHistory())
+		if settings["delete.retention.ms"] == "0" { // the mark of topics whose records have keys
+			t.parts[len(t.parts)-1].compacting(0)
+		}
 	}
 	h.topics[name] = t
 }

@@ -24,6 +24,8 @@ type engineScript struct {
 	rough bool
 	// faithless: see scripted.
 	faithless bool
+	// copies are the directories that were made copies of this one.
+	copies map[string]*copied
 }
 
 func (s *engineScript) lied() { s.faithless = true }
@@ -49,7 +51,7 @@ func (s *engineScript) open() {
 	if !s.ok() {
 		return
 	}
-	eng, err := topic.Open(engineDir, topic.On(s.fs))
+	eng, err := topic.Open(engineDir, topic.On(s.fs), topic.WithRetention(topic.RetentionHooks{Policy: keepTwo{s}}))
 	if !s.failed(err) {
 		s.eng = eng
 	}
@@ -302,6 +304,9 @@ func (s *engineScript) recover(disk vfs.FS) {
 }
 
 func (s *engineScript) check(disk *vfs.Crash, st state) error {
+	if err := s.checkCopies(disk); err != nil {
+		return err
+	}
 	next := &engineScript{fs: disk, h: s.h.clone()}
 	if err := next.comeBack(st); err != nil {
 		return err
@@ -355,6 +360,7 @@ func (s *engineScript) goOn() error {
 		s.remove(names[len(names)-1])
 	}
 	s.look()
+	s.compactAgain()
 	s.reopen()
 	s.look()
 	s.close()

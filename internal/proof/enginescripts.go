@@ -18,7 +18,7 @@ func engines(name string, play func(s *engineScript)) scenario {
 
 // engineScenarios are the programs that lane engine crashes.
 func engineScenarios() []scenario {
-	return []scenario{
+	return append(keepEngines(),
 		engines("create", playCreate),
 		engines("delete", playDelete),
 		engines("delete-create", playDeleteCreate),
@@ -27,7 +27,7 @@ func engineScenarios() []scenario {
 		engines("producer", playEngineProducer),
 		engines("checkpoint", playCheckpoint),
 		engines("clean-stop", playCleanStop),
-	}
+	)
 }
 
 // small makes segments roll after a few batches.
