@@ -129,7 +129,7 @@ func (s *engineScript) copyTo(dir string, want *engineHistory, call func() error
 		s.copies[dir] = c
 	}
 	c.wants, c.done = append(c.wants, want), false
-	if !s.failed(call()) {
+	if !s.tolerate(call()) {
 		c.wants, c.done = []*engineHistory{want}, true
 	}
 }

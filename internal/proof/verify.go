@@ -38,14 +38,16 @@ const (
 	powered              // the power went: what was promised to be durable is there
 )
 
-// verify compares what was found with what was told. While a change is under way
-// either of the two states will do.
+// verify compares what was found with what was told. While a change is under way, or
+// after one that failed, any of the states it may have left will do.
 func (h *history) verify(g *found, s state) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	err := h.matches(g, s)
-	if err != nil && h.alt != nil && h.alt.matches(g, s) == nil {
-		return nil
+	for other := h.alt; err != nil && other != nil; other = other.alt {
+		if other.matches(g, s) == nil {
+			return nil
+		}
 	}
 	return err
 }
