@@ -1,9 +1,25 @@
 // Package group is the room for readers that share work: members of a group, who reads which partition, what each has done, and queues
 // whose records are acknowledged one by one.
 //
-// It stands on topic and keeps its facts as records in compacted topics, so it owns no files. In this version it has the rules: who reads
-// which partition (an [Assignor]), the bytes in which members and records say things, and one group as a pure machine. Reading is done with
-// the consumers of package topic.
+// It stands on topic and keeps its facts as records in internal topics, so it owns no files. It has queues ([OpenQueue]) and the rules of
+// groups: who reads which partition (an [Assignor]), the bytes in which members and records say things, and one group as a pure machine.
+// Reading as a group is done with the consumers of package topic.
+//
+// # Queues
+//
+// A queue gives each record to one of those who take part, until one of them says that it is done:
+//
+//	q, err := group.OpenQueue(ctx, eng, "uploads",
+//		group.MaxAttempts(5), group.Backoff(time.Second, time.Minute), group.DeadLetter("uploads.dead"), group.OrderByKey())
+//	...
+//	err = q.Run(ctx, 8, func(ctx context.Context, d *group.Delivery) error { return thumbnail(ctx, d.Value) })
+//
+// One partition of it is a pure machine, as a group is; what it remembers are records of [ShareStateTopic], in the formats of Kafka's share
+// groups. An answer's way:
+//
+//	Ack --> the machine's step --> staged --> one record for all that is staged, synced --> the loop goes on
+//
+// What is promised is said at [Queue].
 //
 // # Who reads what
 //
@@ -79,5 +95,12 @@
 //	server_target.go         regular expressions, targets           server_reconcile.go  one step towards a target
 //	server_classic.go        classic members in such a group        upgrade.go           from one protocol to the other
 //	offsets.go               committed offsets: who may, what expires
+//	queue.go                 Queue: what it promises, open, close   queue_options.go   its choices      queue_hub.go  the queues of an engine
+//	queue_next.go            whose turn it is, sleeping until then  queue_commit.go    what changed, made durable
+//	delivery.go              deliveries, answers, the loop          queue_run.go       workers          queue_metrics.go  counters
+//	deadletter.go            records without success                queue_retention.go what retention may let go
+//	share.go                 a partition of a queue as a pure machine    lineup.go     the order of records among partitions, keys, times
+//	share_record.go          records of __share_group_state         share_runs.go      states of runs of offsets
+//	share_store.go           state from its log, and into it
 //	describe.go              what administrators see        replay.go            the machine from its log
 package group

@@ -57,6 +57,8 @@ const (
 	ErrUnsupportedAssignor Code = 112
 	// ErrStaleEpoch: the member's epoch has moved on; take the next heartbeat's answer first.
 	ErrStaleEpoch Code = 113
+	// ErrInvalidRecordState: a queue's record is not held by the delivery that answers for it.
+	ErrInvalidRecordState Code = 121
 	// ErrInvalidRegex: the subscription's regular expression cannot be read.
 	ErrInvalidRegex Code = 128
 )
@@ -128,6 +130,8 @@ func (c Code) moreText() (name, text string) {
 		return "UNSUPPORTED_ASSIGNOR", "no such assignor"
 	case ErrStaleEpoch:
 		return "STALE_MEMBER_EPOCH", "member epoch is stale"
+	case ErrInvalidRecordState:
+		return "INVALID_RECORD_STATE", "record is not held by this delivery"
 	case ErrInvalidRegex:
 		return "INVALID_REGULAR_EXPRESSION", "invalid regular expression"
 	default:

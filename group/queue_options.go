@@ -1,0 +1,123 @@
+package group
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/quirelog/quire/topic"
+)
+
+// What a queue does unless it is told otherwise; lease and attempts are Kafka's group.share.record.lock.duration.ms and
+// group.share.delivery.count.limit.
+const (
+	DefaultLease       = 30 * time.Second
+	DefaultMaxAttempts = 5
+	DefaultFirstRest   = time.Second
+	DefaultLongestRest = time.Minute
+	DefaultWindow      = 5000
+	mostWindow         = 20000
+)
+
+// QueueOption is a choice for [OpenQueue]. The last one given of each kind counts.
+type QueueOption func(*queueConfig)
+
+type queueConfig struct {
+	name       string
+	lease      time.Duration
+	attempts   int
+	backoffMin time.Duration
+	backoffMax time.Duration
+	dead       string
+	ordered    bool
+	window     int
+	start      topic.ResetPolicy
+	priority   func(*topic.Record) int
+}
+
+// QueueName is the queue's name on its topic: each name has every record once. Default: the topic's name.
+func QueueName(name string) QueueOption { return func(c *queueConfig) { c.name = name } }
+
+// Lease is how long a delivery of [Queue.Deliveries] may take before the record is given to somebody else; [Delivery.Renew] prolongs it.
+// [Queue.Run] holds its records as long as its handlers run. Default 30 s.
+func Lease(d time.Duration) QueueOption { return func(c *queueConfig) { c.lease = d } }
+
+// MaxAttempts is how often a record is delivered at most, 1 to 32767. Default 5.
+func MaxAttempts(n int) QueueOption { return func(c *queueConfig) { c.attempts = n } }
+
+// Backoff is how long a record rests after a failed attempt: about first after the first one, twice as long after each further one, at
+// most most. Each rest is drawn between half of that and all of it, so that records that failed together do not come back together.
+// Default 1 s and 1 minute.
+func Backoff(first, most time.Duration) QueueOption {
+	return func(c *queueConfig) { c.backoffMin, c.backoffMax = first, most }
+}
+
+// DeadLetter is the topic that records go to which are rejected or have used up their attempts; it is created when it is missing. See
+// [DeadRecord] for what they carry. Without it such records are done and counted, and that is all.
+func DeadLetter(topicName string) QueueOption { return func(c *queueConfig) { c.dead = topicName } }
+
+// OrderByKey delivers the records of one key one after the other, in their order: the next only when the one before is acknowledged or
+// dead. A record that rests after a failure holds back its key and nothing else, up to [Window]. Records without a key have no order.
+func OrderByKey() QueueOption { return func(c *queueConfig) { c.ordered = true } }
+
+// Window is how many records of a partition may be unfinished behind its oldest unfinished one before no more are looked at, 1 to 20000:
+// Kafka's group.share.partition.max.record.locks. Default 5000.
+func Window(n int) QueueOption { return func(c *queueConfig) { c.window = n } }
+
+// StartAt is where a queue that does not exist yet begins: [topic.Earliest], the default, [topic.Latest], or a [topic.ByDuration].
+func StartAt(p topic.ResetPolicy) QueueOption { return func(c *queueConfig) { c.start = p } }
+
+// Priority delivers records with a higher number first, among those of the [Window]; with [OrderByKey] it chooses among keys. f is called
+// once for a record, under a lock: it must be quick and must not use the queue. A panic in it counts as 0.
+func Priority(f func(*topic.Record) int) QueueOption { return func(c *queueConfig) { c.priority = f } }
+
+func newQueueConfig(topicName string, opts []QueueOption) (*queueConfig, error) {
+	c := &queueConfig{
+		name: topicName, lease: DefaultLease, attempts: DefaultMaxAttempts, backoffMin: DefaultFirstRest, backoffMax: DefaultLongestRest,
+		window: DefaultWindow, start: topic.Earliest,
+	}
+	for _, opt := range opts {
+		opt(c)
+	}
+	return c, c.check(topicName)
+}
+
+func (c *queueConfig) check(topicName string) error {
+	var faults []error
+	bad := func(wrong bool, format string, args ...any) {
+		if wrong {
+			faults = append(faults, fmt.Errorf("%w: "+format, append([]any{topic.ErrInvalid}, args...)...))
+		}
+	}
+	bad(c.name == "" || len(c.name) > math.MaxInt16, "queue name of %d bytes", len(c.name))
+	bad(c.lease <= 0, "lease of %v", c.lease)
+	bad(c.attempts < 1 || c.attempts > math.MaxInt16, "%d attempts", c.attempts)
+	bad(c.backoffMin < 0 || c.backoffMax < c.backoffMin, "backoff from %v to %v", c.backoffMin, c.backoffMax)
+	bad(c.window < 1 || c.window > mostWindow, "window of %d records", c.window)
+	bad(c.dead == topicName, "topic %q as its own dead letters", c.dead)
+	return errors.Join(faults...)
+}
+
+// rest is how long a record waits after its n-th attempt.
+func (c *queueConfig) rest(n int) time.Duration {
+	d := c.backoffMin
+	for i := 1; i < n && d < c.backoffMax; i++ {
+		d *= 2
+	}
+	d = min(d, c.backoffMax)
+	if d <= 1 {
+		return d
+	}
+	return d/2 + rand.N(d/2+1)
+}
+
+// rank is a record's priority.
+func (c *queueConfig) rank(r *topic.Record) (n int) {
+	if c.priority == nil {
+		return 0
+	}
+	defer func() { _ = recover() }()
+	return c.priority(r)
+}

@@ -1,0 +1,78 @@
+package group
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+
+	"github.com/quirelog/quire/topic"
+)
+
+// PanicError is what an attempt failed with whose handler panicked.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("group: handler panicked: %v", e.Value) }
+
+// Run delivers records to workers goroutines that call fn, and holds each record as long as fn runs. What fn returns is the answer: nil
+// acknowledges, [Reject] and [RetryAfter] say what they say, any other error, or a panic, is a failed attempt. fn may also answer itself;
+// then what it returns does not matter. What it returned is durable before its worker waits for the next record.
+//
+// Run returns when ctx is done, with nil, or when the queue can go on no more, with the reason: the context of the handlers ends then, and
+// Run waits for them. An attempt that fails with an error after its context has ended is not counted, except by Reject, and the record is
+// free at once.
+func (q *Queue) Run(ctx context.Context, workers int, fn func(ctx context.Context, d *Delivery) error) error {
+	if workers < 1 || fn == nil {
+		return fmt.Errorf("%w: %d workers", topic.ErrInvalid, workers)
+	}
+	run, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			if err := q.work(run, fn); err != nil {
+				stop(err)
+			}
+		})
+	}
+	wg.Wait()
+	if ctx.Err() == nil {
+		return context.Cause(run)
+	}
+	return q.Flush()
+}
+
+// work is one worker.
+func (q *Queue) work(ctx context.Context, fn func(context.Context, *Delivery) error) error {
+	l := &loop{open: map[*Delivery]bool{}}
+	defer q.leave(l)
+	for {
+		got, err := q.next(ctx, 0)
+		if err != nil || got == nil {
+			return err
+		}
+		d := q.delivery(got, l)
+		l.give(d)
+		o := judge(call(ctx, d, fn))
+		if o.kind == failed && ctx.Err() != nil {
+			o = outcome{kind: unheard}
+		}
+		d.answer(o)
+	}
+}
+
+// call runs a handler.
+func call(ctx context.Context, d *Delivery, fn func(context.Context, *Delivery) error) (err error) {
+	done := false
+	defer func() {
+		if r := recover(); r != nil || !done {
+			err = &PanicError{Value: r, Stack: debug.Stack()}
+		}
+	}()
+	err = fn(ctx, d)
+	done = true
+	return err
+}

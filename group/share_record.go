@@ -1,0 +1,181 @@
+package group
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/quirelog/quire/topic"
+)
+
+// ShareStateTopic is the internal topic that holds the state of queues. It is pruned, not compacted, as Kafka's is: an update says only what
+// changed since the snapshot before it.
+const ShareStateTopic = "__share_group_state"
+
+// ShareStatePartitions is how many partitions it has unless it was created with another number.
+const ShareStatePartitions = 50
+
+// Kinds of its records, in front of their keys: Kafka's ShareSnapshot and ShareUpdate (KIP-932, layout of Kafka 4.2), and one of our own,
+// which Kafka's readers pass over: what became of the deliveries of a record that has failed.
+const (
+	shareSnapshotKind int16 = 0
+	shareUpdateKind   int16 = 1
+	shareStoryKind    int16 = 0x5151
+)
+
+// shareKey names a partition of a queue.
+type shareKey struct {
+	queue     string
+	topic     topic.ID
+	partition int32
+}
+
+// home is the partition of ShareStateTopic that holds its state: Kafka's rule.
+func (k shareKey) home(partitions int32) int32 {
+	return PartitionFor(k.queue+":"+k.topic.String()+":"+strconv.Itoa(int(k.partition)), partitions)
+}
+
+// append writes the key of a record of a kind; a story's has the record's offset in addition.
+func (k shareKey) append(kind int16, offset int64) []byte {
+	var e encoder
+	e.int16(kind)
+	e.string(k.queue)
+	e.uuid(k.topic)
+	e.int32(k.partition)
+	if kind == shareStoryKind {
+		e.int64(offset)
+	}
+	return e.buf
+}
+
+func parseShareKey(p []byte) (kind int16, k shareKey, offset int64, err error) {
+	d := decoder{rest: p}
+	kind = d.int16()
+	if d.err == nil && kind != shareSnapshotKind && kind != shareUpdateKind && kind != shareStoryKind {
+		return kind, k, 0, nil // of a newer version: passed over
+	}
+	k = shareKey{queue: d.string(), topic: d.uuid(), partition: d.int32()}
+	if kind == shareStoryKind {
+		offset = d.int64()
+	}
+	return kind, k, offset, d.err
+}
+
+// shareSnapshot is the value of a snapshot; as an update it has no stateEpoch and no times, and start may be -1.
+type shareSnapshot struct {
+	epoch, stateEpoch, leaderEpoch int32
+	start                          int64
+	created, written               int64 // ms
+	runs                           runs
+}
+
+func (s *shareSnapshot) append(kind int16) []byte {
+	e := encoder{flexible: true}
+	e.int16(0)
+	e.int32(s.epoch)
+	if kind == shareSnapshotKind {
+		e.int32(s.stateEpoch)
+	}
+	e.int32(s.leaderEpoch)
+	e.int64(s.start)
+	if kind == shareSnapshotKind {
+		e.int64(s.created)
+		e.int64(s.written)
+	}
+	e.length(len(s.runs), true)
+	for _, r := range s.runs {
+		e.int64(r.first)
+		e.int64(r.last)
+		e.int8(int8(r.state))
+		e.int16(r.count)
+		e.noTags()
+	}
+	e.noTags()
+	return e.buf
+}
+
+// stateRunSize is the bytes of a run with no tagged fields.
+const stateRunSize = 8 + 8 + 1 + 2 + 1
+
+func parseShareSnapshot(kind int16, p []byte) (*shareSnapshot, error) {
+	d := decoder{rest: p, flexible: true}
+	if v := d.int16(); v != 0 {
+		d.fail("version " + strconv.Itoa(int(v)) + " of a queue's state")
+	}
+	s := &shareSnapshot{epoch: d.int32()}
+	if kind == shareSnapshotKind {
+		s.stateEpoch = d.int32()
+	}
+	s.leaderEpoch, s.start = d.int32(), d.int64()
+	if kind == shareSnapshotKind {
+		s.created, s.written = d.int64(), d.int64()
+	}
+	n := d.count(stateRunSize)
+	s.runs = make(runs, 0, n)
+	for range n {
+		r := stateRun{d.int64(), d.int64(), recordState(d.int8()), d.int16()}
+		d.tags(nil)
+		if d.err == nil && (r.first < 0 || r.last < r.first || r.count < 0 || r.state != stateAvailable && !r.state.finished()) {
+			d.fail("impossible state of a record")
+		}
+		s.runs = append(s.runs, r)
+	}
+	d.tags(nil)
+	if s.start < -1 || s.start < 0 && kind == shareSnapshotKind {
+		d.fail("negative start")
+	}
+	return s, d.err
+}
+
+// story is what became of the deliveries of a record that is not finished.
+type story struct {
+	attempts []Attempt
+	due      time.Time // not before, zero if at once
+	dead     deadCause
+}
+
+// storyErrorBytes is how much of an error's text is kept.
+const storyErrorBytes = 512
+
+func (s *story) append() []byte {
+	var e encoder
+	e.int16(0)
+	e.int8(int8(s.dead))
+	e.int64(millis(s.due))
+	e.int32(int32(len(s.attempts)))
+	for i := range s.attempts {
+		a := &s.attempts[i]
+		e.int16(int16(a.Number))
+		e.int64(millis(a.Time))
+		e.string(a.Error)
+	}
+	return e.buf
+}
+
+func parseStory(p []byte) (story, error) {
+	d := decoder{rest: p}
+	if v := d.int16(); v != 0 {
+		d.fail("version " + strconv.Itoa(int(v)) + " of a record's attempts")
+	}
+	s := story{dead: deadCause(d.int8()), due: fromMillis(d.int64())}
+	if s.dead < deadNot || s.dead > deadRejected {
+		d.fail("unknown reason")
+	}
+	for range d.count(2 + 8 + 2) {
+		s.attempts = append(s.attempts, Attempt{Number: int(d.int16()), Time: fromMillis(d.int64()), Error: d.string()})
+	}
+	return s, d.err
+}
+
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return -1
+	}
+	return t.UnixMilli()
+}
+
+func fromMillis(ms int64) time.Time {
+	if ms < 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}

@@ -1,0 +1,295 @@
+package group
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/quirelog/quire/topic"
+)
+
+const (
+	// updatesPerSnapshot is Kafka's share.coordinator.snapshot.update.records.per.snapshot.
+	updatesPerSnapshot = 500
+	// pruneStep is how many records may be pruned before it is worth doing; coldAfter is how old, in records, the snapshot of a partition
+	// that nothing happens to may become before it is written again, so that it does not keep all that came later.
+	pruneStep = 1000
+	coldAfter = 20 * pruneStep
+	// appendBytes bounds what is appended in one batch.
+	appendBytes = 512 << 10
+)
+
+// shareState is what is stored of one partition of a queue.
+type shareState struct {
+	start   int64
+	runs    runs // at or above start
+	stories map[int64]story
+	epoch   int32 // of the last snapshot
+	created int64
+	at      int64 // offset of the last snapshot, -1 if there is none
+	updates int   // since then
+	// writing is not nil while somebody writes to this state, and closed when that is done. One writer at a time: a record that comes
+	// later in the log says something newer.
+	writing chan struct{}
+}
+
+// apply takes in a change that is stored.
+func (s *shareState) apply(start int64, changes runs, stories map[int64]story) {
+	for _, r := range changes {
+		if r.last >= s.start {
+			s.runs = s.runs.put(r)
+		}
+	}
+	for offset, told := range stories {
+		s.stories[offset] = told
+	}
+	s.rise(start)
+}
+
+// rise moves start and drops what it has passed.
+func (s *shareState) rise(start int64) {
+	s.start = max(s.start, start)
+	s.runs.cut(s.start)
+	for offset := range s.stories {
+		if state, _ := s.runs.at(offset); offset < s.start || state.finished() {
+			delete(s.stories, offset)
+		}
+	}
+}
+
+// A stateLog is one partition of ShareStateTopic with what it says.
+type stateLog struct {
+	part *topic.Partition
+
+	mu     sync.Mutex
+	states map[shareKey]*shareState
+	pruned int64
+}
+
+// loadStateLog reads one.
+func loadStateLog(ctx context.Context, t *topic.Topic, n int32) (*stateLog, error) {
+	part, err := t.Partition(n)
+	if err != nil {
+		return nil, err
+	}
+	l := &stateLog{part: part, states: map[shareKey]*shareState{}}
+	for rec, err := range t.Read(ctx, topic.OnPartitions(n), topic.UntilEnd()) {
+		if err == nil {
+			err = l.replay(rec)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("group: state of queues in %s: %w", part, err)
+		}
+	}
+	return l, context.Cause(ctx)
+}
+
+func (l *stateLog) replay(rec *topic.Record) error {
+	kind, key, offset, err := parseShareKey(rec.Key)
+	if err != nil {
+		return fmt.Errorf("key at offset %d: %w", rec.Offset, err)
+	}
+	if err := l.take(kind, key, offset, rec); err != nil {
+		return fmt.Errorf("value at offset %d: %w", rec.Offset, err)
+	}
+	return nil
+}
+
+func (l *stateLog) take(kind int16, key shareKey, offset int64, rec *topic.Record) error {
+	s := l.states[key]
+	switch {
+	case kind == shareSnapshotKind && rec.Value == nil:
+		delete(l.states, key)
+	case kind == shareSnapshotKind:
+		v, err := parseShareSnapshot(kind, rec.Value)
+		if err != nil {
+			return err
+		}
+		fresh := newShareState(v.start)
+		if s != nil {
+			fresh.stories = s.stories
+		}
+		fresh.epoch, fresh.created, fresh.at = v.epoch, v.created, rec.Offset
+		fresh.apply(v.start, v.runs, nil)
+		l.states[key] = fresh
+	case s == nil || rec.Value == nil: // of a state whose snapshot was pruned with it
+	case kind == shareUpdateKind:
+		v, err := parseShareSnapshot(kind, rec.Value)
+		if err != nil {
+			return err
+		}
+		s.updates++
+		s.apply(v.start, v.runs, nil)
+	case kind == shareStoryKind:
+		told, err := parseStory(rec.Value)
+		if err != nil {
+			return err
+		}
+		s.stories[offset] = told
+	}
+	return nil
+}
+
+func newShareState(start int64) *shareState {
+	return &shareState{start: start, stories: map[int64]story{}, at: -1}
+}
+
+// state is what is stored under key, nil if nothing is.
+func (l *stateLog) state(key shareKey) *shareState {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.states[key]
+}
+
+// claim waits until nobody else writes to s, and keeps others from it until yield.
+func (l *stateLog) claim(s *shareState) {
+	for {
+		l.mu.Lock()
+		busy := s.writing
+		if busy == nil {
+			s.writing = make(chan struct{})
+			l.mu.Unlock()
+			return
+		}
+		l.mu.Unlock()
+		<-busy
+	}
+}
+
+func (l *stateLog) yield(s *shareState) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(s.writing)
+	s.writing = nil
+}
+
+// begin stores the first snapshot of a state.
+func (l *stateLog) begin(key shareKey, start int64) (*shareState, error) {
+	s := newShareState(start)
+	s.created = time.Now().UnixMilli()
+	if err := l.snapshot(key, s); err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.states[key] = s
+	return s, nil
+}
+
+// write stores a change of a state that the caller has claimed. At return it is as durable as the topic is: by default on disk. After an
+// error it may be stored in parts, which does no harm to writing it again.
+// full says that it is time for a snapshot.
+func (l *stateLog) write(key shareKey, s *shareState, start int64, changes runs, stories map[int64]story) (full bool, err error) {
+	recs := storyRecords(key, stories)
+	v := shareSnapshot{epoch: s.epoch, start: start, runs: changes}
+	recs = append(recs, topic.Record{Key: key.append(shareUpdateKind, 0), Value: v.append(shareUpdateKind)})
+	if _, err := l.appendAll(recs); err != nil {
+		return false, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.apply(start, changes, stories)
+	s.updates++
+	return s.updates >= updatesPerSnapshot, nil
+}
+
+func storyRecords(key shareKey, stories map[int64]story) []topic.Record {
+	var recs []topic.Record
+	for offset, told := range stories {
+		recs = append(recs, topic.Record{Key: key.append(shareStoryKind, offset), Value: told.append()})
+	}
+	return recs
+}
+
+// snapshot stores all of a state that the caller has claimed.
+func (l *stateLog) snapshot(key shareKey, s *shareState) error {
+	l.mu.Lock()
+	v := shareSnapshot{epoch: s.epoch + 1, start: s.start, created: s.created, written: time.Now().UnixMilli(), runs: s.runs}
+	recs := []topic.Record{{Key: key.append(shareSnapshotKind, 0), Value: v.append(shareSnapshotKind)}}
+	recs = append(recs, storyRecords(key, s.stories)...)
+	l.mu.Unlock()
+	base, err := l.appendAll(recs)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.epoch, s.at, s.updates = v.epoch, base, 0
+	return nil
+}
+
+// appendAll appends records in batches of moderate size and returns the first offset. It cannot be interrupted: half a change is of no
+// use.
+func (l *stateLog) appendAll(recs []topic.Record) (base int64, err error) {
+	base = -1
+	for len(recs) > 0 {
+		n, size := 0, 0
+		for n < len(recs) && (n == 0 || size < appendBytes) {
+			size += len(recs[n].Key) + len(recs[n].Value)
+			n++
+		}
+		pos, err := l.part.Append(context.Background(), recs[:n]...)
+		if err != nil {
+			return -1, err
+		}
+		if base < 0 {
+			base = pos.Offset
+		}
+		recs = recs[n:]
+	}
+	return base, nil
+}
+
+// prune lets go of what is older than every state's last snapshot. The caller has claimed nothing.
+func (l *stateLog) prune() error {
+	end, err := l.part.End()
+	if err != nil {
+		return err
+	}
+	for {
+		key, s, low := l.oldest()
+		if s == nil {
+			return nil
+		}
+		if end-low < coldAfter {
+			return l.drop(low)
+		}
+		l.claim(s)
+		err := l.snapshot(key, s)
+		l.yield(s)
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// oldest is the state with the oldest snapshot.
+func (l *stateLog) oldest() (key shareKey, s *shareState, at int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for k, each := range l.states {
+		if s == nil || each.at < at {
+			key, s, at = k, each, each.at
+		}
+	}
+	return key, s, at
+}
+
+func (l *stateLog) drop(below int64) error {
+	l.mu.Lock()
+	due := below-l.pruned >= pruneStep
+	if due {
+		l.pruned = below
+	}
+	l.mu.Unlock()
+	if !due {
+		return nil
+	}
+	_, err := l.part.DeleteRecords(context.Background(), below)
+	if errors.Is(err, topic.ErrOffsetOutOfRange) {
+		return nil
+	}
+	return err
+}
