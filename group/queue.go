@@ -18,7 +18,7 @@ import (
 // What it promises:
 //
 //	Q1  A record is delivered to one at a time, while the lease lasts, and at most MaxAttempts times, crashes included: a delivery is
-//	    counted on disk before it is told.
+//	    counted on disk before it is told. (A handler of Run that gives up because it is told to stop does not count.)
 //	Q2  What was acknowledged, and known to be (the loop went on, Flush or Close returned nil), is not delivered again, crashes included.
 //	    What was acknowledged and not known to be may be delivered again after a crash.
 //	Q3  Every record ends acknowledged, or dead: rejected, or without an attempt left. With DeadLetter a dead one is on disk among the dead

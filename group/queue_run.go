@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -22,8 +23,8 @@ func (e *PanicError) Error() string { return fmt.Sprintf("group: handler panicke
 // then what it returns does not matter. What it returned is durable before its worker waits for the next record.
 //
 // Run returns when ctx is done, with nil, or when the queue can go on no more, with the reason: the context of the handlers ends then, and
-// Run waits for them. An attempt that fails with an error after its context has ended is not counted, except by Reject, and the record is
-// free at once.
+// Run waits for them. A handler that gives up because of that, with an error that matches the context's, has not failed: the delivery is
+// not counted, and the record is free at once.
 func (q *Queue) Run(ctx context.Context, workers int, fn func(ctx context.Context, d *Delivery) error) error {
 	if workers < 1 || fn == nil {
 		return fmt.Errorf("%w: %d workers", topic.ErrInvalid, workers)
@@ -57,7 +58,7 @@ func (q *Queue) work(ctx context.Context, fn func(context.Context, *Delivery) er
 		d := q.delivery(got, l)
 		l.give(d)
 		o := judge(call(ctx, d, fn))
-		if o.kind == failed && ctx.Err() != nil {
+		if o.kind == failed && ctx.Err() != nil && (errors.Is(o.err, ctx.Err()) || errors.Is(o.err, context.Cause(ctx))) {
 			o = outcome{kind: unheard}
 		}
 		d.answer(o)
