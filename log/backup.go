@@ -56,7 +56,7 @@ func (l *Log) Backup(opt BackupOptions) (*BackedUp, error) {
 			return nil, fmt.Errorf("backup of %s: %w", l.dir, l.located(err))
 		}
 	}
-	return nil, fmt.Errorf("backup of %s: %w", l.dir, errShifted)
+	return nil, fmt.Errorf("backup of %s: %w: %w", l.dir, ErrBusy, errShifted)
 }
 
 // backup is a Backup in progress.

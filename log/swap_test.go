@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -288,4 +289,28 @@ func TestFaultsDuringCompaction(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Wherever a swap stands still, what has been decided is not missing.
+func TestVerifyDuringASwap(t *testing.T) {
+	stood := 0
+	for k := range 12 {
+		disk := vfs.NewFault(vfs.NewMem())
+		l := openLog(t, disk, &Config{Compacted: true, SegmentBytes: 400})
+		for i := range 9 {
+			putKV(t, l, fmt.Sprintf("a=%d", i))
+		}
+		roll(t, l)
+		disk.Add(vfs.Rule{Op: vfs.OpRename, K: k + 1, Count: vfs.Forever, Err: syscall.EIO})
+		_, _ = l.Compact(t.Context(), CompactOptions{Now: cleanTime})
+		disk.Clear()
+		found, err := Verify(disk, testDir, &Config{}, VerifyOptions{})
+		require.NoError(t, err)
+		require.Empty(t, found.Faults, "rename %d: %v", k, names(t, disk))
+		if slices.ContainsFunc(found.Notes, func(f segment.Fault) bool { return f.Kind == NoteSwap }) {
+			stood++
+		}
+		_ = l.Close()
+	}
+	require.NotZero(t, stood)
 }

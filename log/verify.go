@@ -63,11 +63,48 @@ type Verified struct {
 // log and may run beside one that is written: what changes meanwhile is looked at again. The error is one of the disk or of opt.Step, never
 // damage.
 func Verify(fsys vfs.FS, dir string, cfg *Config, opt VerifyOptions) (*Verified, error) {
-	v := &verifier{fs: fsys, dir: dir, cfg: cfg, opt: opt, out: &Verified{Dir: dir}}
-	if err := v.run(); err != nil {
-		return nil, fmt.Errorf("verify %s: %w", dir, err)
+	var v *verifier
+	for range looks {
+		v = &verifier{fs: fsys, dir: dir, cfg: cfg, opt: opt, out: &Verified{Dir: dir}}
+		err := v.run()
+		moved := false
+		if err == nil && len(v.out.Faults) > 0 {
+			moved, err = v.moved()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("verify %s: %w", dir, err)
+		}
+		if !moved {
+			return v.out, nil
+		}
 	}
+	// Segments come and go faster than they are read: what seems missing may have been in any of them.
+	v.out.Faults = slices.DeleteFunc(v.out.Faults, func(f segment.Fault) bool { return f.Kind == FaultMissing })
 	return v.out, nil
+}
+
+// moved tells whether segments that were there have gone, or others have taken their places, since the directory was
+// listed: retention, compaction and truncation do that. What is begun behind the last one does not count.
+func (v *verifier) moved() (bool, error) {
+	now := &verifier{fs: v.fs, dir: v.dir}
+	if err := now.list(); err != nil {
+		return false, err
+	}
+	if err := v.readSlotAgain(); err != nil {
+		return false, err
+	}
+	return v.vanished || v.latest.start != v.slot.start || v.latest.durable < v.slot.durable || !slices.Equal(v.placed(v.bases), now.placed(v.bases)), nil
+}
+
+// placed is the names of the files of segments, marked ones too, up to the last of bases.
+func (v *verifier) placed(bases []int64) (list []string) {
+	for _, name := range v.names {
+		if base, _, ok := segment.ParseName(name); ok && (len(bases) == 0 || base <= bases[len(bases)-1]) {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return list
 }
 
 // verifier is a Verify in progress.
@@ -79,12 +116,14 @@ type verifier struct {
 	out      *Verified
 	names    []string
 	bases    []int64
+	swaps    []int64   // bases of segments that are about to take their places
 	slot     slotState // as it was before the directory was listed
 	latest   slotState // as it was when a segment was looked at last
 	haveSlot bool
 	epochs   epochs
 	haveFile bool  // of epochs
 	trusted  bool  // the history is what the slot says was saved
+	vanished bool  // a segment had gone when its turn came
 	strayed  int64 // offset of the first batch whose epoch is not in the history, -1 if none
 }
 
@@ -105,8 +144,11 @@ func (v *verifier) list() (err error) {
 		return err
 	}
 	for _, name := range v.names {
-		if base, kind, ok := segment.ParseName(name); ok && kind == segment.KindLog {
+		switch base, kind, ok := segment.ParseName(name); {
+		case ok && kind == segment.KindLog:
 			v.bases = append(v.bases, base)
+		case ok && kind == segment.KindLog|segment.Swap:
+			v.swaps = append(v.swaps, base)
 		}
 	}
 	slices.Sort(v.bases)

@@ -25,7 +25,8 @@ func (v *verifier) readSegments() error {
 		}
 		exam, err := v.examine(base, i == len(v.bases)-1)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // deleted meanwhile
+			v.vanished = true // deleted meanwhile
+			continue
 		}
 		if err != nil {
 			return err
@@ -155,6 +156,7 @@ func (v *verifier) chain() error {
 	for i := range v.out.Segments {
 		x := &v.out.Segments[i]
 		switch {
+		case v.swapping(i):
 		case next < 0 && x.Base > start && v.haveSlot && v.opt.From == 0:
 			v.missing(start, min(x.Base, v.slot.durable), "the first segments are missing")
 		case next >= 0 && x.Base > next && !sparse && !x.Sparse:
@@ -185,6 +187,20 @@ func (v *verifier) chain() error {
 	return nil
 }
 
+// swapping tells that what lies in front of segment i is in a segment that has been decided on and has not got its name yet.
+func (v *verifier) swapping(i int) bool {
+	from := int64(math.MinInt64)
+	if i > 0 {
+		from = v.out.Segments[i-1].Base
+	}
+	return v.decided(from, v.out.Segments[i].Base)
+}
+
+// decided tells of such a segment whose base lies between two offsets.
+func (v *verifier) decided(after, before int64) bool {
+	return slices.ContainsFunc(v.swaps, func(base int64) bool { return after < base && base < before })
+}
+
 func (v *verifier) missing(first, next int64, reason string) {
 	if first >= next {
 		return
@@ -206,6 +222,13 @@ func (v *verifier) orphans() {
 			continue // gone meanwhile, with its data
 		}
 		i, _ := slices.BinarySearch(v.bases, base)
+		before := int64(math.MinInt64)
+		if i > 0 {
+			before = v.bases[i-1]
+		}
+		if v.decided(before, base+1) {
+			continue
+		}
 		next := v.slot.durable
 		if i < len(v.bases) {
 			next = v.bases[i]

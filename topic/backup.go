@@ -50,7 +50,7 @@ const (
 // what is still good there and costs only what is new. It works in an engine opened for reading too, as long as no writer beside it removes what is being copied.
 //
 // When Backup returns nil the backup is on disk. An interrupted one is refused by Open and completed by a further Backup. Errors: ErrInvalid
-// when dir holds something else, ErrLocked, ErrCorrupt when a copy is not sound, the context's, what the disk says.
+// when dir holds something else, ErrLocked, ErrBusy when segments come and go faster than they can be copied, ErrCorrupt when a copy is not sound, the context's, what the disk says.
 func (e *Engine) Backup(ctx context.Context, dir string, opts BackupOptions) (*BackupReport, error) {
 	if err := e.usable(ctx); err != nil {
 		return nil, err

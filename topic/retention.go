@@ -253,6 +253,9 @@ func (p *Partition) retainUnused(ctx context.Context, now time.Time) (due time.T
 	if err == nil && may {
 		due, err = p.retainClosed(ctx, now)
 	}
+	if err != nil && p.topic.deleted.Load() {
+		return time.Time{}, nil
+	}
 	if err != nil {
 		return time.Time{}, p.fault(err)
 	}

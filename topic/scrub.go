@@ -205,10 +205,10 @@ func (r *scrub) partition(p *Partition, from int64) error {
 	e, t := r.s.eng, p.topic
 	state := t.state.Load()
 	found, err := log.Verify(e.fs, p.Dir(), state.config, log.VerifyOptions{
-		TopicID: t.id, Gaps: state.settings.Cleanup&CleanupCompact != 0, From: from, Shallow: true,
+		TopicID: t.id, Gaps: state.settings.compacts(), From: from, Shallow: true,
 		Step: r.step, Begin: r.begin,
 	})
-	if errors.Is(err, fs.ErrNotExist) && (p.ended() != nil || t.deleted.Load()) {
+	if (errors.Is(err, fs.ErrNotExist) || err == nil && len(found.Faults) > 0) && (p.ended() != nil || t.deleted.Load()) {
 		return nil // deleted meanwhile
 	}
 	if err != nil {
