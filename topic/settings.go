@@ -17,9 +17,11 @@ const Forever = time.Duration(math.MaxInt64)
 // an argument of [With], a zero field means "not given".
 //
 // The names behind the fields are Apache Kafka's topic settings, with Kafka's defaults; names
-// that begin with "quire." are this library's own. Every setting is checked and stored. Settings of
-// retention, compaction and replication wait for those duties of the engine: until the engine applies them
-// they have no effect beyond being kept, and are marked "kept" here.
+// that begin with "quire." are this library's own. Every setting is checked and stored. Those marked "kept" have no
+// effect beyond that: they are about replication and remote storage, or have a better way here.
+//
+// Mind Retention: as in Kafka, by default a record goes when its time, which its sender may have set, lies a week
+// back. What was imported with times of long ago goes half a minute after the next Open; [Retention](-1) keeps it.
 type Settings struct {
 	Durability   log.Durability // quire.durability: sync (default), interval, os
 	SyncInterval time.Duration  // quire.sync.interval.ms: longest unsynced time at level interval; default 100 ms
