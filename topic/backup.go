@@ -233,12 +233,13 @@ func (c *copier) plan() error {
 
 // takeManifest takes the manifest as it is, with the topics that are wanted and exist.
 func (c *copier) takeManifest() error {
-	m := c.e.manifest
-	if !c.e.readOnly {
+	if !c.e.readOnly { // else nobody changes it
 		if err := c.e.takeTurn(c.ctx); err != nil {
 			return err
 		}
-		m = c.e.manifest
+	}
+	m := c.e.manifest
+	if !c.e.readOnly {
 		c.e.endTurn()
 	}
 	c.manifest = m.clone()
