@@ -86,7 +86,9 @@ type delays struct {
 	// What follows belongs to the goroutine that delivers.
 	lanes   map[uint32]*delayLane // by target
 	needed  [delayLevels]int64    // ends of the levels that must be on disk before the next progress
-	pending bool                  // the last progress names lanes
+	stale   bool                  // the last progress does not say all that has been settled
+	earlier bool                  // what earlier runs noted is taken over; set once, by whoever has the token
+	idle    []int64               // of earlier runs: see delayProgress
 
 	mu        sync.Mutex // guards what follows
 	bound     delayKey

@@ -110,6 +110,9 @@ type delayProgress struct {
 	// Bound is the due time, level and offset below which everything is delivered, but for what the lanes name.
 	Bound [3]int64    `json:"bound"`
 	Lanes []laneState `json:"lanes,omitempty"`
+	// Idle is, of each level, the offset below which nothing waits any more, or -1. After a clean stop a level that ends
+	// there need not be read, nor opened.
+	Idle []int64 `json:"idle,omitempty"`
 }
 
 // laneState is what is on its way to one partition.

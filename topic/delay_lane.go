@@ -79,6 +79,7 @@ func (d *delays) drop(n *delayLane, count int, err error) {
 		d.harmed(part, passed{damage})
 	}
 	d.eng.logger.Error("delayed messages dropped", "topic", n.target.name, "partition", n.target.partition, "messages", count, "err", err)
+	d.stale = true
 	n.ids = n.ids[count:] // their sequence numbers go to the next
 }
 
@@ -120,6 +121,7 @@ func (d *delays) resolve(n *delayLane) error {
 		return err
 	}
 	d.stats.delivered.Add(int64(there))
+	d.stale = d.stale || there > 0
 	n.settled(there)
 	if n.renumber {
 		if n.producer, err = d.eng.nextProducerID(); err != nil {
@@ -267,6 +269,7 @@ func (d *delays) settle(n *delayLane) error {
 		d.stats.lateness.observe(now.Sub(time.UnixMilli(k.due)))
 	}
 	d.stats.delivered.Add(int64(n.sent))
+	d.stale = true
 	n.settled(n.sent)
 	n.sent, n.tries, n.retry = 0, 0, time.Time{}
 	return nil

@@ -62,23 +62,65 @@ func (d *delays) ready(ctx context.Context) error {
 	if d.eng.readOnly {
 		return ErrReadOnly
 	}
-	t, err := d.eng.lookup(DelayedTopic)
-	if errors.Is(err, ErrNotFound) {
-		t, err = d.eng.CreateTopic(ctx, DelayedTopic, delayedSettings()...)
-	}
-	if err == nil {
-		d.topic = t
-		d.producer, err = d.eng.nextProducerID()
-	}
-	if err == nil {
-		err = d.restore(ctx)
-	}
-	if err != nil {
+	if err := d.takeOver(ctx); err != nil {
 		return err
 	}
 	d.opened.Store(true)
 	d.wake() // to load what is there
 	return nil
+}
+
+// takeOver finds the topic, or makes it, and what earlier runs left. The caller has the token.
+func (d *delays) takeOver(ctx context.Context) error {
+	if d.earlier {
+		return nil
+	}
+	t, err := d.eng.lookup(DelayedTopic)
+	if errors.Is(err, ErrNotFound) {
+		t, err = d.eng.CreateTopic(ctx, DelayedTopic, delayedSettings()...)
+	}
+	if err != nil {
+		return err
+	}
+	d.topic = t
+	if d.producer, err = d.eng.nextProducerID(); err != nil {
+		return err
+	}
+	clear(d.lanes)
+	if err := d.restore(ctx); err != nil {
+		return err
+	}
+	d.earlier = true
+	return nil
+}
+
+// settleEarlier is Open's first use of the partitions after a crash: deliveries that were under way are looked for in
+// their targets before retention, compaction or the user can remove what tells of them. A target that cannot be opened is
+// looked at when it can be: only if it stays so for longer than its records are kept can a message come again.
+func (d *delays) settleEarlier() {
+	if _, err := d.eng.lookup(DelayedTopic); err != nil {
+		return
+	}
+	if err := d.takeOver(context.Background()); err != nil {
+		d.eng.logger.Warn("earlier deliveries are looked for later", "err", err)
+		return
+	}
+	for _, n := range d.lanes {
+		if err := d.prepare(n); err != nil {
+			d.refuse(n, err)
+		}
+	}
+	if err := d.settledEarlier(); err != nil {
+		d.eng.logger.Warn("progress of delayed messages not noted", "err", err)
+	}
+}
+
+// settledEarlier makes durable what settleEarlier found.
+func (d *delays) settledEarlier() error {
+	if !d.stale {
+		return nil
+	}
+	return d.saveProgress(true)
 }
 
 // lastProgress is the last record of progress before end that can be read. An older one than the last makes what was
@@ -133,7 +175,7 @@ func (d *delays) restore(ctx context.Context) error {
 		return err
 	}
 	d.mu.Lock()
-	d.bound = keyOf(p.Bound)
+	d.bound, d.idle = keyOf(p.Bound), p.Idle
 	d.mu.Unlock()
 	for _, s := range p.Lanes {
 		n := d.lane(d.targets.number(delayTarget{s.Topic, s.Name, s.Partition}))
@@ -170,8 +212,39 @@ func (d *delays) claimLoad(lv *delayLevel, now time.Time) bool {
 		lv.horizon, lv.retry = endOfTime(), time.Time{} // never used: it stays without files
 		return false
 	}
+	if err == nil && d.wasIdleLocked(lv, part) {
+		return false
+	}
 	lv.loading, lv.retry = true, time.Time{}
 	return true
+}
+
+// wasIdleLocked tells that nothing waits in a level, by what was noted before a clean stop: it stays closed.
+func (d *delays) wasIdleLocked(lv *delayLevel, part *Partition) bool {
+	if !d.eng.startedOK || lv.loaded() || part.log.Load() != nil || int(lv.number) >= len(d.idle) {
+		return false
+	}
+	saved, end := part.offsets(), d.idle[lv.number]
+	if end < 0 || saved.high != end || saved.start < 0 {
+		return false
+	}
+	lv.horizon, lv.retry, lv.end = endOfTime(), time.Time{}, end
+	if saved.start < end {
+		lv.chunks = []delayChunk{{end: end, first: saved.start, latest: d.bound.due}}
+	}
+	return true
+}
+
+// idleLocked is what the progress says of levels without messages that wait. Nothing is on its way in any lane.
+func (d *delays) idleLocked() []int64 {
+	ends := make([]int64, delayLevels)
+	for i := range d.levels {
+		lv := &d.levels[i]
+		if ends[i] = lv.end; !lv.loaded() || lv.partial() || lv.near() > 0 {
+			ends[i] = -1
+		}
+	}
+	return ends
 }
 
 func (d *delays) loadClaimed(level uint8) {

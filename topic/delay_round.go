@@ -51,6 +51,7 @@ func (d *delays) deliver() {
 			return
 		}
 	}
+	d.noteSettled() // else an Open after a long time might not find in the targets what was delivered
 	d.mu.Lock()
 	d.running = false
 	d.mu.Unlock()
@@ -112,7 +113,7 @@ func (d *delays) take(now int64) (items []delayItem) {
 			break
 		}
 		d.dropHead(lv)
-		d.bound = it.after()
+		d.bound, d.stale = it.after(), true
 		if _, gone := d.cancelled[it.delayKey]; gone {
 			delete(d.cancelled, it.delayKey)
 			continue
@@ -181,6 +182,9 @@ func (d *delays) intend() error {
 func (d *delays) saveProgress(synced bool) error {
 	d.mu.Lock()
 	p := delayProgress{Format: delayFormat, Bound: flatKey(d.bound)}
+	if d.delivered() {
+		p.Idle = d.idleLocked()
+	}
 	d.mu.Unlock()
 	for _, n := range d.lanes {
 		if len(n.ids) == 0 && !n.lagging {
@@ -218,7 +222,7 @@ func (d *delays) saveProgress(synced bool) error {
 	if err != nil {
 		return part.fault(err)
 	}
-	d.pending = len(p.Lanes) > 0
+	d.stale = false
 	return d.forgetProgress(l, a.Base, synced)
 }
 
@@ -236,15 +240,20 @@ func (d *delays) forgetProgress(l *log.Log, last int64, synced bool) error {
 // progressKept is how many records of progress are kept at most; only the last one counts.
 const progressKept = 1000
 
-// rest ends the duty unless something is due. What was delivered last is noted, without waiting for the disk: that
-// spares the next Open to look for it in the targets.
-func (d *delays) rest() bool {
-	if d.pending && d.delivered() {
-		if err := d.saveProgress(false); err != nil {
-			d.eng.logger.Warn("progress of delayed messages not noted", "err", err)
-			d.pending = false
-		}
+// noteSettled stores what was delivered last, without waiting for the disk. It spares the next Open to look for it in the
+// targets, which after a long time may not have it any more.
+func (d *delays) noteSettled() {
+	if !d.stale {
+		return
 	}
+	if err := d.saveProgress(false); err != nil {
+		d.eng.logger.Warn("progress of delayed messages not noted", "err", err)
+	}
+}
+
+// rest ends the duty.
+func (d *delays) rest() bool {
+	d.noteSettled()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.retryAt = 0

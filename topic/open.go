@@ -42,6 +42,10 @@ func Open(dir string, opts ...Option) (*Engine, error) {
 		return nil, errors.Join(err, e.unlock())
 	}
 	if !e.readOnly {
+		if !e.startedOK {
+			e.delays.settleEarlier()
+			e.recurring.settleEarlier()
+		}
 		e.holdReserve()
 		e.countBudgets()
 		e.armRetention()

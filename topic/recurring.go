@@ -68,6 +68,8 @@ type recurringState struct {
 type firing struct {
 	Due  int64 `json:"due"`
 	From int64 `json:"from"` // end of the target log before it was appended
+	// Settled: nothing more is to be done about it. That is noted after the append, without waiting for the disk.
+	Settled bool `json:"settled,omitempty"`
 }
 
 // recurring is a recurring message in memory.
@@ -77,6 +79,7 @@ type recurring struct {
 	state recurringState
 	open  bool      // the newest firing is not known to be in the target
 	sure  bool      // and known not to be in it
+	stale bool      // it is settled, and that is not stored
 	doubt bool      // records of it may have been lost: firings that the state does not know of may be in the target
 	tries int       // failed appends of it
 	retry time.Time // not before
@@ -302,6 +305,11 @@ func (c *recurrences) open(ctx context.Context) error {
 
 // save stores states as one batch; on disk at return. The caller holds the token.
 func (c *recurrences) save(ctx context.Context, states map[string]*recurringState) error {
+	return c.store(ctx, states, true)
+}
+
+// store is save; what is not synced may be lost by a crash.
+func (c *recurrences) store(ctx context.Context, states map[string]*recurringState, synced bool) error {
 	recs := make([]Record, 0, len(states))
 	for _, name := range slices.Sorted(maps.Keys(states)) {
 		r := Record{Key: []byte(name)}
@@ -318,13 +326,28 @@ func (c *recurrences) save(ctx context.Context, states map[string]*recurringStat
 	if err != nil {
 		return err
 	}
-	if _, err := part.Append(ctx, recs...); err != nil {
+	if err := part.appendNow(ctx, recs, synced); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	c.stored += int64(len(recs))
 	c.mu.Unlock()
 	return nil
+}
+
+// appendNow appends records as one batch.
+func (p *Partition) appendNow(ctx context.Context, recs []Record, synced bool) error {
+	l, err := p.openWith(ctx)
+	if err != nil {
+		return err
+	}
+	b, err := p.pack(recs)
+	if err != nil {
+		return err
+	}
+	_, err = p.appendSealed(ctx, l, b.batch, log.AppendOptions{Relaxed: !synced, Trusted: true, NoWait: !synced})
+	p.topic.eng.putBuilder(b)
+	return p.waitFault(ctx, err)
 }
 
 // appendOnce appends the newest firing to its target, unless it is there.

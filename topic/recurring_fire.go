@@ -59,6 +59,9 @@ func (c *recurrences) fire() {
 			break
 		}
 		more, err := c.round(time.Now())
+		if !more || c.eng.isClosed() {
+			c.noteSettled()
+		}
 		c.give()
 		if err != nil && !c.eng.isClosed() {
 			c.eng.logger.Error("recurring messages are late", "err", err)
@@ -175,7 +178,7 @@ func (c *recurrences) accept(due map[string]*recurringState) (list []*recurring)
 			delete(c.table, name)
 			continue
 		}
-		r.state, r.open, r.sure = *s, true, true
+		r.state, r.open, r.sure, r.stale = *s, true, true, false
 		list = append(list, r)
 	}
 	return list
@@ -187,6 +190,7 @@ func (c *recurrences) settle(r *recurring, err error) {
 	defer c.mu.Unlock()
 	if err == nil || refusedForGood(err) || errors.Is(err, ErrNotFound) {
 		r.open, r.tries, r.retry = false, 0, time.Time{}
+		r.stale = r.state.Firing != nil
 	} else {
 		r.retry = time.Now().Add(min(delayBackoff<<min(r.tries, 20), delayPatience))
 		r.tries++

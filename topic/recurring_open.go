@@ -37,7 +37,7 @@ func (r *recurringReader) read(ctx context.Context, t *Topic) error {
 		r.harmed, at, err = true, damage.NextOffset, nil
 	}
 	for _, one := range r.table {
-		one.open, one.doubt = one.state.Firing != nil && !r.harmed, r.harmed
+		one.doubt, one.open = r.harmed, !r.harmed && one.state.unsettled()
 	}
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
@@ -104,7 +104,7 @@ func (c *recurrences) clearDoubts(now time.Time) {
 			continue
 		}
 		c.mu.Lock()
-		r.state, r.doubt, r.open = s, false, s.Firing != nil
+		r.state, r.doubt, r.open = s, false, s.unsettled()
 		c.mu.Unlock()
 	}
 }
@@ -140,6 +140,51 @@ func (c *recurrences) newestFiring(r *recurring) (recurringState, error) {
 		}
 	})
 	return s, err
+}
+
+// unsettled tells that the newest firing may not be in the target.
+func (s *recurringState) unsettled() bool { return s.Firing != nil && !s.Firing.Settled }
+
+// settleEarlier is Open's look, after a crash, for firings that were under way: as with delayed messages, before anything can
+// remove what tells of them.
+func (c *recurrences) settleEarlier() {
+	if !c.exists() {
+		return
+	}
+	if err := c.open(context.Background()); err != nil {
+		c.eng.logger.Warn("earlier firings are looked for later", "err", err)
+		return
+	}
+	c.clearDoubts(time.Now())
+	for _, r := range c.table {
+		if r.open {
+			c.settle(r, c.appendOnce(r))
+		}
+	}
+	c.noteSettled()
+}
+
+// noteSettled stores, without waiting for the disk, that the newest firings are in their targets: after a long time these
+// may have forgotten them. The caller holds the token.
+func (c *recurrences) noteSettled() {
+	states := map[string]*recurringState{}
+	c.mu.Lock()
+	for name, r := range c.table {
+		if r.stale {
+			f := *r.state.Firing
+			f.Settled = true
+			r.state.Firing, r.stale = &f, false
+			s := r.state
+			states[name] = &s
+		}
+	}
+	c.mu.Unlock()
+	if len(states) == 0 {
+		return
+	}
+	if err := c.store(context.Background(), states, false); err != nil {
+		c.eng.logger.Warn("recurring messages: appends not noted", "err", err)
+	}
 }
 
 // eachBatch goes over a log from a place on, or from the start if that lies above it, up to the end, synced or not. What is
