@@ -102,14 +102,19 @@ func (e *Engine) idOf(name string, partitions []int32) (ID, error) {
 	return id, nil
 }
 
-// holdsData tells whether a directory holds a segment's data file.
+// holdsData tells whether a directory is seen to hold a segment's data file.
 func (e *Engine) holdsData(dir string) bool {
 	names, err := e.fs.List(dir)
-	if err != nil {
-		return false
-	}
-	return slices.ContainsFunc(names, func(base string) bool {
-		stem, ok := strings.CutSuffix(base, ".log")
-		return ok && len(stem) == 20 && strings.Trim(stem, "0123456789") == ""
-	})
+	return err == nil && slices.ContainsFunc(names, isDataFile)
+}
+
+// holdsNothing tells that a directory is known to hold no segment's data file; a disk that does not answer says nothing.
+func (e *Engine) holdsNothing(dir string) bool {
+	names, err := e.fs.List(dir)
+	return err == nil && !slices.ContainsFunc(names, isDataFile) || errors.Is(err, fs.ErrNotExist)
+}
+
+func isDataFile(base string) bool {
+	stem, ok := strings.CutSuffix(base, ".log")
+	return ok && len(stem) == 20 && strings.Trim(stem, "0123456789") == ""
 }

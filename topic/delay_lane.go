@@ -214,14 +214,17 @@ func (d *delays) packDue(n *delayLane) (*builder, int, error) {
 			if b.rec = (record.Record{Timestamp: e.time, Key: e.key, Value: r.Value, Headers: r.Headers}); e.time == record.NoTimestamp {
 				b.rec.Timestamp = b.now.UnixMilli()
 			}
-			return b.Add(&b.rec)
+			if err := b.Add(&b.rec); err != nil {
+				return packFault(err, b.rec.Timestamp)
+			}
+			return nil
 		})
 		if err != nil && count > 0 {
 			break // full, or the next one cannot be read: it will be the first of a batch
 		}
 		if err != nil {
 			d.eng.putBuilder(b)
-			return nil, 1, packFault(err, b.rec.Timestamp)
+			return nil, 1, err // what the disk says may pass: only what the topic refuses is dropped
 		}
 		if count++; n.single {
 			break

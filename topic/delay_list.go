@@ -80,7 +80,7 @@ func (d *delays) soonestOf(t *Topic, from delayKey) (*selection, error) {
 		if err != nil {
 			return nil, err
 		}
-		if part.log.Load() == nil && !d.eng.holdsData(part.Dir()) {
+		if part.log.Load() == nil && d.eng.holdsNothing(part.Dir()) {
 			continue
 		}
 		l, err := part.open()

@@ -162,7 +162,7 @@ func (d *delays) restore(ctx context.Context) error {
 		return err
 	}
 	end := int64(0)
-	if d.eng.holdsData(part.Dir()) {
+	if !d.eng.holdsNothing(part.Dir()) {
 		if end, err = part.High(); err != nil {
 			return err
 		}
@@ -208,7 +208,7 @@ func (d *delays) claimLoad(lv *delayLevel, now time.Time) bool {
 	if lv.loading || !lv.partial() || lv.near() > d.nearMost/4 || now.Before(lv.retry) {
 		return false
 	}
-	if err == nil && !lv.loaded() && part.log.Load() == nil && !d.eng.holdsData(part.Dir()) {
+	if err == nil && !lv.loaded() && part.log.Load() == nil && d.eng.holdsNothing(part.Dir()) {
 		lv.horizon, lv.retry = endOfTime(), time.Time{} // never used: it stays without files
 		return false
 	}
@@ -274,7 +274,7 @@ func (d *delays) catchUp(n *delayLane) error {
 		if err != nil {
 			return err
 		}
-		if part.log.Load() == nil && !d.eng.holdsData(part.Dir()) {
+		if part.log.Load() == nil && d.eng.holdsNothing(part.Dir()) {
 			continue
 		}
 		l, err := part.open()
