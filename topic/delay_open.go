@@ -225,12 +225,12 @@ func (d *delays) wasIdleLocked(lv *delayLevel, part *Partition) bool {
 		return false
 	}
 	saved, end := part.offsets(), d.idle[lv.number]
-	if end < 0 || saved.high != end || saved.start < 0 {
+	if end < 0 || saved.high != end {
 		return false
 	}
 	lv.horizon, lv.retry, lv.end = endOfTime(), time.Time{}, end
-	if saved.start < end {
-		lv.chunks = []delayChunk{{end: end, first: saved.start, latest: d.bound.due}}
+	if start := max(saved.start, 0); start < end {
+		lv.chunks = []delayChunk{{end: end, first: start, latest: d.bound.due}}
 	}
 	return true
 }
