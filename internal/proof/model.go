@@ -47,7 +47,12 @@ func program(seed uint64, keep []int, tell func(format string, args ...any)) err
 	m := &modelRun{disk: vfs.NewCrash(), cfg: randomConfig(dice), codec: compress.Codec(dice.IntN(5))}
 	m.tell = tell
 	m.say("config %+v", m.cfg)
-	m.begin(newHistory())
+	h := newHistory()
+	if dice.IntN(2) == 0 {
+		h.compacting(tombstoneTime)
+		m.keyed, m.cfg.Compacted, m.cfg.DeleteRetention = true, dice.IntN(3) > 0, tombstoneTime
+	}
+	m.begin(h)
 	if m.s.err != nil {
 		return m.s.trouble()
 	}
@@ -83,6 +88,8 @@ type modelRun struct {
 	codec compress.Codec
 	s     *script
 	epoch int32
+	keyed bool                             // its records have keys, so that it can be compacted
+	clock time.Duration                    // how long after cleanTime it is
 	tell  func(format string, args ...any) // nil: silent
 }
 
@@ -103,7 +110,7 @@ func (m *modelRun) begin(h *history) {
 
 // step does one random thing.
 func (m *modelRun) step(dice *rand.Rand) error {
-	s, n := m.s, dice.IntN(40)
+	s, n := m.s, dice.IntN(50)
 	m.say("draws %d", n)
 	switch {
 	case n < 18:
@@ -131,11 +138,55 @@ func (m *modelRun) step(dice *rand.Rand) error {
 		s.reopen()
 	case n < 36:
 		s.askTimes()
-	default:
+	case n < 40:
 		return m.crash(dice)
+	default:
+		m.keep(dice, n)
 	}
 	s.look()
 	return s.trouble()
+}
+
+// keep does one thing that makes the log smaller, or changes its settings.
+func (m *modelRun) keep(dice *rand.Rand, n int) {
+	s := m.s
+	m.clock += time.Duration(dice.Int64N(int64(tombstoneTime)))
+	switch {
+	case n < 45 && m.keyed:
+		s.compact(cleanTime().Add(m.clock))
+	case n < 46:
+		s.retain(cleanTime(), log.Retention{Records: 1 + dice.Int64N(40)})
+	case n == 46:
+		s.retain(cleanTime(), log.Retention{Bytes: 1 + dice.Int64N(8000)})
+	case n == 47:
+		m.redactSome(dice)
+	default:
+		next := randomConfig(dice)
+		next.Durability, next.Replicated = m.cfg.Durability, m.cfg.Replicated
+		next.Compacted, next.DeleteRetention = m.keyed && dice.IntN(2) == 0, m.cfg.DeleteRetention
+		s.configure(next)
+		m.cfg = s.cfg
+	}
+}
+
+// redactSome redacts a record that readers see, if there is one with a value of some length.
+func (m *modelRun) redactSome(dice *rand.Rand) {
+	l := m.s.l
+	span := l.High() - l.Start()
+	if span <= 0 {
+		return
+	}
+	from := l.Start() + dice.Int64N(span)
+	g, err := readLog(l)
+	if m.s.failed(err) {
+		return
+	}
+	for _, r := range g.recs {
+		if r.offset >= from && r.offset < g.high && !isTombstone(r.id) && !r.redacted && len(valueOf(r.id)) > 2*len(redactedMark) {
+			m.s.redact(r.offset)
+			return
+		}
+	}
 }
 
 func (m *modelRun) deleteSome(dice *rand.Rand) {
@@ -180,9 +231,9 @@ func (m *modelRun) crash(dice *rand.Rand) error {
 	}
 	m.disk = c.leave(m.disk)
 	m.say("crash %s", c.policy)
-	h := m.s.h
+	h, cleaned := m.s.h, m.s.cleaned
 	m.s = newScript(m.disk, m.cfg, m.disk.Crashed)
-	m.s.h, m.s.codec = h, m.codec
+	m.s.h, m.s.codec, m.s.cleaned = h, m.codec, cleaned
 	_, err := m.s.comeBack(c.state())
 	if err != nil {
 		return fmt.Errorf("%s.%d: %w", c.policy, c.seed, err)

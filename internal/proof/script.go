@@ -277,6 +277,7 @@ func (s *script) truncate(to int64) {
 }
 
 func (s *script) truncateFully(offset int64) {
+	s.cleaned = 0
 	s.change(func(h *history) { h.restart(offset) }, func() error { return s.l.TruncateFully(offset) })
 }
 
