@@ -36,7 +36,7 @@ func (s *script) compact(now time.Time) {
 		return
 	}
 	s.h.beginPass(now, c.FirstUncleanable)
-	s.finishPass(s.l.Compact(ctx(), log.CompactOptions{Now: now, Memory: mapMemory}))
+	s.finishPass(s.activeBase())(s.l.Compact(ctx(), log.CompactOptions{Now: now, Memory: mapMemory}))
 }
 
 // compactBeside makes one compaction while others append: how far it will go nobody
@@ -44,16 +44,24 @@ func (s *script) compact(now time.Time) {
 func (s *script) compactBeside(now time.Time) {
 	if s.ok() {
 		s.h.beginPass(now, math.MaxInt64)
-		s.finishPass(s.l.Compact(ctx(), log.CompactOptions{Now: now, Memory: mapMemory}))
+		s.finishPass(s.activeBase())(s.l.Compact(ctx(), log.CompactOptions{Now: now, Memory: mapMemory}))
 	}
 }
 
-func (s *script) finishPass(done log.Compacted, err error) {
-	if s.tolerate(err) {
-		return
+// finishPass notes what a compaction told. The active segment, whose base is given, is not
+// touched, although after a truncation the checkpoint may lie inside it.
+func (s *script) finishPass(active int64) func(done log.Compacted, err error) {
+	return func(done log.Compacted, err error) {
+		if !s.tolerate(err) {
+			s.h.donePass(min(done.Checkpoint, active))
+			s.cleaned = done.Checkpoint
+		}
 	}
-	s.h.donePass(done.Checkpoint)
-	s.cleaned = done.Checkpoint
+}
+
+func (s *script) activeBase() int64 {
+	segments := s.l.Segments()
+	return segments[len(segments)-1].Base
 }
 
 // tolerate notes an error of a call that may fail on a rough disk, where the script goes on.
