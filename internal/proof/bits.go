@@ -56,6 +56,9 @@ func flipAndCount(r *runner, t *tally, ref *reference, offsets []int64, at int64
 		i++
 	}
 	file := ref.files[i]
+	if !r.only.MatchString(file) {
+		return
+	}
 	name := caseName{t.lane.name, file, fmt.Sprintf("%d.%d", at-offsets[i], bit), "flip", 0}
 	r.try(t, name, func() error {
 		noticed, err := flip(ref, file, at-offsets[i], bit)

@@ -21,7 +21,7 @@ func runDamage(r *runner, t *tally, seed uint64) {
 		t.add(caseName{t.lane.name, "reference", "0", "none", 0}, err)
 		return
 	}
-	names := damages(ref, seed, r.count)
+	names := slices.DeleteFunc(damages(ref, seed, r.count), func(c caseName) bool { return !r.only.MatchString(c.Scenario) })
 	var noticed sync.Map
 	pool := sync.Pool{New: func() any { return ref.fork() }}
 	r.each(len(names), func(i int) {

@@ -25,6 +25,7 @@
 //	enginekeep.go, enginekeepscenarios.go   compaction, retention, backup and restore by an engine
 //	repair.go   a directory that is damaged and repaired
 //	reference.go  a closed directory with every kind of file    enginecontent.go   all that its readers see
+//	referencekeep.go   its compacted topic, with transactions
 //	part.go       one partition of it, read without an engine
 //	killchild.go  the process that is killed
 //	machine.go, shutdown_linux.go   a disk whose power can be cut

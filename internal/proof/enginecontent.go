@@ -43,6 +43,7 @@ type partContent struct {
 	raw              []byte
 	asked            []int64 // times that were looked up, ms since the epoch
 	answers          []int64 // the offsets found; -1 for none
+	committed        int64   // records that readers of committed records see
 }
 
 // scope chooses partitions to look at; nil is all.
@@ -117,6 +118,12 @@ func readPartition(t *topic.Topic, n int32, asked []int64) (*partContent, error)
 		}
 		c.raw = append(c.raw, b...)
 	}
+	for _, err := range t.Read(ctx(), topic.OnPartitions(n), topic.FromStart(), topic.UntilEnd(), topic.WithIsolation(topic.ReadCommitted)) {
+		if err != nil {
+			return nil, err
+		}
+		c.committed++
+	}
 	if asked == nil {
 		if err := c.chooseTimes(); err != nil {
 			return nil, err
@@ -129,7 +136,7 @@ func readPartition(t *topic.Topic, n int32, asked []int64) (*partContent, error)
 func (c *partContent) chooseTimes() error {
 	recs, err := decode(nil, c.raw, c.start)
 	for i := 1; i <= 3 && len(recs) > 0; i++ {
-		c.asked = append(c.asked, timeOf(recs[len(recs)*i/4].id)-50)
+		c.asked = append(c.asked, recs[len(recs)*i/4].time-50)
 	}
 	return err
 }
@@ -188,6 +195,8 @@ func (c *partContent) same(want *partContent) error {
 	case !bytes.Equal(c.raw, want.raw):
 		return faultf(undetected, "%d bytes of batches are not the %d that were written; first difference at %d",
 			len(c.raw), len(want.raw), firstDifference(c.raw, want.raw))
+	case c.committed != want.committed:
+		return faultf(undetected, "%d records are committed, were %d", c.committed, want.committed)
 	case !slices.Equal(c.answers, want.answers):
 		return faultf(undetected, "offsets for times %v, were %v", c.answers, want.answers)
 	}

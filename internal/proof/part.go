@@ -6,6 +6,7 @@ import (
 	"path"
 
 	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/log/vfs"
 )
 
@@ -98,7 +99,17 @@ func (p *part) content(disk vfs.FS) (*partContent, error) {
 		if len(run) == 0 {
 			break
 		}
-		c.raw, at, p.buf = append(c.raw, run...), next, run
+		if c.raw, err = appendUseful(c.raw, run); err != nil {
+			return nil, err
+		}
+		at, p.buf = next, run
+	}
+	aborted, err := l.AbortedIn(c.start, c.high)
+	if err != nil {
+		return nil, err
+	}
+	if c.committed, err = committedIn(c.raw, c.start, aborted); err != nil {
+		return nil, err
 	}
 	for _, ts := range c.asked {
 		found, ok, err := l.OffsetFor(ts, log.High)
@@ -111,4 +122,18 @@ func (p *part) content(disk vfs.FS) (*partContent, error) {
 		c.answers = append(c.answers, found.Offset)
 	}
 	return c, nil
+}
+
+// appendUseful appends the batches that hold records of users, which are all that an
+// engine's readers get.
+func appendUseful(raw, run []byte) ([]byte, error) {
+	for b, err := range record.Batches(run) {
+		if err != nil {
+			return nil, err
+		}
+		if b.Count() > 0 && !b.Control() {
+			raw = append(raw, b...)
+		}
+	}
+	return raw, nil
 }

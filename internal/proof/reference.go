@@ -49,7 +49,7 @@ func (ref *reference) fork() *reference {
 const referenceBytes = 256 << 10
 
 // buildReference makes the directory: sealed segments with indexes and side files,
-// active ones, producer snapshots, epoch files, slots, ids, both generations of the
+// compacted ones with gaps, an index of aborted transactions, active ones, producer snapshots, epoch files, slots, ids, both generations of the
 // manifest, checkpoints, the clean mark.
 func buildReference(atLeast int64) (*reference, error) {
 	disk := vfs.NewCrash()
@@ -103,7 +103,7 @@ func (ref *reference) describe() error {
 
 // fillReference opens the engine, appends to all topics, and closes it.
 func fillReference(disk *vfs.Crash, round int) error {
-	eng, err := topic.Open(engineDir, topic.On(disk))
+	eng, err := topic.Open(engineDir, topic.On(disk), topic.DiskReserve(700))
 	if err != nil {
 		return err
 	}
@@ -123,6 +123,13 @@ func fillReference(disk *vfs.Crash, round int) error {
 		if err := fillTopic(eng, t, first+i*3000); err != nil {
 			return err
 		}
+	}
+	kept, err := eng.Topic(ctx(), "kept", topic.SegmentBytes(2000), topic.CleanupWith(topic.CleanupCompact), topic.Set("index.interval.bytes", "256"))
+	if err != nil {
+		return err
+	}
+	if err := fillKept(kept, first+9000); err != nil {
+		return err
 	}
 	if err := eng.Flush(ctx()); err != nil {
 		return err
