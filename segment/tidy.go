@@ -144,7 +144,9 @@ func (has fileSet) orphan(f tidyFile) bool {
 	if f.kind.Mark() != 0 || f.kind == KindSnapshot || !has[fileID{f.base, KindLog | Deleted}] {
 		return false
 	}
-	return !has[fileID{f.base, KindLog}] && !has[fileID{f.base, KindLog | Swap}]
+	// With one of its kind on its way out already it belongs to the segment that came instead, whose data file is missing.
+	replaced := has[fileID{f.base, f.kind | Deleted}]
+	return !replaced && !has[fileID{f.base, KindLog}] && !has[fileID{f.base, KindLog | Swap}]
 }
 
 // replaced tells which files give way to complete new segments.

@@ -137,3 +137,18 @@ func TestPowerCutInTidyAfterAKill(t *testing.T) {
 		}
 	}
 }
+
+// The files of a replaced segment that still wait for their removal do not make those of its successor look like theirs: when
+// its data file is missing the others stay, and tell of it.
+func TestTidyKeepsWhatTellsOfAMissingFile(t *testing.T) {
+	fsys := vfs.NewMem()
+	newDir(t, fsys)
+	batches := someBatches(t, 0, 10)
+	build(t, fsys, 0, Deleted, batches)
+	build(t, fsys, 0, 0, batches[:4])
+	require.NoError(t, fsys.Remove(dir+"/"+FileName(0, LogSuffix)))
+	tidy(t, fsys)
+	names, err := fsys.List(dir)
+	require.NoError(t, err)
+	assert.Contains(t, names, FileName(0, SumsSuffix))
+}
