@@ -44,7 +44,9 @@ type chaos struct {
 	handled  int
 }
 
-func (c *chaos) fault(format string, args ...any) { c.faults = append(c.faults, fmt.Sprintf(format, args...)) }
+func (c *chaos) fault(format string, args ...any) {
+	c.faults = append(c.faults, fmt.Sprintf(format, args...))
+}
 
 func (c *chaos) begin(d *group.Delivery) (rest time.Duration, fate int) {
 	c.mu.Lock()
