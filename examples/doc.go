@@ -4,6 +4,7 @@
 //
 //	hello       the program in README, fifteen lines
 //	quickstart  ten thousand events written, killed, reopened, read back and counted
+//	queue       a service with a work queue: workers, retries, dead letters
 //	eventtest   a service and its unit test, in a bubble and on a disk in memory
 //	quire       the command-line tool for a directory of topics
 //

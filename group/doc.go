@@ -98,7 +98,7 @@
 //	queue.go                 Queue: what it promises, open, close   queue_options.go   its choices      queue_hub.go  the queues of an engine
 //	queue_next.go            whose turn it is, sleeping until then  queue_commit.go    what changed, made durable
 //	delivery.go              deliveries, answers, the loop          queue_run.go       workers          queue_metrics.go  counters
-//	deadletter.go            records without success                queue_retention.go what retention may let go
+//	deadletter.go, redrive.go   records without success, and back   queue_retention.go what retention may let go
 //	share.go                 a partition of a queue as a pure machine    lineup.go     the order of records among partitions, keys, times
 //	share_record.go          records of __share_group_state         share_runs.go      states of runs of offsets
 //	share_store.go           state from its log, and into it

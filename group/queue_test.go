@@ -401,3 +401,86 @@ func TestLogStartBeyondTheQueueEndsWhatIsGone(t *testing.T) {
 		assert.Zero(t, q.Metrics().Open)
 	})
 }
+
+func TestRedrivePutsBackWhatIsWantedOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		e := topictest.New(t)
+		put(t, e, "a:bad", "b:bad", "c:good")
+		q := openQueue(t, e, group.DeadLetter("jobs.dead"))
+		drain(t, q, 3, func(d *group.Delivery) {
+			if string(d.Value) == "c:good" {
+				d.Ack()
+				return
+			}
+			d.Reject(errors.New("no"))
+		})
+		put(t, e, "d:good")
+		drain(t, q, 1, (*group.Delivery).Ack)
+		onlyB := func(d group.DeadRecord) bool { return string(d.Key) == "b" && d.Reason == group.Rejected }
+		for _, want := range []int{1, 0} {
+			n, err := q.Redrive(t.Context(), onlyB)
+			require.NoError(t, err)
+			assert.Equal(t, want, n)
+		}
+		e.Crash(topictest.LoseUnsynced)
+		q = openQueue(t, e, group.DeadLetter("jobs.dead"))
+		n, err := q.Redrive(t.Context(), nil)
+		require.NoError(t, err)
+		assert.Equal(t, 1, n)
+		got := drain(t, q, 2, func(d *group.Delivery) {
+			assert.Equal(t, 1, d.Attempt)
+			assert.Equal(t, []topic.Header{{Key: "trace", Value: []byte("t-" + string(d.Value))}}, d.Headers)
+			d.Ack()
+		})
+		assert.Equal(t, []string{"b:bad", "a:bad"}, got)
+
+		_, err = openQueue(t, e, group.QueueName("plain")).Redrive(t.Context(), nil)
+		require.ErrorIs(t, err, topic.ErrInvalid)
+		n, err = q.Redrive(t.Context(), func(group.DeadRecord) bool { panic("boom") })
+		require.NoError(t, err, "nothing is left to ask about")
+		assert.Zero(t, n)
+	})
+}
+
+func TestDiskFaultsLoseNoAnswer(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		e := topictest.New(t)
+		put(t, e, "one", "two")
+		q := openQueue(t, e)
+		var fault error
+		for d, err := range q.Deliveries(t.Context()) {
+			if err != nil {
+				fault = err
+				break
+			}
+			d.Ack()
+			e.FailWrites(0)
+		}
+		require.Error(t, fault, "the loop says that the answer is not stored")
+		require.Error(t, q.Flush())
+		e.Crash(topictest.LoseUnsynced)
+		q = openQueue(t, e)
+		assert.Equal(t, []string{"one", "two"}, drain(t, q, 2, (*group.Delivery).Ack))
+		require.NoError(t, q.Close())
+	})
+}
+
+func TestIdleQueueHasNoTimer(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		e := topictest.New(t)
+		put(t, e, "one")
+		q := openQueue(t, e)
+		drain(t, q, 1, (*group.Delivery).Ack)
+		ctx, stop := context.WithCancel(t.Context())
+		over := make(chan error)
+		go func() { over <- q.Run(ctx, 3, func(context.Context, *group.Delivery) error { return nil }) }()
+		began := time.Now()
+		time.Sleep(24 * time.Hour)
+		before := e.Metrics()
+		time.Sleep(24 * time.Hour)
+		assert.Equal(t, before, e.Metrics(), "nothing happens in a day")
+		stop()
+		require.NoError(t, <-over)
+		assert.Equal(t, 48*time.Hour, time.Since(began))
+	})
+}
