@@ -39,6 +39,7 @@ type classicMember struct {
 	joining  uint64 // the call that waits for the next generation, or 0
 	syncing  uint64 // the call that waits for the assignment, or 0
 	fresh    bool   // has not been in a generation yet: the session counts although it waits
+	local    bool   // lives in this process, which says when it ends: it has no session
 	owesSync bool   // in this generation
 }
 

@@ -1,5 +1,7 @@
 package group
 
+import "slices"
+
 // join is JoinGroup.
 func (m *machine) join(req JoinRequest) {
 	refused := func(err error) { m.answer(m.call, JoinResponse{MemberID: req.MemberID}.refused(err)) }
@@ -9,6 +11,9 @@ func (m *machine) join(req JoinRequest) {
 		return
 	case req.SessionTimeout < m.cfg.MinSession || req.SessionTimeout > m.cfg.MaxSession:
 		refused(ErrInvalidSessionTimeout)
+		return
+	case m.server != nil && len(m.server.members) > 0 && req.local: // it would have to send heartbeats
+		refused(refuse(ErrInconsistentProtocol, "the group's members speak the server-side protocol"))
 		return
 	case m.server != nil && len(m.server.members) > 0:
 		m.serverJoin(req)
@@ -85,12 +90,14 @@ func (m *machine) addMember(req JoinRequest, id string) {
 	}
 	g.members = append(g.members, &classicMember{
 		id: id, instance: req.InstanceID, clientID: req.ClientID, clientHost: req.ClientHost, rebalance: req.RebalanceTimeout,
-		session: req.SessionTimeout, protocols: req.Protocols, joining: m.call, fresh: true,
+		session: req.SessionTimeout, protocols: req.Protocols, joining: m.call, fresh: true, local: req.local,
 	})
 	if g.initial {
 		g.grew = true
 	}
-	m.startTimer(timerSession, id, m.cfg.NewMemberTimeout)
+	if !req.local {
+		m.startTimer(timerSession, id, m.cfg.NewMemberTimeout)
+	}
 	m.prepareOrComplete()
 }
 
@@ -124,6 +131,9 @@ func (m *machine) updateMember(member *classicMember, req JoinRequest) {
 	m.endJoin(member, JoinResponse{MemberID: member.id}.refused(ErrRebalanceInProgress))
 	member.protocols, member.rebalance, member.session = req.Protocols, req.RebalanceTimeout, req.SessionTimeout
 	member.joining = m.call
+	if member.local = req.local; req.local {
+		m.stopTimer(timerSession, member.id)
+	}
 }
 
 // joinAnswer is the current generation.
@@ -153,7 +163,7 @@ func (m *machine) takeOver(req JoinRequest, oldID, newID string) {
 	}
 	member.clientID, member.clientHost = req.ClientID, req.ClientHost
 	m.updateMember(member, req)
-	m.startTimer(timerSession, newID, member.session)
+	m.restartSession(member)
 	switch {
 	case g.state == Stable && g.choose() == g.protocol:
 		r := m.joinAnswer(member)
@@ -225,7 +235,7 @@ func (m *machine) prepareRebalance() {
 		member.owesSync = false
 	}
 	m.stopTimer(timerSync, "")
-	if g.state == Empty {
+	if g.state == Empty && !g.allLocal() {
 		g.initial, g.grew = true, false
 		g.window, g.remaining = m.cfg.InitialDelay, max(g.rebalanceTimeout()-m.cfg.InitialDelay, 0)
 		m.startTimer(timerJoin, "", g.window)
@@ -238,6 +248,11 @@ func (m *machine) prepareRebalance() {
 	default:
 		m.startTimer(timerJoin, "", g.rebalanceTimeout())
 	}
+}
+
+// allLocal tells a group of members of this process. They are there when they join, so the first generation waits for nobody.
+func (g *classicGroup) allLocal() bool {
+	return !slices.ContainsFunc(g.members, func(member *classicMember) bool { return !member.local })
 }
 
 // joinTimeIsUp ends the wait for members to join, unless it is the first one and somebody new came: then it goes on, in all no longer than
@@ -280,7 +295,7 @@ func (m *machine) completeJoin() {
 	m.setState(CompletingRebalance)
 	for _, member := range g.members {
 		m.endJoin(member, m.joinAnswer(member))
-		m.startTimer(timerSession, member.id, member.session)
+		m.restartSession(member)
 		member.fresh, member.owesSync = false, true
 	}
 	m.startTimer(timerSync, "", g.rebalanceTimeout())
@@ -303,5 +318,18 @@ func (m *machine) electJoined() bool {
 
 // restartSession begins a member's session anew.
 func (m *machine) restartSession(member *classicMember) {
-	m.startTimer(timerSession, member.id, member.session)
+	if !member.local {
+		m.startTimer(timerSession, member.id, member.session)
+	}
+}
+
+// disown begins the session of a member of this process that does not come back in time, or went without leaving.
+func (m *machine) disown(id string) {
+	if m.classic == nil {
+		return
+	}
+	if member := m.classic.member(id); member != nil && member.local {
+		member.local = false
+		m.restartSession(member)
+	}
 }

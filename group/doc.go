@@ -20,6 +20,31 @@
 //	Ack --> the machine's step --> staged --> one record for all that is staged, synced --> the loop goes on
 //
 // What is promised is said at [Queue].
+// It stands on topic and keeps its facts as records in compacted topics, so it owns no files.
+//
+//	c, err := group.Join(ctx, eng, "billing", group.Topics("orders"))
+//	if err != nil {
+//		return err
+//	}
+//	defer c.Close() // commits what was marked, and leaves
+//	for batch, err := range c.Batches(ctx) {
+//		if err != nil {
+//			return err
+//		}
+//		for _, rec := range batch.Records {
+//			charge(rec.Key, rec.Value)
+//			c.Mark(rec) // committed in the background, and before the partition goes to another member
+//		}
+//	}
+//
+// A [Consumer] is a member in this process. The [Coordinator] runs the groups; a broker calls it with the requests of its own clients. Who
+// reads which partition is the business of an [Assignor].
+//
+//	Consumer, broker --- requests ---> Coordinator --- events ---> machine: the rules of one group
+//	        ^                               |  ^                          |
+//	        +------------ answers ----------+  +-------- effects ---------+
+//	                                        |
+//	                    records appended to __consumer_offsets, read when a partition of it is first asked for
 //
 // # Who reads what
 //
@@ -69,14 +94,18 @@
 //	I7  One generation has one assignment, in memory and in the log.
 //	I8  The machine has no clock, goroutine, lock or file, and equal events have equal effects. The log alone makes an equal machine.
 //
-// The searches and walks in search_test.go hold the machine to these.
+//	I9  A Consumer hands over a partition only when no handler of it runs, and what was marked has been stored or refused. Its commits of
+//	    one partition reach the coordinator in rising order, unless it was told to Seek back.
+//
+// The searches and walks in search_test.go hold the machine to these, swarm_test.go the consumers.
 //
 // # Errors
 //
 // A refusal is a [Code], Kafka's number and name, or wraps one: compare with errors.Is. Bytes that cannot be read give an error that matches
 // [ErrCorrupt]; nothing here panics because of them.
 //
-// Assignors and the functions that read and write bytes may be called by any number of goroutines at once.
+// Everything may be called by any number of goroutines at once unless it says otherwise. Locks are taken in the order coordinator, shard,
+// consumer. There is a goroutine only while a shard appends or a timer fires, and those a [Consumer.Run] was asked for.
 //
 // Files:
 //
@@ -103,4 +132,12 @@
 //	share_record.go          records of __share_group_state         share_runs.go      states of runs of offsets
 //	share_store.go           state from its log, and into it
 //	describe.go              what administrators see        replay.go            the machine from its log
+//	coordinator.go           Coordinator: its calls         coordinator_admin.go list, describe, delete, reset
+//	coordinator_topics.go    what groups know of topics
+//	shard.go                 the groups of one partition of __consumer_offsets: events in, effects out
+//	shard_load.go            read at first use              shard_store.go       appended, many groups at once
+//	join.go                  what a member may choose       consumer.go          Consumer: Join to Close
+//	membership.go            its side of the protocol       handover.go          partitions come and go
+//	loop.go                  Batches: reading               batch.go             records in one handler's hand
+//	run.go                   Run: workers                   mark.go              marks, commits, Seek, Pause
 package group

@@ -295,33 +295,42 @@ func (m *machine) deleteEmpty() {
 	}
 }
 
+// expiryBase gives the rule by which offsets of the group expire: how the time counts from that their retention runs. While a generation is
+// being made none does.
+func (m *machine) expiryBase() (base func(OffsetRecord) int64, ok bool) {
+	base = func(o OffsetRecord) int64 { return o.CommitTime }
+	g := m.classic
+	switch {
+	case g == nil || g.protocolType == "":
+		return base, true
+	case g.state != Empty:
+		return base, g.state == Stable && g.protocolType == ProtocolType
+	case g.stateTime >= 0:
+		return func(OffsetRecord) int64 { return g.stateTime }, true
+	}
+	return base, true
+}
+
+// expiryOf is when an offset expires, in milliseconds since 1970, unless something holds it.
+func (m *machine) expiryOf(o OffsetRecord, base func(OffsetRecord) int64) int64 {
+	if o.ExpireTime >= 0 {
+		return o.ExpireTime
+	}
+	return base(o) + m.cfg.OffsetRetention.Milliseconds()
+}
+
 // expire drops offsets by Kafka's rules. What counts is the time since the group became empty; for groups with members, and readers that
 // share nothing, the time since the commit, and topics that members read do not expire. While a generation is being made nothing does. When
 // the last offset of a group without members goes, the group goes.
 func (m *machine) expire() {
-	base := func(o OffsetRecord) int64 { return o.CommitTime }
-	if g := m.classic; g != nil {
-		switch {
-		case g.protocolType == "":
-		case g.state == Empty:
-			base = func(o OffsetRecord) int64 {
-				if g.stateTime >= 0 {
-					return g.stateTime
-				}
-				return o.CommitTime
-			}
-		case g.state != Stable || g.protocolType != ProtocolType:
-			return
-		}
+	base, ok := m.expiryBase()
+	if !ok {
+		return
 	}
 	var keys []offsetKey
 	left := len(m.offsets.pending) > 0
 	for _, key := range m.offsets.keys(false) {
-		o := m.offsets.committed[key]
-		over := m.now-base(o) >= m.cfg.OffsetRetention.Milliseconds()
-		if o.ExpireTime >= 0 {
-			over = m.now >= o.ExpireTime
-		}
+		over := m.now >= m.expiryOf(m.offsets.committed[key], base)
 		if over && !m.subscribedTo(key.Topic) && !m.offsets.moving(key) && !m.underWay(key) {
 			keys = append(keys, key)
 		} else {
@@ -336,3 +345,22 @@ func (m *machine) expire() {
 
 // awaitsMembers tells whether member ids have been given out that may come back.
 func (m *machine) awaitsMembers() bool { return m.classic != nil && len(m.classic.pending) > 0 }
+
+// nextExpiry is the earliest time at which expire might find something, in milliseconds since 1970, if nothing is stored before; -1 when
+// there is none.
+func (m *machine) nextExpiry() int64 {
+	first := int64(-1)
+	base, ok := m.expiryBase()
+	if !ok {
+		return first
+	}
+	if len(m.offsets.committed) == 0 && m.state() == Empty {
+		return 0
+	}
+	for key, o := range m.offsets.committed {
+		if at := m.expiryOf(o, base); (first < 0 || at < first) && !m.subscribedTo(key.Topic) {
+			first = at
+		}
+	}
+	return first
+}

@@ -31,6 +31,9 @@ type JoinRequest struct {
 	SkipsAssignment bool
 	// Fresh is the caller's, not the member's: a text that no other member id holds, such as a UUID. New member ids are made from it.
 	Fresh string
+
+	// local: a member of this process, which lives until it leaves or is disowned.
+	local bool
 }
 
 // JoinResponse answers a JoinRequest.

@@ -96,6 +96,8 @@ type (
 	expire struct{}
 	// opened ends the replay of the log: the sessions of members begin anew.
 	opened struct{}
+	// disowned begins the session of a member of this process.
+	disowned struct{ member string }
 )
 
 // An effect is what the driver is to do.
@@ -229,6 +231,8 @@ func (m *machine) dispatchOther(event any) {
 		m.expire()
 	case opened:
 		m.opened()
+	case disowned:
+		m.disown(ev.member)
 	default:
 		invariant.Check(false, "group: unknown event %T", event)
 	}

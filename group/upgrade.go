@@ -10,7 +10,8 @@ import (
 func (m *machine) upgrade() error {
 	old := m.classic
 	switch {
-	case !m.cfg.Migration.up(), old.protocolType != ProtocolType, len(old.members) > m.cfg.MaxSize:
+	case !m.cfg.Migration.up(), old.protocolType != ProtocolType, len(old.members) > m.cfg.MaxSize,
+		slices.ContainsFunc(old.members, func(c *classicMember) bool { return c.local }):
 		return refuse(ErrGroupNotFound, "the group speaks the classic protocol and may not change it")
 	}
 	g := newServerGroup()

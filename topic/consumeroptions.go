@@ -90,7 +90,7 @@ func MaxPollRecords(n int) ConsumerOption { return func(c *consumerConfig) { c.m
 func MinBytes(n int) ConsumerOption { return func(c *consumerConfig) { c.minBytes = n } }
 
 // MaxWait is how long a Poll waits for [MinBytes]; then it returns what there is, maybe nothing. Default
-// 500 ms.
+// 500 ms. With [Forever] it waits for the first record without a timer, and then no longer than that.
 func MaxWait(d time.Duration) ConsumerOption { return func(c *consumerConfig) { c.maxWait = d } }
 
 // MaxBytes is about how many bytes of batches one Poll takes from all partitions together. Default 50 MiB.

@@ -21,7 +21,7 @@ func (c *Consumer) Poll(ctx context.Context) ([]Record, error) {
 		return nil, err
 	}
 	defer c.exit()
-	p := poll{c: c}
+	p := poll{c: c, patient: c.cfg.maxWait == Forever}
 	return p.intercepted(ctx)
 }
 

@@ -1,0 +1,41 @@
+package group
+
+import (
+	"context"
+
+	"github.com/quirelog/quire/timingwheel"
+	"github.com/quirelog/quire/topic"
+)
+
+// A Batch is records of one partition, in order, given to one handler. Until it has returned no other batch of the partition is handed out.
+type Batch struct {
+	Topic     string
+	Partition int32
+	// Records belong to the handler; they share memory, so keeping one keeps them all.
+	Records []topic.Record
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	late   timingwheel.Timer
+	c      *Consumer
+	hold   *holding
+}
+
+// TopicPartition is where the records come from.
+func (b *Batch) TopicPartition() topic.TopicPartition {
+	return topic.TopicPartition{Topic: b.Topic, Partition: b.Partition}
+}
+
+// Context is cancelled when the partition goes to another member (its cause is [ErrRevoked]), is lost ([ErrLost], [ErrLate]), or the
+// Consumer is closed (topic.ErrClosed). The handler should then return soon: others wait for it. It ends with the loop's context, and when
+// the handler has returned.
+func (b *Batch) Context() context.Context { return b.ctx }
+
+// Mark marks all records of the batch as processed. What is marked after the partition was lost does not count.
+func (b *Batch) Mark() { b.MarkThrough(b.Records[len(b.Records)-1].Offset) }
+
+// MarkThrough marks the batch's records up to the one at offset as processed.
+func (b *Batch) MarkThrough(offset int64) {
+	last := b.Records[len(b.Records)-1].Offset
+	b.c.mark(b.TopicPartition(), min(offset, last), b.hold)
+}

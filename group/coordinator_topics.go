@@ -1,0 +1,103 @@
+package group
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/quirelog/quire/topic"
+)
+
+// metadata is what groups know of topics. It is shared and does not change.
+func (c *Coordinator) metadata() Metadata {
+	if m := c.meta.Load(); m != nil && !c.stale.Load() {
+		return *m
+	}
+	c.stale.Store(false)
+	list, err := c.eng.Topics(context.Background(), topic.WithInternal())
+	if err != nil { // the engine is closing: what was known will do
+		if m := c.meta.Load(); m != nil {
+			return *m
+		}
+		return Metadata{}
+	}
+	meta := make(Metadata, len(list))
+	for _, t := range list {
+		meta[t.Name()] = TopicInfo{ID: t.ID(), Partitions: int32(t.Partitions()), Internal: t.Internal()}
+	}
+	c.meta.Store(&meta)
+	return meta
+}
+
+// topicsChanged tells groups and members of this process of topics that came, grew or went.
+func (c *Coordinator) topicsChanged() {
+	c.stale.Store(true)
+	shards := c.openShards()
+	if len(shards) == 0 || c.closed.Load() {
+		return
+	}
+	meta := c.metadata()
+	for _, s := range shards {
+		s.each(metadataChanged{meta})
+	}
+	for _, consumer := range c.openConsumers() {
+		consumer.pokeTopics()
+	}
+	gone := c.learn(meta)
+	if len(gone) > 0 {
+		c.eng.Go(func() { c.forgetTopics(slices.Sorted(slices.Values(gone))) })
+	}
+}
+
+// learn remembers the topics there are, and lists those that are gone since.
+func (c *Coordinator) learn(meta Metadata) (gone []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, info := range c.known {
+		if meta[name].ID != info.ID && name != OffsetsTopic {
+			gone = append(gone, name)
+		}
+	}
+	c.known = meta
+	return gone
+}
+
+// forgetTopics takes back the offsets of deleted topics, of all groups. What it cannot store is found again when the partition is read.
+func (c *Coordinator) forgetTopics(names []string) {
+	for _, s := range c.openShards() {
+		if s.load(context.Background()) != nil {
+			continue
+		}
+		for _, name := range names {
+			s.each(topicDeleted{name})
+		}
+	}
+}
+
+func (c *Coordinator) openConsumers() []*Consumer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Keys(c.locals))
+}
+
+// drain has the members of this process hand over what they read, before the engine shuts down.
+func (c *Coordinator) drain(ctx context.Context) error {
+	var faults []error
+	for _, consumer := range c.openConsumers() {
+		faults = append(faults, consumer.Shutdown(ctx))
+	}
+	return errors.Join(faults...)
+}
+
+// engineClosing ends everything without waiting.
+func (c *Coordinator) engineClosing() {
+	c.closed.Store(true)
+	c.timers.Close()
+	for _, s := range c.openShards() {
+		s.end(topic.ErrClosed)
+	}
+	for _, consumer := range c.openConsumers() {
+		consumer.engineClosing()
+	}
+}

@@ -1,0 +1,151 @@
+package group
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/quirelog/quire/topic"
+)
+
+// revoke hands partitions over: nothing of them is given out any more, handlers come to their ends, and what was marked is committed.
+func (m *membership) revoke(ctx context.Context, parts []topic.TopicPartition, why error) error {
+	if len(parts) == 0 {
+		return nil
+	}
+	c := m.c
+	c.withdraw(parts, why)
+	if err := c.awaitHandlers(ctx, parts); err != nil {
+		return err
+	}
+	var fault error
+	if c.cfg.onRevoke != nil {
+		fault = c.cfg.onRevoke(ctx, slices.Clone(parts))
+	}
+	// What cannot be committed is read again by whoever comes next: it is reported to OnCommit, and the partitions go all the same.
+	_ = c.commit(context.WithoutCancel(ctx))
+	return errors.Join(fault, m.release(parts))
+}
+
+// lose drops partitions that are gone already.
+func (m *membership) lose(ctx context.Context, parts []topic.TopicPartition, why error) error {
+	if len(parts) == 0 {
+		return nil
+	}
+	c := m.c
+	c.withdraw(parts, why)
+	err := m.release(parts)
+	if c.cfg.onLost != nil {
+		err = errors.Join(err, c.cfg.onLost(ctx, slices.Clone(parts)))
+	}
+	return err
+}
+
+// withdraw cancels the contexts of batches and drops what was read ahead.
+func (c *Consumer) withdraw(parts []topic.TopicPartition, why error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for b := range c.out {
+		if slices.Contains(parts, b.TopicPartition()) {
+			b.cancel(why)
+		}
+	}
+	c.ready = slices.DeleteFunc(c.ready, func(b *Batch) bool { return slices.Contains(parts, b.TopicPartition()) })
+}
+
+// awaitHandlers waits until no batch of the partitions is out.
+func (c *Consumer) awaitHandlers(ctx context.Context, parts []topic.TopicPartition) error {
+	for {
+		changed := c.finished.Changed()
+		if !c.anyOut(parts) {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-c.over: // the engine closes
+			return topic.ErrClosed
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (c *Consumer) anyOut(parts []topic.TopicPartition) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.ContainsFunc(parts, func(tp topic.TopicPartition) bool { return c.busy[tp] > 0 })
+}
+
+// release stops reading partitions.
+func (m *membership) release(parts []topic.TopicPartition) error {
+	c := m.c
+	c.mu.Lock()
+	for _, tp := range parts {
+		delete(c.hold, tp)
+		delete(c.paused, tp)
+	}
+	c.seeks = slices.DeleteFunc(c.seeks, func(s seek) bool { return slices.Contains(parts, s.tp) })
+	rest := c.heldLocked()
+	c.mu.Unlock()
+	return m.read(rest)
+}
+
+// read has the source read partitions. Of those whose topic is gone the loop learns by topics that changed.
+func (m *membership) read(parts []topic.TopicPartition) error {
+	c := m.c
+	meta := c.coord.metadata()
+	parts = slices.DeleteFunc(slices.Clone(parts), func(tp topic.TopicPartition) bool { return tp.Partition >= meta[tp.Topic].Partitions })
+	err := c.src.Assign(parts...)
+	if errors.Is(err, topic.ErrNotFound) { // deleted just now
+		c.coord.stale.Store(true)
+		return nil
+	}
+	return err
+}
+
+// adopt takes partitions: their positions are what was committed, or where the reading begins by choice.
+func (m *membership) adopt(ctx context.Context, parts []topic.TopicPartition) error {
+	c := m.c
+	meta := c.coord.metadata()
+	parts = slices.DeleteFunc(parts, func(tp topic.TopicPartition) bool { return tp.Partition >= meta[tp.Topic].Partitions })
+	if len(parts) > 0 {
+		r := request[FetchOffsetsResponse](ctx, c.coord, c.group, FetchOffsetsRequest{Epoch: -1, Partitions: parts}, nil)
+		if r.Err != nil {
+			m.in = false // joins again, and is told again
+			return r.Err
+		}
+		if err := m.begin(r.Offsets); err != nil {
+			return err
+		}
+	}
+	if c.cfg.onAssign != nil && len(parts) > 0 {
+		return c.cfg.onAssign(ctx, slices.Clone(parts))
+	}
+	return nil
+}
+
+// begin starts reading where the group stands.
+func (m *membership) begin(offsets []PartitionOffset) error {
+	c := m.c
+	meta := c.coord.metadata()
+	c.mu.Lock()
+	for _, o := range offsets {
+		c.hold[o.TopicPartition] = &holding{
+			tp: o.TopicPartition, topic: meta[o.Topic].ID, next: o.Offset, from: o.Offset, mark: -1, committed: o.Offset,
+		}
+	}
+	all := c.heldLocked()
+	c.mu.Unlock()
+	if err := m.read(all); err != nil {
+		return err
+	}
+	for _, o := range offsets {
+		if o.Offset < 0 {
+			continue
+		}
+		if err := c.src.Seek(o.TopicPartition, o.Offset); err != nil && !errors.Is(err, topic.ErrInvalid) {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,258 @@
+package group
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"slices"
+
+	"github.com/quirelog/quire/topic"
+)
+
+// Batches is the loop:
+//
+//	for batch, err := range c.Batches(ctx) {
+//		if err != nil {
+//			return err
+//		}
+//		for _, rec := range batch.Records {
+//			handle(rec)
+//			c.Mark(rec)
+//		}
+//	}
+//
+// A batch is in hand until the loop goes on. A rebalance that takes its partition away cancels its context and waits. A done context ends
+// the loop without a pair, as does Close; an error comes once, as the last pair, with a nil batch: those of the callbacks, of the reading
+// (*topic.OffsetRangeError if topic.OnOutOfRange is Fail; topic.ErrCorrupt), and of the coordinator ([ErrNotAvailable] when the group's
+// records cannot be stored, [ErrFencedInstance], [ErrGroupFull], [ErrInconsistentProtocol]), topic.ErrConcurrentUse when another loop runs,
+// topic.ErrClosed. The Consumer stays a member when a loop ends, and another loop may follow within MaxPollInterval.
+func (c *Consumer) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
+	return func(yield func(*Batch, error) bool) {
+		if err := c.enter(); err != nil {
+			yield(nil, err)
+			return
+		}
+		err := c.loop(ctx, yield)
+		err = errors.Join(err, c.exit())
+		if err != nil && ctx.Err() == nil {
+			yield(nil, err)
+		}
+	}
+}
+
+func (c *Consumer) loop(ctx context.Context, yield func(*Batch, error) bool) error {
+	for {
+		b, err := c.next(ctx)
+		if err != nil {
+			return endOfLoop(err)
+		}
+		if !c.handOut(b, yield) {
+			return nil
+		}
+	}
+}
+
+func (c *Consumer) handOut(b *Batch, yield func(*Batch, error) bool) bool {
+	defer c.done(b)
+	return yield(b, nil)
+}
+
+// endOfLoop is nil for an end in good order.
+func endOfLoop(err error) error {
+	if errors.Is(err, errClosing) {
+		return nil
+	}
+	return err
+}
+
+// enter begins a loop.
+func (c *Consumer) enter() error {
+	c.mu.Lock()
+	ended := c.ended
+	c.mu.Unlock()
+	switch {
+	case ended != nil:
+		return ended
+	case !c.looping.CompareAndSwap(false, true):
+		return topic.ErrConcurrentUse
+	}
+	c.coord.timers.Stop(&c.away)
+	return nil
+}
+
+// exit ends a loop; one that was asked to close does so.
+func (c *Consumer) exit() error {
+	c.mu.Lock()
+	closing := c.closing
+	c.mu.Unlock()
+	if closing {
+		err := c.finish(context.Background())
+		c.looping.Store(false)
+		return err
+	}
+	c.coord.timers.After(&c.away, c.cfg.late)
+	c.looping.Store(false)
+	c.mu.Lock()
+	closing = c.closing && c.ended == nil
+	c.mu.Unlock()
+	if closing { // between the two
+		return c.Close()
+	}
+	return nil
+}
+
+// next gives the next batch to hand out, and takes part in the group while it waits.
+func (c *Consumer) next(ctx context.Context) (*Batch, error) {
+	for {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err := c.member.attend(ctx); err != nil {
+			return nil, err
+		}
+		if err := c.applySeeks(); err != nil {
+			return nil, err
+		}
+		if b := c.take(ctx); b != nil {
+			return b, nil
+		}
+		if err := c.poll(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// take takes the first batch that may be handed out.
+func (c *Consumer) take(ctx context.Context) *Batch {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing || c.late {
+		return nil
+	}
+	at := slices.IndexFunc(c.ready, func(b *Batch) bool {
+		tp := b.TopicPartition()
+		return c.busy[tp] == 0 && !c.paused[tp]
+	})
+	if at < 0 {
+		return nil
+	}
+	b := c.ready[at]
+	c.ready = slices.Delete(c.ready, at, at+1)
+	c.out[b] = struct{}{}
+	c.busy[b.TopicPartition()]++
+	if first := b.Records[0].Offset; b.hold.from < 0 || first < b.hold.next { // the position was out of range: it begins anew
+		b.hold.from, b.hold.mark, b.hold.committed = first, -1, -1
+	}
+	b.hold.next = b.Records[len(b.Records)-1].Offset + 1
+	b.ctx, b.cancel = context.WithCancelCause(ctx)
+	b.late.Value = c.evict
+	c.coord.timers.After(&b.late, c.cfg.late)
+	return b
+}
+
+// done takes a batch back.
+func (c *Consumer) done(b *Batch) {
+	c.coord.timers.Stop(&b.late)
+	b.cancel(nil)
+	tp := b.TopicPartition()
+	c.mu.Lock()
+	delete(c.out, b)
+	if c.busy[tp]--; c.busy[tp] == 0 {
+		delete(c.busy, tp)
+	}
+	asleep := c.asleep
+	c.mu.Unlock()
+	c.finished.Store(c.finished.Load() + 1)
+	if asleep {
+		c.src.Wakeup()
+	}
+}
+
+// poll reads, or sleeps until there is something to do.
+func (c *Consumer) poll(ctx context.Context) error {
+	if err := c.hush(); err != nil {
+		return err
+	}
+	recs, err := c.src.Poll(ctx)
+	c.mu.Lock()
+	c.asleep = false
+	c.mu.Unlock()
+	switch {
+	case errors.Is(err, topic.ErrWakeup):
+		return nil
+	case errors.Is(err, topic.ErrNotFound):
+		return c.topicGone(ctx, err)
+	case err != nil:
+		return err
+	}
+	c.sort(recs)
+	return nil
+}
+
+// hush keeps the source from reading partitions whose records could not be handed out.
+func (c *Consumer) hush() error {
+	var quiet, loud []topic.TopicPartition
+	c.mu.Lock()
+	c.asleep = true
+	full := map[topic.TopicPartition]bool{}
+	for _, b := range c.ready {
+		full[b.TopicPartition()] = true
+	}
+	for tp, h := range c.hold {
+		want := c.paused[tp] || c.busy[tp] > 0 || full[tp]
+		switch {
+		case want && !h.quiet:
+			quiet = append(quiet, tp)
+		case !want && h.quiet:
+			loud = append(loud, tp)
+		}
+		h.quiet = want
+	}
+	c.mu.Unlock()
+	var err error
+	if len(quiet) > 0 {
+		err = c.src.Pause(quiet...)
+	}
+	if len(loud) > 0 {
+		err = errors.Join(err, c.src.Resume(loud...))
+	}
+	if errors.Is(err, topic.ErrInvalid) { // of a topic that was deleted: the next look at topics takes it away
+		return nil
+	}
+	return err
+}
+
+// sort makes batches of what was read, one for each run of records of a partition.
+func (c *Consumer) sort(recs []topic.Record) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(recs) > 0 {
+		first := &recs[0]
+		n := slices.IndexFunc(recs, func(r topic.Record) bool { return r.Topic != first.Topic || r.Partition != first.Partition })
+		if n < 0 {
+			n = len(recs)
+		}
+		tp := topic.TopicPartition{Topic: first.Topic, Partition: first.Partition}
+		if h := c.hold[tp]; h != nil {
+			c.ready = append(c.ready, &Batch{Topic: tp.Topic, Partition: tp.Partition, Records: recs[:n:n], c: c, hold: h})
+		}
+		recs = recs[n:]
+	}
+}
+
+// topicGone drops partitions of topics that were deleted, or made anew under their names.
+func (c *Consumer) topicGone(ctx context.Context, why error) error {
+	c.coord.stale.Store(true)
+	c.topics.Store(true)
+	c.mu.Lock()
+	held := c.heldLocked()
+	c.mu.Unlock()
+	meta := c.coord.metadata()
+	c.mu.Lock()
+	held = slices.DeleteFunc(held, func(tp topic.TopicPartition) bool { return c.hold[tp] == nil || c.hold[tp].topic == meta[tp.Topic].ID })
+	c.mu.Unlock()
+	if len(held) == 0 {
+		return why
+	}
+	return c.member.lose(ctx, held, ErrLost)
+}
