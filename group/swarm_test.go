@@ -36,6 +36,7 @@ type swarm struct {
 	next      map[topic.TopicPartition]int64 // below it everything was processed
 	committed map[topic.TopicPartition]int64
 	owner     map[topic.TopicPartition]*swarmMember
+	busy      map[topic.TopicPartition]*swarmMember
 	given     map[string]*swarmMember // "generation partition": who was given it
 	commits   int
 	handovers int
@@ -121,6 +122,24 @@ func (m *swarmMember) setGone(gone bool) {
 	m.gone = gone
 }
 
+// begin and end see that no two members work on one partition at a time, unless one of them does not come back in time.
+func (s *swarm) begin(b *group.Batch, m *swarmMember) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if other := s.busy[b.TopicPartition()]; other != nil && other != m && !other.gone {
+		s.fail("%s is in two hands", b.TopicPartition())
+	}
+	s.busy[b.TopicPartition()] = m
+}
+
+func (s *swarm) end(b *group.Batch, m *swarmMember) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy[b.TopicPartition()] == m {
+		delete(s.busy, b.TopicPartition())
+	}
+}
+
 func (s *swarm) stopped() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -132,6 +151,8 @@ var errCrash = errors.New("crash")
 
 // handle processes a batch, in time or not, to its end or not.
 func (m *swarmMember) handle(ctx context.Context, b *group.Batch) error {
+	m.s.begin(b, m)
+	defer m.s.end(b, m)
 	calm := m.s.stopped()
 	end := len(b.Records)
 	dice := m.rng.IntN(100)
@@ -213,7 +234,7 @@ func runSwarm(t *testing.T, seed uint64, visits []examples.Visit) {
 	s := &swarm{
 		t: t, eng: eng, opt: []group.JoinOption{group.AssignWith(assignors[rng.IntN(len(assignors))])},
 		next: map[topic.TopicPartition]int64{}, committed: map[topic.TopicPartition]int64{}, owner: map[topic.TopicPartition]*swarmMember{},
-		given: map[string]*swarmMember{},
+		given: map[string]*swarmMember{}, busy: map[topic.TopicPartition]*swarmMember{},
 	}
 	tpc, err := eng.Topic(t.Context(), "visits", topic.Partitions(swarmPartitions), topic.NoSync())
 	require.NoError(t, err)
