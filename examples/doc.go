@@ -3,6 +3,7 @@
 // The programs lie in the folders below:
 //
 //	hello       the program in README, fifteen lines
+//	groups      three members of a group share the access log
 //	quickstart  ten thousand events written, killed, reopened, read back and counted
 //	queue       a service with a work queue: workers, retries, dead letters
 //	eventtest   a service and its unit test, in a bubble and on a disk in memory
