@@ -341,6 +341,7 @@ func TestKafkaDirectory(t *testing.T) {
 			require.NoError(t, err)
 			require.Empty(t, rep.Damage)
 			require.Equal(t, tc.start, l.Start())
+			require.Equal(t, l.End(), l.Stable(), "no transaction is open")
 			requireContents(t, l, tc.want...)
 			epoch, _ := l.EpochEnd(0)
 			require.Zero(t, epoch)

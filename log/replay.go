@@ -16,7 +16,8 @@ func (o *opener) loadProducers() error {
 	l := o.l
 	offsets := snapshotOffsets(o.names)
 	if len(offsets) == 0 && (o.report.Created || (!o.haveSlot && o.st.Kafka.Clean)) {
-		return nil // nothing to replay, or Kafka says that there is nothing
+		l.stable.Store(l.high.Load()) // nothing to replay, or Kafka says that there is nothing
+		return nil
 	}
 	from := l.start.Load()
 	if o.haveSlot && o.slot.anonymous {
