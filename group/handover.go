@@ -23,8 +23,48 @@ func (m *membership) revoke(ctx context.Context, parts []topic.TopicPartition, w
 		fault = c.cfg.onRevoke(ctx, slices.Clone(parts))
 	}
 	// What cannot be committed is read again by whoever comes next: it is reported to OnCommit, and the partitions go all the same.
-	_ = c.commit(context.WithoutCancel(ctx))
+	_ = m.commitLast(context.WithoutCancel(ctx))
 	return errors.Join(fault, m.release(parts))
+}
+
+// commitLast commits before partitions go. A member that is closed in the middle of a rebalance may commit once the generation has begun.
+func (m *membership) commitLast(ctx context.Context) error {
+	for {
+		err := m.c.commit(ctx)
+		early := errors.Is(err, ErrRebalanceInProgress) || errors.Is(err, ErrIllegalGeneration)
+		if !early || !m.advance(ctx) {
+			return err
+		}
+	}
+}
+
+// advance waits for the next answer of a rebalance; false when there is none to wait for, or it is no good.
+func (m *membership) advance(ctx context.Context) bool {
+	var a answer
+	select {
+	case a = <-m.joining:
+		m.joining = nil
+		r := a.(JoinResponse)
+		return r.Err == nil && m.joined(ctx, r) == nil
+	case a = <-m.syncing:
+		m.syncing = nil
+		r := a.(SyncResponse)
+		return r.Err == nil || errors.Is(r.Err, ErrRebalanceInProgress)
+	case <-m.c.over:
+		return false
+	case <-m.none():
+		return false
+	}
+}
+
+// none is ready when no answer is under way.
+func (m *membership) none() <-chan struct{} {
+	if m.joining != nil || m.syncing != nil {
+		return nil
+	}
+	ready := make(chan struct{})
+	close(ready)
+	return ready
 }
 
 // lose drops partitions that are gone already.

@@ -29,17 +29,20 @@ func run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	reading, cancel := context.WithCancel(ctx)
 	defer cancel()
 	work := &tally{left: lines, done: cancel, out: out}
 	var wg sync.WaitGroup
 	faults := make([]error, 3)
 	for i, name := range []string{"ann", "ben", "cem"} {
-		m := member{name: name, work: work}
+		m := &member{name: name, work: work}
 		if i == 0 {
 			m.most = lines / 10 // she goes home early
 		}
-		wg.Go(func() { faults[i] = m.run(ctx, eng) })
+		if err := m.join(ctx, eng); err != nil {
+			return err
+		}
+		wg.Go(func() { faults[i] = m.run(reading) })
 	}
 	wg.Wait()
 	for _, err := range faults {

@@ -15,10 +15,11 @@ type member struct {
 	name string
 	most int
 	work *tally
+	c    *group.Consumer
 }
 
-func (m *member) run(ctx context.Context, eng *topic.Engine) error {
-	c, err := group.Join(ctx, eng, "counters", group.Topics("visits"), group.ReadWith(topic.MaxPollRecords(100)),
+func (m *member) join(ctx context.Context, eng *topic.Engine) (err error) {
+	m.c, err = group.Join(ctx, eng, "counters", group.Topics("visits"), group.ReadWith(topic.MaxPollRecords(100)),
 		group.OnAssign(func(_ context.Context, parts []topic.TopicPartition) error {
 			m.work.say("%s got %v", m.name, parts)
 			return nil
@@ -27,11 +28,12 @@ func (m *member) run(ctx context.Context, eng *topic.Engine) error {
 			m.work.say("%s hands over %v", m.name, parts)
 			return nil
 		}))
-	if err != nil {
-		return err
-	}
+	return err
+}
+
+func (m *member) run(ctx context.Context) error {
 	read := 0
-	for batch, err := range c.Batches(ctx) {
+	for batch, err := range m.c.Batches(ctx) {
 		if err != nil {
 			return err
 		}
@@ -43,7 +45,7 @@ func (m *member) run(ctx context.Context, eng *topic.Engine) error {
 		}
 	}
 	m.work.say("%s read %d lines", m.name, read)
-	return c.Close()
+	return m.c.Close()
 }
 
 // A tally is what the members have done together.
