@@ -32,11 +32,17 @@ func (s *stall) stageStoryLocked(x *slot) {
 // commit returns when everything staged up to seq is durable, or with why it is not. What could not be stored stays staged: it is part of
 // the next attempt.
 func (s *stall) commit(seq uint64) error {
-	q := s.q
-	if s.reached(seq) {
-		return nil
+	for !s.reached(seq) {
+		busy := s.log.tryClaim(s.state)
+		if busy == nil {
+			return s.commitClaimed(seq)
+		}
+		<-busy // perhaps what is stored now is enough
 	}
-	s.log.claim(s.state)
+	return nil
+}
+
+func (s *stall) commitClaimed(seq uint64) error {
 	full, err := s.storeStaged(seq)
 	if full {
 		err = s.log.snapshot(s.key, s.state)
@@ -46,9 +52,9 @@ func (s *stall) commit(seq uint64) error {
 		err = s.log.prune()
 	}
 	if err != nil {
-		q.mu.Lock()
-		q.stats.StoreErrors++
-		q.mu.Unlock()
+		s.q.mu.Lock()
+		s.q.stats.StoreErrors++
+		s.q.mu.Unlock()
 	}
 	return err
 }

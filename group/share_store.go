@@ -145,17 +145,20 @@ func (l *stateLog) state(key shareKey) *shareState {
 
 // claim waits until nobody else writes to s, and keeps others from it until yield.
 func (l *stateLog) claim(s *shareState) {
-	for {
-		l.mu.Lock()
-		busy := s.writing
-		if busy == nil {
-			s.writing = make(chan struct{})
-			l.mu.Unlock()
-			return
-		}
-		l.mu.Unlock()
+	for busy := l.tryClaim(s); busy != nil; busy = l.tryClaim(s) {
 		<-busy
 	}
+}
+
+// tryClaim claims s, or gives what is closed when whoever has claimed it yields.
+func (l *stateLog) tryClaim(s *shareState) (busy <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s.writing != nil {
+		return s.writing
+	}
+	s.writing = make(chan struct{})
+	return nil
 }
 
 func (l *stateLog) yield(s *shareState) {

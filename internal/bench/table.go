@@ -112,6 +112,8 @@ func columnsOf(group string) []column {
 		return join(speed[:1], speed[2:], tailTimes, memory, reads)
 	case groupTail:
 		return join(speed[:1], speed[2:], tailTimes, memory)
+	case groupQueue:
+		return join(speed, memory, writes, []column{{"syncs/batch", syncCell}})
 	case groupCompact:
 		return join(speed, memory, reads, writes[1:])
 	case groupOpen:

@@ -20,7 +20,7 @@ const (
 // rows without a target complete the picture.
 func workloads(t tier) []*workload {
 	var all []*workload
-	for _, list := range [][]*workload{appends(), durables(), scans(), randoms(), tails(), opens(), many(), compacts(), idles()} {
+	for _, list := range [][]*workload{appends(), durables(), scans(), randoms(), tails(), opens(), many(), compacts(), queues(), idles()} {
 		for _, w := range list {
 			if !w.full || t.fullMatrix {
 				all = append(all, w)
