@@ -52,6 +52,7 @@ type lodger struct{ c *Coordinator }
 func (l lodger) TopicsChanged()                  { l.c.topicsChanged() }
 func (l lodger) Drain(ctx context.Context) error { return l.c.drain(ctx) }
 func (l lodger) EngineClosing()                  { l.c.engineClosing() }
+func (l lodger) Settle(context.Context) error    { return nil } // a commit under way is answered, or its outcome is not known
 
 // On gives the engine's coordinator; the first call makes it, with the zero Config, unless NewCoordinator did. It fails with
 // topic.ErrClosed only.

@@ -30,16 +30,13 @@ type queueID struct {
 }
 
 func hubOf(eng *topic.Engine) (*hub, error) {
-	h := &hub{eng: eng, turn: make(chan struct{}, 1), queues: map[queueID]*Queue{}, logs: map[int32]*stateLog{}}
-	a, err := eng.Attach(hubKey{}, h)
+	l, err := eng.Lodge(hubKey{}, func() topic.Lodger {
+		return &hub{eng: eng, turn: make(chan struct{}, 1), queues: map[queueID]*Queue{}, logs: map[int32]*stateLog{}}
+	})
 	if err != nil {
 		return nil, err
 	}
-	h, ok := a.(*hub)
-	if !ok {
-		return nil, fmt.Errorf("%w: attachment of another kind", topic.ErrInvalid)
-	}
-	return h, nil
+	return l.(*hub), nil
 }
 
 func (h *hub) takeTurn(ctx context.Context) error {
@@ -107,8 +104,13 @@ func (h *hub) find(id queueID) *Queue {
 	return h.queues[id]
 }
 
-// EndWithEngine closes the queues that are open.
-func (h *hub) EndWithEngine(ctx context.Context) error {
+// TopicsChanged, Drain and EngineClosing have nothing to do: Settle closes the queues.
+func (h *hub) TopicsChanged()              {}
+func (h *hub) Drain(context.Context) error { return nil }
+func (h *hub) EngineClosing()              {}
+
+// Settle closes the queues that are open.
+func (h *hub) Settle(ctx context.Context) error {
 	if err := h.takeTurn(ctx); err != nil {
 		return err
 	}

@@ -79,12 +79,15 @@ func (e *Engine) insideClose() bool {
 func (e *Engine) endMembers() (faults []error) {
 	outcome, end, cancel := grace()
 	defer cancel()
-	members := e.takeMembers()
-	for _, l := range e.allLodgers() {
+	members, lodgers := e.takeMembers(), e.allLodgers()
+	for _, l := range lodgers {
 		l.EngineClosing()
 	}
 	for _, m := range members {
 		m.c.closeFromEngine()
+	}
+	for _, l := range lodgers {
+		faults = append(faults, l.Settle(outcome))
 	}
 	var late []finisher
 	for _, m := range members {
@@ -162,8 +165,9 @@ func inParallel(list []*Partition, f func(*Partition)) {
 	wg.Wait()
 }
 
-// Shutdown ends the engine as Close does, but first lets consumers of groups hand over what they read, and producers deliver what they hold. It waits for that
-// until ctx ends; then the rest fails as with Close, and the context's cause is part of the error.
+// Shutdown ends the engine as Close does, but first lets consumers of groups hand over what they read, and producers
+// deliver what they hold. It waits for that until ctx ends; then the rest fails as with Close, and the context's cause
+// is part of the error.
 func (e *Engine) Shutdown(ctx context.Context) error {
 	faults := []error{e.drainLodgers(ctx)}
 	for _, m := range e.takeMembers() {

@@ -115,7 +115,6 @@
 //	housekeeper.go   what time makes due           goroutines.go        who Close waits for
 //	metrics.go       counters                      events.go            what the engine tells
 //	producerids.go   ids for idempotent producers  lodger.go    what packages above keep in an engine
-//	producerids.go   ids for idempotent producers    attach.go       what others build on an engine
 //	producer.go      Producer: Send, Flush, the end    produceroptions.go   its choices
 //	route.go         where a record goes           partitioner.go, murmur2.go   and by which rule
 //	interceptor.go   who may change it on the way  memory.go            how long it waits for room

@@ -5,8 +5,8 @@ import (
 	"errors"
 )
 
-// A Lodger is what a package above this one keeps in an engine: package group keeps its coordinator. It lives from [Engine.Lodge] to
-// the engine's Close.
+// A Lodger is what a package above this one keeps in an engine: package group keeps its coordinator and its queues. It lives from
+// [Engine.Lodge] to the engine's Close.
 type Lodger interface {
 	// TopicsChanged is called after a topic was created, altered or deleted, outside locks, by the goroutine in which it happened,
 	// possibly by several at once. It must be quick.
@@ -16,6 +16,9 @@ type Lodger interface {
 	Drain(ctx context.Context) error
 	// EngineClosing is called once, when Close has begun and calls to the engine fail already. It must not wait.
 	EngineClosing()
+	// Settle is called once after that, while partitions that it has opened can still be written to: it finishes what is under way, until
+	// ctx ends, a few seconds at most. Its error is part of Close's.
+	Settle(ctx context.Context) error
 }
 
 // Lodge gives what the engine keeps under key, and makes it if there is nothing yet. fresh is called outside locks; when two callers are

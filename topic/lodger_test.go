@@ -14,18 +14,22 @@ type lodgerKey struct{}
 
 // guest writes down what it is told.
 type guest struct {
-	told  []string
-	drain error
+	told          []string
+	drain, settle error
 }
 
 func (g *guest) TopicsChanged()              { g.told = append(g.told, "topics") }
 func (g *guest) Drain(context.Context) error { g.told = append(g.told, "drain"); return g.drain }
 func (g *guest) EngineClosing()              { g.told = append(g.told, "closing") }
+func (g *guest) Settle(context.Context) error {
+	g.told = append(g.told, "settle")
+	return g.settle
+}
 
 func TestLodgerLivesWithTheEngine(t *testing.T) {
 	eng, err := topic.Open("", topic.InMemory())
 	require.NoError(t, err)
-	g := &guest{drain: errors.New("left over")}
+	g := &guest{drain: errors.New("left over"), settle: errors.New("unfinished")}
 	l, err := eng.Lodge(lodgerKey{}, func() topic.Lodger { return g })
 	require.NoError(t, err)
 	require.Same(t, g, l)
@@ -38,8 +42,10 @@ func TestLodgerLivesWithTheEngine(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, eng.AlterTopic(ctx, "a", topic.Partitions(2)))
 	require.NoError(t, eng.DeleteTopic(ctx, "a"))
-	require.ErrorIs(t, eng.Shutdown(ctx), g.drain)
-	require.Equal(t, []string{"topics", "topics", "topics", "drain", "closing"}, g.told)
+	err = eng.Shutdown(ctx)
+	require.ErrorIs(t, err, g.drain)
+	require.ErrorIs(t, err, g.settle)
+	require.Equal(t, []string{"topics", "topics", "topics", "drain", "closing", "settle"}, g.told)
 
 	_, err = eng.Lodge(lodgerKey{}, func() topic.Lodger { return &guest{} })
 	require.ErrorIs(t, err, topic.ErrClosed)
