@@ -308,7 +308,7 @@ func (c *copier) partition(job planned) error {
 		done.Changed = 0
 	}
 	settings := job.p.topic.state.Load().settings
-	found, err := log.Verify(c.fs, dir, l.Config(), log.VerifyOptions{TopicID: log.TopicID(job.p.topic.id), Gaps: settings.compacts(),
+	found, err := log.Verify(c.fs, dir, l.Config(), log.VerifyOptions{TopicID: job.p.topic.id, Gaps: settings.compacts(),
 		From: done.Changed, Shallow: true, Step: func(int64) error { return context.Cause(c.ctx) }})
 	if err != nil {
 		return err

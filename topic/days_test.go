@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 	"testing"
@@ -12,12 +13,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Two days in the life of an engine: a topic with time retention and one under a budget, under random load with
-// quiet hours, restarts in between, within their bounds at every moment.
+// Two days in the life of an engine: a topic with time retention, one under a budget and one that is compacted, under
+// random load with quiet hours, restarts in between, within their bounds at every moment.
 func TestTwoDays(t *testing.T) {
 	for _, seed := range []uint64{1, 2} {
 		synctest.Test(t, func(t *testing.T) {
-			d := &days{t: t, rnd: rand.New(rand.NewPCG(seed, 0)), disk: vfs.NewMem(), began: time.Now()}
+			d := &days{t: t, rnd: rand.New(rand.NewPCG(seed, 0)), disk: vfs.NewMem(), began: time.Now(), newest: map[string]int{}}
 			d.live(48 * time.Hour)
 		})
 	}
@@ -31,13 +32,18 @@ type days struct {
 	began time.Time
 	// written is the times at which records were appended to each partition of "timed", by offset.
 	written [3][]time.Time
-	steps   int
+	// newest is the size of the newest value of each key of "newest".
+	newest map[string]int
+	steps  int
 }
 
 const (
 	daysRetention = 6 * time.Hour
 	daysSegment   = time.Hour
 	daysBudget    = 300_000
+	daysKeys      = 40
+	daysValue     = 2000 // most bytes of a value of the compacted topic
+	daysRecord    = 100  // more than what a record takes beside its value
 )
 
 func (d *days) live(span time.Duration) {
@@ -63,6 +69,7 @@ func (d *days) live(span time.Duration) {
 		assert.Equal(d.t, o.End, o.Start, "in the end nothing is left")
 		assert.EqualValues(d.t, len(d.written[n]), o.End)
 	}
+	d.keptTheNewest()
 	assert.Zero(d.t, d.e.goroutines.size())
 	assert.Empty(d.t, listed(d.e))
 	m := d.e.Metrics().Total
@@ -74,6 +81,7 @@ func (d *days) open() {
 	d.e = openOn(d.t, d.disk)
 	openTopic(d.t, d.e, "timed", Partitions(3), Retention(daysRetention), SegmentAge(daysSegment), SegmentBytes(40_000), SyncEvery(time.Second))
 	openTopic(d.t, d.e, "bounded", Partitions(2), Retention(-1), SegmentBytes(20_000), Budget(daysBudget, DropOldest), SyncEvery(time.Second))
+	openTopic(d.t, d.e, "newest", CleanupWith(CleanupCompact), SegmentAge(daysSegment), SegmentBytes(20_000), SyncEvery(time.Second))
 }
 
 func (d *days) partition(topic string, n int) *Partition {
@@ -93,12 +101,26 @@ func (d *days) step() {
 		_, err := d.partition("bounded", d.rnd.IntN(2)).Append(d.t.Context(), Record{Value: make([]byte, d.rnd.IntN(9000))})
 		require.NoError(d.t, err)
 	}
+	key, size := fmt.Sprint("key ", d.rnd.IntN(daysKeys)), d.rnd.IntN(daysValue)
+	_, err := d.partition("newest", 0).Append(d.t.Context(), Record{Key: []byte(key), Value: make([]byte, size)})
+	require.NoError(d.t, err)
+	d.newest[key] = size
 	pause := time.Duration(d.rnd.IntN(120)) * time.Second
 	if d.rnd.IntN(200) == 0 {
 		pause = time.Duration(d.rnd.IntN(180)) * time.Minute
 	}
 	time.Sleep(pause)
 	synctest.Wait()
+}
+
+// keptTheNewest compares the compacted topic with the newest value of each key.
+func (d *days) keptTheNewest() {
+	sizes := map[string]int{}
+	for r, err := range openTopic(d.t, d.e, "newest").Read(d.t.Context(), FromStart(), UntilEnd()) {
+		require.NoError(d.t, err)
+		sizes[string(r.Key)] = len(r.Value)
+	}
+	assert.Equal(d.t, d.newest, sizes)
 }
 
 // within examines the bounds.
@@ -108,6 +130,9 @@ func (d *days) within() {
 		bounded += dataBytes(d.t, d.disk, filepath.Join("data", dirName("bounded", int32(n))))
 	}
 	require.LessOrEqual(d.t, bounded, int64(daysBudget))
+	// By default a log is compacted when more than half of it is new, but for the active segment.
+	most := int64(2*daysKeys*(daysValue+daysRecord) + 2*20_000)
+	require.LessOrEqual(d.t, dataBytes(d.t, d.disk, filepath.Join("data", dirName("newest", 0))), most)
 	for n, written := range d.written {
 		p := d.partition("timed", n)
 		if p.log.Load() == nil {

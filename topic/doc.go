@@ -110,7 +110,8 @@
 //	budget.go        disk budgets                  room.go              what they count and remove
 //	reserve.go       room on a full disk
 //	compaction.go    the newest record of each key     cleaner.go   in the background
-//	verify.go        Verify                        repair.go            Repair, RebuildIndexes
+//	redact.go        one record's value            verify.go            Verify
+//	repair.go        Repair, RebuildIndexes
 //	backup.go        Backup, Restore               scrub.go             reading all data now and then
 //	housekeeper.go   what time makes due           goroutines.go        who Close waits for
 //	metrics.go       counters                      events.go            what the engine tells
