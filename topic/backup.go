@@ -56,7 +56,7 @@ func (e *Engine) Backup(ctx context.Context, dir string, opts BackupOptions) (*B
 		return nil, err
 	}
 	c := &copier{ctx: ctx, e: e, dir: filepath.Clean(dir), topics: opts.Topics, link: !opts.Copy && opts.FS == nil,
-		allow: opts.AllowDamage, tell: opts.Progress, limit: func(*log.Log, TopicPartition) (int64, error) { return -1, nil }, mark: backupComplete}
+		allow: opts.AllowDamage, progress: meter{tell: opts.Progress}, limit: func(*log.Log, TopicPartition) (int64, error) { return -1, nil }, mark: backupComplete}
 	if c.fs = opts.FS; c.fs == nil {
 		c.fs = e.disk
 	}
@@ -91,7 +91,7 @@ func Restore(ctx context.Context, from, to string, opts RestoreOptions) (*Backup
 	if err != nil {
 		return nil, err
 	}
-	c := &copier{ctx: ctx, e: e, fs: opts.FS, dir: filepath.Clean(to), topics: opts.Topics, link: opts.Link, tell: opts.Progress, limit: opts.limit}
+	c := &copier{ctx: ctx, e: e, fs: opts.FS, dir: filepath.Clean(to), topics: opts.Topics, link: opts.Link, progress: meter{tell: opts.Progress}, limit: opts.limit}
 	report, err := c.run()
 	return report, errors.Join(err, e.Close())
 }
@@ -120,14 +120,12 @@ type copier struct {
 	topics   []string
 	link     bool
 	allow    bool // damage that the original has too
-	tell     func(Progress)
 	limit    func(*log.Log, TopicPartition) (int64, error)
 	mark     string // what backupFile says at the end; empty: it is removed
 	resumed  bool   // an earlier run was interrupted: nothing it left is trusted unread
 	manifest *Manifest
 	list     []planned
-	progress Progress
-	told     int64
+	progress meter
 	out      BackupReport
 }
 
@@ -211,7 +209,7 @@ func (c *copier) plan() error {
 			if err != nil {
 				return err
 			}
-			c.progress.Total += l.Size()
+			c.progress.at.Total += l.Size()
 			c.list = append(c.list, planned{tp, p, -1})
 		}
 	}
@@ -256,27 +254,19 @@ func (c *copier) takeManifest() error {
 
 // step is called as bytes are done with.
 func (c *copier) step(n int64) error {
-	c.progress.Done += n
-	if c.tell != nil && c.progress.Done-c.told >= progressBytes {
-		c.told = c.progress.Done
-		c.progress.Total = max(c.progress.Total, c.progress.Done)
-		c.tell(c.progress)
-	}
+	c.progress.add(n)
 	return context.Cause(c.ctx)
 }
 
 func (c *copier) partitions() error {
 	c.out.Ends = map[TopicPartition]int64{}
 	for _, job := range c.list {
-		c.progress.Topic, c.progress.Partition = job.tp.Topic, job.tp.Partition
+		c.progress.begin(job.tp)
 		if err := c.partition(job); err != nil {
 			return job.p.fault(err)
 		}
 	}
-	if c.tell != nil {
-		c.progress.Total = c.progress.Done
-		c.tell(c.progress)
-	}
+	c.progress.end()
 	return c.fs.SyncDir(c.dir)
 }
 

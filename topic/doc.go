@@ -111,7 +111,7 @@
 //	reserve.go       room on a full disk
 //	compaction.go    the newest record of each key     cleaner.go   in the background
 //	redact.go        one record's value            verify.go            Verify
-//	repair.go        Repair, RebuildIndexes
+//	repair.go        Repair, RebuildIndexes        progress.go          how far a long piece of work is
 //	backup.go        Backup, Restore               scrub.go             reading all data now and then
 //	housekeeper.go   what time makes due           goroutines.go        who Close waits for
 //	metrics.go       counters                      events.go            what the engine tells

@@ -240,13 +240,21 @@ func (e *Engine) RebuildIndexes(ctx context.Context, topics ...string) error {
 		if len(topics) > 0 && !slices.Contains(topics, p.topic.name) {
 			continue
 		}
-		l, err := p.openWith(ctx)
-		if err == nil {
-			err = p.waitFault(ctx, l.RebuildIndexes(ctx))
-		}
-		if err != nil {
+		if err := p.RebuildIndexes(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// RebuildIndexes is Engine.RebuildIndexes for one partition.
+func (p *Partition) RebuildIndexes(ctx context.Context) error {
+	if p.topic.eng.readOnly {
+		return p.fault(ErrReadOnly)
+	}
+	l, err := p.openWith(ctx)
+	if err != nil {
+		return err
+	}
+	return p.waitFault(ctx, l.RebuildIndexes(ctx))
 }

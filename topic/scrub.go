@@ -61,7 +61,7 @@ type scrubPlace struct {
 func (s *scrubber) init(e *Engine, o *options) {
 	s.eng, s.every, s.rate = e, o.scrubEvery, max(o.scrubRate, 0)
 	s.chore.kind = &choreKind{long: true, do: func(ctx context.Context, _ *log.Log, _ time.Time) time.Duration {
-		if _, err := s.pass(ctx); err != nil && ctx.Err() == nil && !e.isClosed() {
+		if _, err := s.pass(ctx, nil); err != nil && ctx.Err() == nil && !e.isClosed() {
 			e.logger.Warn("scrub ended early", "dir", e.dir, "err", err)
 		}
 		return s.every
@@ -86,11 +86,17 @@ var ErrBusy = log.ErrBusy
 // Scrub reads all data from where the last pass stopped to the end, within the rate of [ScrubEvery], and compares it with its checksums. It
 // changes nothing but the note of how far it came. When ctx ends it returns the cause and what was found until then; the next pass goes on
 // from there. ErrBusy when a pass is under way.
-func (e *Engine) Scrub(ctx context.Context) (*VerifyReport, error) {
+func (e *Engine) Scrub(ctx context.Context, opts ScrubOptions) (*VerifyReport, error) {
 	if err := e.usable(ctx); err != nil {
 		return nil, err
 	}
-	return e.scrub.pass(ctx)
+	return e.scrub.pass(ctx, opts.Progress)
+}
+
+// ScrubOptions say how to scrub by hand.
+type ScrubOptions struct {
+	// Progress, if set, is called now and then by the goroutine that reads.
+	Progress func(Progress)
 }
 
 // claim makes sure that there is one pass at a time.
@@ -111,12 +117,12 @@ func (s *scrubber) release() {
 }
 
 // pass reads from the remembered place to the end.
-func (s *scrubber) pass(ctx context.Context) (*VerifyReport, error) {
+func (s *scrubber) pass(ctx context.Context, show func(Progress)) (*VerifyReport, error) {
 	if !s.claim() {
 		return nil, ErrBusy
 	}
 	defer s.release()
-	run := &scrub{s: s, ctx: ctx, began: time.Now(), noted: time.Now(), at: s.recall(), out: &VerifyReport{}}
+	run := &scrub{s: s, ctx: ctx, began: time.Now(), noted: time.Now(), at: s.recall(), out: &VerifyReport{}, progress: meter{tell: show}}
 	err := run.all()
 	if err != nil {
 		return run.out, errors.Join(err, s.note(run.at))
@@ -171,6 +177,8 @@ type scrub struct {
 	read  int64 // bytes since began
 	at    scrubPlace
 	out   *VerifyReport
+
+	progress meter
 }
 
 // all reads the partitions in the order of their names and numbers.
@@ -184,15 +192,19 @@ func (r *scrub) all() error {
 	})
 	resume := r.at
 	for _, p := range list {
+		r.progress.expect(r.s.eng.fs, p.Dir())
+	}
+	for _, p := range list {
 		tp := TopicPartition{Topic: p.topic.name, Partition: p.id}
 		from := int64(0)
 		switch {
 		case tp.Topic < resume.tp.Topic || tp.Topic == resume.tp.Topic && tp.Partition < resume.tp.Partition:
-			continue
+			continue // an earlier pass has read it
 		case tp == resume.tp:
 			from = resume.base
 		}
 		r.at = scrubPlace{tp, from}
+		r.progress.begin(tp)
 		if err := r.partition(p, from); err != nil {
 			return err
 		}
@@ -246,6 +258,7 @@ const scrubSlack = 20 * time.Millisecond
 // step waits until the rate allows the bytes just read.
 func (r *scrub) step(n int64) error {
 	r.read += n
+	r.progress.add(n)
 	r.s.bytes.Add(n)
 	if err := context.Cause(r.ctx); err != nil {
 		return err

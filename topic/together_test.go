@@ -101,7 +101,7 @@ func (o *operators) compact(ctx context.Context, _ *rand.Rand) error { return o.
 func (o *operators) retain(ctx context.Context, _ *rand.Rand) error { return o.e.ApplyRetention(ctx) }
 
 func (o *operators) scrub(ctx context.Context, _ *rand.Rand) error {
-	found, err := o.e.Scrub(ctx)
+	found, err := o.e.Scrub(ctx, ScrubOptions{})
 	o.sound(found)
 	return err
 }

@@ -39,13 +39,6 @@ func (f *Fault) Is(target error) bool { return target == ErrCorrupt }
 // Unwrap gives the cause.
 func (f *Fault) Unwrap() error { return f.Err }
 
-// Progress tells how far a long piece of work is.
-type Progress struct {
-	Done, Total int64 // bytes of data; Total may grow while a log is written to
-	Topic       string
-	Partition   int32
-}
-
 // VerifyOptions say what to verify.
 type VerifyOptions struct {
 	// Topics are the topics to look at; none means all, and the engine's own files.
@@ -93,8 +86,7 @@ type verifier struct {
 	opts     VerifyOptions
 	out      *VerifyReport
 	manifest *Manifest // the newest that can be read, or an empty one
-	progress Progress
-	told     int64 // Progress.Done when Progress was last called
+	progress meter
 }
 
 func (v *verifier) run() error {
@@ -104,7 +96,7 @@ func (v *verifier) run() error {
 	}
 	v.manifest = &Manifest{}
 	if holdsSegments(names) {
-		v.measure([]string{v.dir})
+		v.progress.expect(v.fs, v.dir)
 		return v.partition(v.dir, TopicPartition{Topic: "", Partition: -1})
 	}
 	if err := v.engineFiles(names); err != nil {
@@ -115,13 +107,13 @@ func (v *verifier) run() error {
 	for i, tp := range list {
 		dirs[i] = filepath.Join(v.dir, dirName(tp.Topic, tp.Partition))
 	}
-	v.measure(dirs)
+	v.progress.expect(v.fs, dirs...)
 	for i, tp := range list {
 		if err := v.partition(dirs[i], tp); err != nil {
 			return err
 		}
 	}
-	v.tell(true)
+	v.progress.end()
 	return nil
 }
 
@@ -158,38 +150,10 @@ func (v *verifier) partitions(names []string) (list []TopicPartition) {
 	return list
 }
 
-// measure sums up the data files.
-func (v *verifier) measure(dirs []string) {
-	for _, dir := range dirs {
-		names, _ := v.fs.List(dir)
-		for _, name := range names {
-			if !strings.HasSuffix(name, ".log") {
-				continue
-			}
-			if info, err := v.fs.Stat(filepath.Join(dir, name)); err == nil {
-				v.progress.Total += info.Size
-			}
-		}
-	}
-}
-
 // step is called as bytes are read.
 func (v *verifier) step(n int64) error {
-	v.progress.Done += n
-	v.tell(false)
+	v.progress.add(n)
 	return context.Cause(v.ctx)
-}
-
-// progressBytes is how much is done between two calls of Progress.
-const progressBytes = 4 << 20
-
-func (v *verifier) tell(last bool) {
-	if v.opts.Progress == nil || !last && v.progress.Done-v.told < progressBytes {
-		return
-	}
-	v.told = v.progress.Done
-	v.progress.Total = max(v.progress.Total, v.progress.Done)
-	v.opts.Progress(v.progress)
 }
 
 // partition verifies one partition's directory.
@@ -197,7 +161,7 @@ func (v *verifier) partition(dir string, tp TopicPartition) error {
 	if err := context.Cause(v.ctx); err != nil {
 		return err
 	}
-	v.progress.Topic, v.progress.Partition = tp.Topic, tp.Partition
+	v.progress.begin(tp)
 	opt, _, err := v.logOptions(tp)
 	if err != nil {
 		return err

@@ -18,11 +18,13 @@ and verify works beside it.`)
 	if _, err := t.parse(f, args, 0, 0); err != nil {
 		return err
 	}
+	bar := t.progress("reading")
 	var found *topic.VerifyReport
 	err := t.withEngine(*dir, func(eng *topic.Engine) (err error) {
-		found, err = eng.Scrub(t.ctx)
+		found, err = eng.Scrub(t.ctx, topic.ScrubOptions{Progress: bar.show})
 		return err
 	}, topic.ScrubEvery(0, *rate))
+	bar.done()
 	if found == nil {
 		return err
 	}
@@ -110,19 +112,32 @@ func (t *tool) eachPartition(dir string, topics []string, f func(p *topic.Partit
 				list = append(list, have)
 			}
 		}
-		for _, tp := range list {
-			for n := range tp.Partitions() {
-				p, err := tp.Partition(int32(n))
-				if err == nil {
-					err = f(p)
-				}
-				if err != nil {
-					return err
-				}
-			}
-		}
-		return nil
+		return t.eachOf(list, f)
 	})
+}
+
+// eachOf calls f for each partition of the topics, with a bar that counts them.
+func (t *tool) eachOf(list []*topic.Topic, f func(p *topic.Partition) error) error {
+	total, done := 0, 0
+	for _, tp := range list {
+		total += tp.Partitions()
+	}
+	bar := t.progress("partitions")
+	defer bar.done()
+	for _, tp := range list {
+		for n := range tp.Partitions() {
+			p, err := tp.Partition(int32(n))
+			if err == nil {
+				err = f(p)
+			}
+			if err != nil {
+				return err
+			}
+			done++
+			bar.show(topic.Progress{Done: int64(done), Total: int64(total)})
+		}
+	}
+	return nil
 }
 
 // retainFact tells what was removed from a partition.

@@ -96,7 +96,7 @@ func (s *engineScript) scrub() {
 	if !s.ok() {
 		return
 	}
-	report, err := s.eng.Scrub(ctx())
+	report, err := s.eng.Scrub(ctx(), topic.ScrubOptions{})
 	if !s.tolerate(err) && len(report.Faults) > 0 {
 		s.broke(faultf(wrong, "a scrub found %v", report.Faults))
 	}
