@@ -1,26 +1,11 @@
 // Package group is the room for readers that share work: members of a group, who reads which partition, what each has done, and queues
 // whose records are acknowledged one by one.
 //
-// It stands on topic and keeps its facts as records in internal topics, so it owns no files. It has queues ([OpenQueue]) and the rules of
-// groups: who reads which partition (an [Assignor]), the bytes in which members and records say things, and one group as a pure machine.
-// Reading as a group is done with the consumers of package topic.
+// It stands on topic and keeps its facts as records in internal topics, so it owns no files.
 //
-// # Queues
+// # Groups
 //
-// A queue gives each record to one of those who take part, until one of them says that it is done:
-//
-//	q, err := group.OpenQueue(ctx, eng, "uploads",
-//		group.MaxAttempts(5), group.Backoff(time.Second, time.Minute), group.DeadLetter("uploads.dead"), group.OrderByKey())
-//	...
-//	err = q.Run(ctx, 8, func(ctx context.Context, d *group.Delivery) error { return thumbnail(ctx, d.Value) })
-//
-// One partition of it is a pure machine, as a group is; what it remembers are records of [ShareStateTopic], in the formats of Kafka's share
-// groups. An answer's way:
-//
-//	Ack --> the machine's step --> staged --> one record for all that is staged, synced --> the loop goes on
-//
-// What is promised is said at [Queue].
-// It stands on topic and keeps its facts as records in compacted topics, so it owns no files.
+// The partitions of some topics are shared out among the members that are there; a position is kept for each partition.
 //
 //	c, err := group.Join(ctx, eng, "billing", group.Topics("orders"))
 //	if err != nil {
@@ -45,6 +30,22 @@
 //	        +------------ answers ----------+  +-------- effects ---------+
 //	                                        |
 //	                    records appended to __consumer_offsets, read when a partition of it is first asked for
+//
+// # Queues
+//
+// A queue gives each record to one of those who take part, until one of them says that it is done:
+//
+//	q, err := group.OpenQueue(ctx, eng, "uploads",
+//		group.MaxAttempts(5), group.Backoff(time.Second, time.Minute), group.DeadLetter("uploads.dead"), group.OrderByKey())
+//	...
+//	err = q.Run(ctx, 8, func(ctx context.Context, d *group.Delivery) error { return thumbnail(ctx, d.Value) })
+//
+// One partition of it is a pure machine, as a group is; what it remembers are records of [ShareStateTopic], in the formats of Kafka's share
+// groups. An answer's way:
+//
+//	Ack --> the machine's step --> staged --> one record for all that is staged, synced --> the loop goes on
+//
+// What is promised is said at [Queue].
 //
 // # Who reads what
 //
@@ -107,7 +108,7 @@
 // Everything may be called by any number of goroutines at once unless it says otherwise. Locks are taken in the order coordinator, shard,
 // consumer. There is a goroutine only while a shard appends or a timer fires, and those a [Consumer.Run] was asked for.
 //
-// Files:
+// # File map
 //
 //	assign.go                what an assignor is asked and answers; partitions and members as numbers
 //	assign_range.go          Range, ServerRange          assign_roundrobin.go      RoundRobin
