@@ -292,14 +292,19 @@ func (p *Partition) appendWithin(ctx context.Context, l *log.Log, b record.Batch
 	if !p.budgeted() {
 		return p.appendCounted(ctx, l, b, o)
 	}
-	n := int64(len(b))
-	charged, err := p.take(ctx, n, wait)
+	charged, err := p.take(ctx, int64(len(b)), wait)
 	if err != nil {
 		p.topic.stats.appendErrors.Add(1)
 		return log.Appended{}, err
 	}
+	return p.appendCharged(ctx, l, b, o, charged)
+}
+
+// appendCharged appends a batch that the budgets have been charged with, for callers that hold a lock: they charge
+// before they take it.
+func (p *Partition) appendCharged(ctx context.Context, l *log.Log, b record.Batch, o log.AppendOptions, charged charge) (log.Appended, error) {
 	a, err := p.appendCounted(ctx, l, b, o)
-	charged.landed(n, (err == nil || errors.Is(err, ErrUncertain)) && !a.Duplicate)
+	charged.landed(int64(len(b)), (err == nil || errors.Is(err, ErrUncertain)) && !a.Duplicate)
 	return a, err
 }
 

@@ -242,15 +242,20 @@ func (d *delays) postpone(list []delayedRecord) {
 // a due time, and nothing was done.
 func (d *delays) register(ctx context.Context, home *Partition, l *log.Log, level uint8, list []delayedRecord, b *builder) (a log.Appended, late bool, err error) {
 	latest := int64(0)
+	room, err := home.take(ctx, int64(len(b.batch)), true) // may wait, so not under the lock
+	if err != nil {
+		return a, false, err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i := range list {
 		if list[i].due < d.soonestLocked(list[i].due) {
+			room.landed(int64(len(b.batch)), false)
 			return a, true, nil
 		}
 		latest = max(latest, list[i].due)
 	}
-	a, err = home.appendSealed(ctx, l, b.batch, log.AppendOptions{Relaxed: true, Trusted: true, NoWait: true})
+	a, err = home.appendCharged(ctx, l, b.batch, log.AppendOptions{Relaxed: true, Trusted: true, NoWait: true}, room)
 	if err != nil {
 		return a, false, err
 	}

@@ -181,12 +181,17 @@ func (d *delays) cancel(ctx context.Context, part *Partition, l *log.Log, k dela
 // registerCancel appends and registers in one step.
 func (d *delays) registerCancel(ctx context.Context, part *Partition, l *log.Log, k delayKey, b *builder) (a log.Appended, late bool, err error) {
 	lv := &d.levels[k.level]
+	room, err := part.take(ctx, int64(len(b.batch)), true) // may wait, so not under the lock
+	if err != nil {
+		return a, false, err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if k.before(d.bound) {
+		room.landed(int64(len(b.batch)), false)
 		return a, true, nil
 	}
-	a, err = part.appendSealed(ctx, l, b.batch, log.AppendOptions{Relaxed: true, Trusted: true, NoWait: true})
+	a, err = part.appendCharged(ctx, l, b.batch, log.AppendOptions{Relaxed: true, Trusted: true, NoWait: true}, room)
 	if err != nil {
 		return a, false, err
 	}
