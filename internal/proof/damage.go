@@ -54,7 +54,7 @@ func damages(ref *reference, seed uint64, count int) []caseName {
 		for _, to := range lengths(size, dice, count) {
 			add("cut", to)
 		}
-		for range 12 * count {
+		for range 4 * count {
 			if size > 0 {
 				from := dice.Int64N(size)
 				add("zero", from, 1+dice.Int64N(size-from))
@@ -72,12 +72,12 @@ func damages(ref *reference, seed uint64, count int) []caseName {
 // lengths are those that a file is cut to: all of a small one, some of a large one.
 func lengths(size int64, dice *rand.Rand, count int) []int64 {
 	var list []int64
-	for n := int64(0); n < min(size, 40); n++ {
+	for n := int64(0); n < min(size, 16); n++ {
 		list = append(list, n)
 	}
-	for range 40 * count {
-		if size > 40 {
-			list = append(list, 40+dice.Int64N(size-40))
+	for range 12 * count {
+		if size > 16 {
+			list = append(list, 16+dice.Int64N(size-16))
 		}
 	}
 	return list
