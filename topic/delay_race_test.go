@@ -26,6 +26,7 @@ func TestCancelOfMessagesThatAreBeingDelivered(t *testing.T) {
 	for w := range workers {
 		group.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(w), 3))
+			scheduled := map[string]Position{} // some are due when their turn to be cancelled comes
 			for i := range each {
 				v := fmt.Sprint(w, " ", i)
 				pos, err := tp.Append(t.Context(), say(v), DeliverAfter(time.Duration(r.IntN(2000))*time.Microsecond))
@@ -36,6 +37,9 @@ func TestCancelOfMessagesThatAreBeingDelivered(t *testing.T) {
 					stopped.Store(v, false) // it was due already: an append as usual
 					continue
 				}
+				scheduled[v] = pos
+			}
+			for v, pos := range scheduled {
 				ok, err := tp.Cancel(t.Context(), pos)
 				assert.NoError(t, err)
 				stopped.Store(v, ok)
@@ -48,13 +52,13 @@ func TestCancelOfMessagesThatAreBeingDelivered(t *testing.T) {
 	group.Wait()
 	want := workers*each - int(n.Load())
 	count := map[string]int{}
-	for rec, err := range tp.Read(t.Context()) {
-		if want == 0 || !assert.NoError(t, err) {
-			break
-		}
-		count[string(rec.Value)]++
-		if want--; want == 0 {
-			break
+	if want > 0 {
+		for rec, err := range tp.Read(t.Context()) {
+			require.NoError(t, err)
+			count[string(rec.Value)]++
+			if want--; want == 0 {
+				break
+			}
 		}
 	}
 	stopped.Range(func(v, kept any) bool {
