@@ -151,10 +151,11 @@ func (c *recurrences) settleEarlier() {
 	if !c.exists() {
 		return
 	}
-	if err := c.open(context.Background()); err != nil {
+	if err := c.take(context.Background()); err != nil {
 		c.eng.logger.Warn("earlier firings are looked for later", "err", err)
 		return
 	}
+	defer c.give() // what is due already is appended by others as soon as they get the token
 	c.clearDoubts(time.Now())
 	for _, r := range c.table {
 		if r.open {
