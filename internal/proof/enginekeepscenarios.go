@@ -17,7 +17,7 @@ func keepEngines() []scenario {
 		{name: "repair", start: startRepair},
 	}
 	for i := range list {
-		list[i].perOp, list[i].second = 4, 80
+		list[i].perOp, list[i].second = 3, 160
 	}
 	return list
 }

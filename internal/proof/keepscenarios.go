@@ -31,7 +31,7 @@ func keepScenarios() []scenario {
 		one("reap", rollConfig, playReap),
 	}
 	for i := range list {
-		list[i].perOp, list[i].second = 6, 32
+		list[i].perOp, list[i].second = 4, 64
 	}
 	return list
 }
