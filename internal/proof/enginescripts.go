@@ -6,7 +6,7 @@ import (
 )
 
 // Engines are thinned more than logs: one of their states costs ten times as much.
-const enginePerOp, engineSecond = 6, 24
+const enginePerOp, engineSecond = 4, 48
 
 // engines is a scenario through package topic. Ids are drawn anew in each run, and
 // partitions close side by side, so a replay may need several tries.
