@@ -76,8 +76,7 @@ const engineEvery = 256
 // flip flips one bit and reads it all. noticed says that an error told of it.
 //
 // Of the engine's files one partition is read, and everything in one of engineEvery
-// cases: nobody else opens the file. An engine that only read has neither goroutine
-// nor lock of this process, so only some are closed.
+// cases: nobody else opens the file.
 func flip(ref *reference, file string, at int64, bit int) (noticed bool, err error) {
 	n := at*8 + int64(bit)
 	all := n%engineEvery == 0
@@ -92,7 +91,7 @@ func flip(ref *reference, file string, at int64, bit int) (noticed bool, err err
 	if all {
 		in = nil
 	}
-	got, err := contentOf(disk, ref.want, in, all)
+	got, err := contentOf(disk, ref.want, in)
 	return judge(func() error { return got.same(ref.want) }, err)
 }
 

@@ -65,9 +65,14 @@ func parseFlags(args []string) (*options, error) {
 	return o, errors.Join(err1, err2)
 }
 
+// memoryLimit is from where on memory is collected sooner, in bytes: a proof runs
+// beside other things on a machine of a few GiB.
+const memoryLimit = 1 << 30
+
 // prove runs what was asked for and returns the exit status.
 func prove(o *options) int {
 	debug.SetGCPercent(400) // cases are short-lived and small
+	debug.SetMemoryLimit(memoryLimit)
 	r := newRunner(o)
 	defer r.watchdog.stop()
 	if o.replay != "" {

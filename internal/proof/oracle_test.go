@@ -189,7 +189,7 @@ func TestDamageIsSeen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := contentOf(ref.clone(), ref.want, nil, true)
+	got, err := contentOf(ref.clone(), ref.want, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

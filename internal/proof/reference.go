@@ -93,7 +93,7 @@ func (ref *reference) list(dir string) error {
 }
 
 func (ref *reference) describe() error {
-	got, err := contentOf(ref.clone(), nil, nil, true)
+	got, err := contentOf(ref.clone(), nil, nil)
 	if err != nil {
 		return fmt.Errorf("reference directory: %w", err)
 	}

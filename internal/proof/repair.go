@@ -126,7 +126,7 @@ func repairedContent() (*content, error) {
 	if err := repairOnce(disk); err != nil {
 		return nil, fmt.Errorf("repair on a good disk: %w", err)
 	}
-	return contentOf(disk, nil, nil, true)
+	return contentOf(disk, nil, nil)
 }
 
 // dryRun must change nothing.
@@ -222,7 +222,7 @@ func (w *repairing) check(disk *vfs.Crash, _ state) error {
 
 // same says that the directory reads as if it had been repaired at once.
 func (w *repairing) same(disk vfs.FS, when string) error {
-	got, err := contentOf(disk, nil, nil, true)
+	got, err := contentOf(disk, nil, nil)
 	if err != nil {
 		return faultf(lost, "%s: %v", when, err)
 	}
