@@ -3,7 +3,6 @@ package vfs
 import (
 	"io"
 	"slices"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -301,23 +300,12 @@ func (c *Crash) lockNew(name, holder string) (io.Closer, error) {
 // grant notes who holds a lock. c.mu is held.
 func (c *Crash) grant(n *crashNode, holder string) io.Closer {
 	c.locks[n] = holderLine(holder)
-	return &crashLock{c: c, n: n}
-}
-
-type crashLock struct {
-	c    *Crash
-	n    *crashNode
-	once sync.Once
-}
-
-func (l *crashLock) Close() error {
-	l.once.Do(func() {
-		l.c.mu.Lock()
-		defer l.c.mu.Unlock()
-		delete(l.c.locks, l.n)
-		l.c.closeNode(l.n)
-	})
-	return nil
+	return &heldLock{release: func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.locks, n)
+		c.closeNode(n)
+	}}
 }
 
 // closeNode takes one handle from a node. c.mu is held.

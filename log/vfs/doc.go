@@ -65,6 +65,7 @@
 //	vfs.go                the interfaces and their rules
 //	errors.go             sentinels, LockedError, questions about errors
 //	whole.go              ReadFile, WriteFile, RemoveAll
+//	lock.go               what a lock file says; locks that are not a disk's
 //	send.go               sending by copying, where the kernel cannot
 //	os.go                 the real disk, what all systems share
 //	os_linux.go           fdatasync, fallocate, sendfile

@@ -380,23 +380,12 @@ func (m *Mem) Lock(name, holder string) (io.Closer, error) {
 		return nil, pathError("lock", name, err)
 	}
 	m.locks[n] = holderLine(holder)
-	return &memLock{m: m, n: n}, nil
-}
-
-type memLock struct {
-	m    *Mem
-	n    *memNode
-	once sync.Once
-}
-
-func (l *memLock) Close() error {
-	l.once.Do(func() {
-		l.m.mu.Lock()
-		defer l.m.mu.Unlock()
-		delete(l.m.locks, l.n)
-		l.m.closeNode(l.n)
-	})
-	return nil
+	return &heldLock{release: func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.locks, n)
+		m.closeNode(n)
+	}}, nil
 }
 
 // closeNode takes one handle from a node. m.mu is held.

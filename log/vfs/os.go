@@ -2,13 +2,11 @@ package vfs
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 )
 
 const (
@@ -161,16 +159,6 @@ func readHolder(f *os.File) string {
 	buf := make([]byte, holderBytes)
 	n, _ := f.ReadAt(buf, 0)
 	return strings.TrimSpace(strings.ToValidUTF8(string(buf[:n]), "?"))
-}
-
-// holderLine is what a lock file says about who has it.
-func holderLine(holder string) string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "?"
-	}
-	holder = strings.Join(strings.Fields(holder), " ")
-	return fmt.Sprintf("pid %d on %s since %s: %s", os.Getpid(), host, time.Now().UTC().Format(time.RFC3339), holder)
 }
 
 type osLock struct {
