@@ -189,6 +189,8 @@ func (q *Queue) settle(d *Delivery, o outcome) error {
 		}
 		q.releaseLocked(s, due, now)
 	}
+	p := q.stallOf(s)
+	d.loop.owe(p, p.seq)
 	return nil
 }
 
@@ -220,8 +222,46 @@ func clip(err error) (text string) {
 type loop struct {
 	mu     sync.Mutex
 	open   map[*Delivery]bool // without an answer
+	owed   []debt             // answered, and to be durable before the loop goes on; one for each stall
 	over   bool
 	faults []error
+}
+
+// debt is up to where a stall has to be stored.
+type debt struct {
+	stall *stall
+	seq   uint64
+}
+
+// owe notes what was staged for an answer.
+func (l *loop) owe(s *stall, seq uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.owed {
+		if l.owed[i].stall == s {
+			l.owed[i].seq = seq
+			return
+		}
+	}
+	l.owed = append(l.owed, debt{s, seq})
+}
+
+// pay makes durable what the loop was answered. After an error the loop is left, which tries again.
+func (l *loop) pay() error {
+	for {
+		l.mu.Lock()
+		n := len(l.owed)
+		if n == 0 {
+			l.mu.Unlock()
+			return nil
+		}
+		d := l.owed[n-1]
+		l.owed = l.owed[:n-1]
+		l.mu.Unlock()
+		if err := d.stall.commit(d.seq); err != nil {
+			return err
+		}
+	}
 }
 
 // settle takes a delivery off the list; false when it had its answer.
@@ -303,7 +343,7 @@ func (q *Queue) Deliveries(ctx context.Context) iter.Seq2[*Delivery, error] {
 				}
 				continue
 			}
-			got, err := q.next(ctx, q.cfg.lease)
+			got, err := q.next(ctx, l, q.cfg.lease)
 			if err != nil {
 				yield(nil, err)
 				return

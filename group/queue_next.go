@@ -33,9 +33,9 @@ type taken struct {
 	rec     topic.Record
 }
 
-// next waits for the next record and takes it: a delivery that is counted on disk. A lease of zero has no end. Without an error it returns
-// nil when ctx is done. Before it sleeps, what was answered is durable.
-func (q *Queue) next(ctx context.Context, lease time.Duration) (*taken, error) {
+// next waits for the next record of a loop and takes it: a delivery that is counted on disk. A lease of zero has no end. Without an error it
+// returns nil when ctx is done. Before it returns a record, and before it sleeps, what the loop answered is durable.
+func (q *Queue) next(ctx context.Context, l *loop, lease time.Duration) (*taken, error) {
 	for ctx.Err() == nil {
 		if q.cfg.priority != nil { // what has come since may be more urgent
 			if _, err := q.fetch(ctx); err != nil && ctx.Err() == nil {
@@ -59,7 +59,7 @@ func (q *Queue) next(ctx context.Context, lease time.Duration) (*taken, error) {
 				return nil, err
 			}
 		default:
-			ok, err := q.present(ctx, got)
+			ok, err := q.present(ctx, l, got)
 			if ok && err == nil {
 				return got, nil
 			}
@@ -174,13 +174,13 @@ func sizeOf(r *topic.Record) int {
 
 // present makes a delivery of what was taken: the record's bytes, and its count on disk. Not ok: the record is gone. After an error it is
 // as if it had not been taken.
-func (q *Queue) present(ctx context.Context, got *taken) (ok bool, err error) {
+func (q *Queue) present(ctx context.Context, l *loop, got *taken) (ok bool, err error) {
 	p := q.stallOf(got.s)
 	if ok, err = q.read(ctx, got); ok {
 		q.mu.Lock()
 		seq := p.seq
 		q.mu.Unlock()
-		err = p.commit(seq)
+		err = errors.Join(p.commit(seq), l.pay()) // first its own: with one partition that pays for all
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()

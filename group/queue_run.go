@@ -51,7 +51,7 @@ func (q *Queue) work(ctx context.Context, fn func(context.Context, *Delivery) er
 	l := &loop{open: map[*Delivery]bool{}}
 	defer q.leave(l)
 	for {
-		got, err := q.next(ctx, 0)
+		got, err := q.next(ctx, l, 0)
 		if err != nil || got == nil {
 			return err
 		}
