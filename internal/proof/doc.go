@@ -28,8 +28,9 @@
 //	referencekeep.go   its compacted topic, with transactions
 //	part.go       one partition of it, read without an engine
 //	killchild.go  the process that is killed
+//	servicechild.go  the service that is killed   servicebook.go   what it told, and the rules for it
 //	machine.go, shutdown_linux.go   a disk whose power can be cut
 //
-// and one file for each lane: crash.go (lanes crash and engine), bits.go, damage.go, kill.go, power.go,
-// faults.go, model.go, fuzz.go.
+// and one file for each lane: crash.go (lanes crash and engine), bits.go, damage.go, kill.go,
+// service.go, power.go, faults.go, model.go, fuzz.go.
 package main

@@ -37,7 +37,11 @@ func childMain() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
-	if err := childRun(dir, level, cycle); err != nil {
+	run := childRun
+	if level == serviceLevel {
+		run = childService
+	}
+	if err := run(dir, level, cycle); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
