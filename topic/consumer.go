@@ -32,6 +32,7 @@ type Consumer struct {
 	f   fetcher
 
 	busy     atomic.Bool
+	named    map[TopicPartition]*cursor // the fetcher's cursors by name
 	assigned atomic.Pointer[[]TopicPartition]
 	wake     chan struct{} // holds a token from Wakeup
 	closed   chan struct{}
@@ -109,28 +110,24 @@ func (c *Consumer) Assign(parts ...TopicPartition) error {
 	}
 	defer c.exit()
 	cursors := make([]*cursor, 0, len(parts))
-	seen := make(map[TopicPartition]bool, len(parts))
-	have := make(map[TopicPartition]*cursor, len(c.f.cursors))
-	for _, cur := range c.f.cursors {
-		have[cur.tp] = cur
-	}
+	named := make(map[TopicPartition]*cursor, len(parts))
 	for _, tp := range parts {
-		if seen[tp] {
+		if named[tp] != nil {
 			return fmt.Errorf("%w: %s is named twice", ErrInvalid, tp)
 		}
-		seen[tp] = true
 		part, err := c.eng.partition(tp.Topic, tp.Partition)
 		if err != nil {
 			return err
 		}
-		cur := have[tp]
+		cur := c.named[tp]
 		if cur == nil || cur.part != part { // a topic made again under its name is another topic
 			cur = newCursor(part, c.cfg.reset)
 		}
 		cursors = append(cursors, cur)
+		named[tp] = cur
 	}
 	c.f.drop()
-	c.f.cursors, c.f.turn = cursors, 0
+	c.f.cursors, c.f.turn, c.named = cursors, 0, named
 	list := slices.Clone(parts)
 	c.assigned.Store(&list)
 	return nil
@@ -154,12 +151,13 @@ func (c *Consumer) AssignTopics(topics ...string) error {
 // Assignment is the partitions that are read. The slice is the caller's.
 func (c *Consumer) Assignment() []TopicPartition { return slices.Clone(*c.assigned.Load()) }
 
+// Isolation is the level that the consumer reads at.
+func (c *Consumer) Isolation() IsolationLevel { return c.cfg.isolation }
+
 // cursor finds an assigned partition.
 func (c *Consumer) cursor(tp TopicPartition) (*cursor, error) {
-	for _, cur := range c.f.cursors {
-		if cur.tp == tp {
-			return cur, nil
-		}
+	if cur := c.named[tp]; cur != nil {
+		return cur, nil
 	}
 	return nil, fmt.Errorf("%w: %s is not assigned", ErrInvalid, tp)
 }

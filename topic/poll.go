@@ -22,7 +22,31 @@ func (c *Consumer) Poll(ctx context.Context) ([]Record, error) {
 	}
 	defer c.exit()
 	p := poll{c: c, patient: c.cfg.maxWait == Forever}
-	return p.intercepted(ctx)
+	return p.intercepted(p.run(ctx))
+}
+
+// PollFrom returns records that the named partitions have now, without waiting: those of the first one first, of one
+// turn each, at most [MaxPollRecords] together. It reads paused ones too. It is for callers that choose who is next.
+// Errors are those of Poll but for ErrWakeup, and ErrInvalid for a partition that is not assigned.
+func (c *Consumer) PollFrom(parts ...TopicPartition) ([]Record, error) {
+	if err := c.enter(); err != nil {
+		return nil, err
+	}
+	defer c.exit()
+	p := poll{c: c}
+	for _, tp := range parts {
+		cur, err := c.cursor(tp)
+		if err == nil {
+			err = p.turnOf(cur)
+		}
+		if err != nil {
+			return p.intercepted(p.result(err))
+		}
+		if p.full() {
+			break
+		}
+	}
+	return p.intercepted(p.recs, nil)
 }
 
 // pollPatiently is Poll without a limit to the wait for the first record.
@@ -32,7 +56,7 @@ func (c *Consumer) pollPatiently(ctx context.Context) ([]Record, error) {
 	}
 	defer c.exit()
 	p := poll{c: c, patient: true}
-	return p.intercepted(ctx)
+	return p.intercepted(p.run(ctx))
 }
 
 // poll is one Poll on its way.
@@ -44,8 +68,7 @@ type poll struct {
 	patient bool
 }
 
-func (p *poll) intercepted(ctx context.Context) ([]Record, error) {
-	recs, err := p.run(ctx)
+func (p *poll) intercepted(recs []Record, err error) ([]Record, error) {
 	if len(recs) > 0 && len(p.c.cfg.interceptors) > 0 {
 		recs = onConsume(p.c.eng, p.c.cfg.interceptors, recs)
 	}
@@ -131,6 +154,20 @@ func (p *poll) gather() error {
 		}
 		if cur.paused || len(cur.pending) == 0 && !f.holds(cur) {
 			f.advance()
+		}
+	}
+	return nil
+}
+
+// turnOf takes what a partition has, at most a run of it.
+func (p *poll) turnOf(cur *cursor) error {
+	for had := len(p.recs); !p.full(); {
+		some, err := p.from(cur)
+		if err != nil || !some {
+			return err
+		}
+		if len(p.recs) > had && len(cur.pending) == 0 && !p.c.f.holds(cur) {
+			return nil
 		}
 	}
 	return nil

@@ -33,3 +33,40 @@ func TestPollsOfOneBatchAreApart(t *testing.T) {
 		}
 	}
 }
+
+// PollFrom goes by the order of its arguments, never waits, and leaves the other partitions alone.
+func TestPollFromNamedPartitions(t *testing.T) {
+	eng := clientEngine(t)
+	top := clientTopic(t, eng, "t", Partitions(3))
+	for p := range int32(3) {
+		for i := range 4 {
+			_, err := top.Append(t.Context(), Record{Value: []byte{byte(i)}}, AppendTo(p))
+			require.NoError(t, err)
+		}
+	}
+	at := func(p int32) TopicPartition { return TopicPartition{Topic: "t", Partition: p} }
+	c := clientConsumer(t, eng, MaxPollRecords(6))
+	require.NoError(t, c.Assign(at(0), at(1), at(2)))
+	require.NoError(t, c.Pause(at(1)))
+	shape := func(parts ...TopicPartition) (list []int32) {
+		recs, err := c.PollFrom(parts...)
+		require.NoError(t, err)
+		for _, r := range recs {
+			list = append(list, r.Partition)
+		}
+		return list
+	}
+	require.Equal(t, []int32{1, 1, 1, 1, 0, 0}, shape(at(1), at(0)))
+	require.Equal(t, []int32{0, 0}, shape(at(0), at(1)))
+	require.Empty(t, shape(at(0), at(1)))
+	require.Empty(t, shape())
+	recs, err := c.Poll(t.Context())
+	require.NoError(t, err)
+	require.Len(t, recs, 4, "the partition that was not named")
+	_, err = c.PollFrom(at(0), at(7))
+	require.ErrorIs(t, err, ErrInvalid)
+	require.Equal(t, ReadUncommitted, c.Isolation())
+	require.NoError(t, c.Close())
+	_, err = c.PollFrom(at(0))
+	require.ErrorIs(t, err, ErrClosed)
+}
