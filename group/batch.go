@@ -7,7 +7,8 @@ import (
 	"github.com/quirelog/quire/topic"
 )
 
-// A Batch is records of one partition, in order, given to one handler. Until it has returned no other batch of the partition is handed out.
+// A Batch is records of one partition, in order, given to one handler. Until it has returned no other batch of the partition is handed out,
+// with [Consumer.RunByKey] no other batch of the key.
 type Batch struct {
 	Topic     string
 	Partition int32
@@ -19,6 +20,10 @@ type Batch struct {
 	late   timingwheel.Timer
 	c      *Consumer
 	hold   *holding
+	lane   *keyLane // of a record with a key, with RunByKey
+	marked int      // how many records are, with RunByKey
+	bytes  int64    // of its records, once they were asked for
+	failed bool     // the handler gave up; nothing of the key is handed out any more
 }
 
 // TopicPartition is where the records come from.
@@ -37,5 +42,13 @@ func (b *Batch) Mark() { b.MarkThrough(b.Records[len(b.Records)-1].Offset) }
 // MarkThrough marks the batch's records up to the one at offset as processed.
 func (b *Batch) MarkThrough(offset int64) {
 	last := b.Records[len(b.Records)-1].Offset
-	b.c.mark(b.TopicPartition(), min(offset, last), b.hold)
+	b.c.markBatch(b, min(offset, last))
+}
+
+// size is the bytes of the batch's records: keys, values and headers.
+func (b *Batch) size() (n int64) {
+	for i := range b.Records {
+		n += int64(sizeOf(&b.Records[i]))
+	}
+	return n
 }

@@ -54,7 +54,8 @@ type Consumer struct {
 
 	mu      sync.Mutex
 	hold    map[topic.TopicPartition]*holding
-	ready   []*Batch                     // read and not handed out
+	keyed   bool                         // RunByKey is the loop
+	turns   turns                        // who is served next; its ranks are changed by the loop only
 	out     map[*Batch]struct{}          // handed out
 	busy    map[topic.TopicPartition]int // of those, by partition
 	paused  map[topic.TopicPartition]bool
@@ -102,6 +103,12 @@ type holding struct {
 	committed int64
 	topic     topic.ID
 	quiet     bool // the source is told not to read it
+
+	class  *class
+	ready  []*Batch // read and not handed out
+	inLine bool     // of its class
+	out    int      // batches handed out
+	window *window  // of RunByKey
 }
 
 type seek struct {
@@ -129,7 +136,7 @@ func Join(ctx context.Context, eng *topic.Engine, group string, opts ...JoinOpti
 		hold: map[topic.TopicPartition]*holding{}, out: map[*Batch]struct{}{}, busy: map[topic.TopicPartition]int{},
 		paused: map[topic.TopicPartition]bool{},
 	}
-	c.member = membership{c: c, steer: make(chan struct{}, 1)}
+	c.member = membership{c: c, steer: make(chan struct{}, 1), called: make(chan struct{}, 1)}
 	c.away.Value, c.committer.Value, c.steering.Value = c.evict, c.commitDue, c.steerAway
 	coord.mu.Lock()
 	coord.locals[c] = struct{}{}

@@ -90,7 +90,11 @@ func (c *Consumer) withdraw(parts []topic.TopicPartition, why error) {
 			b.cancel(why)
 		}
 	}
-	c.ready = slices.DeleteFunc(c.ready, func(b *Batch) bool { return slices.Contains(parts, b.TopicPartition()) })
+	for _, tp := range parts {
+		if h := c.hold[tp]; h != nil {
+			h.ready = nil
+		}
+	}
 }
 
 // awaitHandlers waits until no batch of the partitions is out.
@@ -126,6 +130,7 @@ func (m *membership) release(parts []topic.TopicPartition) error {
 	}
 	c.seeks = slices.DeleteFunc(c.seeks, func(s seek) bool { return slices.Contains(parts, s.tp) })
 	rest := c.heldLocked()
+	c.classifyLocked(rest)
 	c.mu.Unlock()
 	return m.read(rest)
 }
@@ -170,11 +175,16 @@ func (m *membership) begin(offsets []PartitionOffset) error {
 	meta := c.coord.metadata()
 	c.mu.Lock()
 	for _, o := range offsets {
-		c.hold[o.TopicPartition] = &holding{
+		h := &holding{
 			tp: o.TopicPartition, topic: meta[o.Topic].ID, next: o.Offset, from: o.Offset, mark: -1, committed: o.Offset,
 		}
+		if c.keyed {
+			h.window = newWindow()
+		}
+		c.hold[o.TopicPartition] = h
 	}
 	all := c.heldLocked()
+	c.classifyLocked(all)
 	c.mu.Unlock()
 	if err := m.read(all); err != nil {
 		return err

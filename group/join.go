@@ -11,6 +11,9 @@ import (
 	"github.com/quirelog/quire/topic"
 )
 
+// mostInFlight is the highest MaxInFlight.
+const mostInFlight = 1_000_000
+
 // A JoinOption is a choice for [Join].
 type JoinOption func(*joinConfig)
 
@@ -27,6 +30,8 @@ type joinConfig struct {
 	interval  time.Duration
 	manual    bool
 	source    []topic.ConsumerOption
+	order     serving
+	inFlight  int
 	onAssign  Callback
 	onRevoke  Callback
 	onLost    Callback
@@ -85,6 +90,10 @@ func ReadWith(opts ...topic.ConsumerOption) JoinOption {
 	return func(c *joinConfig) { c.source = append(c.source, opts...) }
 }
 
+// MaxInFlight is how many records of a partition [Consumer.RunByKey] may have in hand, the finished ones behind an unfinished one included,
+// before it reads no more of it, 1 to 1,000,000; one read ([topic.MaxPollRecords]) may go beyond. Default 5000.
+func MaxInFlight(n int) JoinOption { return func(c *joinConfig) { c.inFlight = n } }
+
 // OnAssign is called with partitions that have come, their positions set, before anything of them is handed out. It may seek.
 func OnAssign(f Callback) JoinOption { return func(c *joinConfig) { c.onAssign = f } }
 
@@ -103,7 +112,7 @@ func OnCommit(f func([]PartitionOffset, error)) JoinOption {
 }
 
 func newJoinConfig(group string, rules *Config, opts []JoinOption) (*joinConfig, error) {
-	c := &joinConfig{clientID: "quire", late: 5 * time.Minute, interval: 5 * time.Second, session: 45 * time.Second}
+	c := &joinConfig{clientID: "quire", late: 5 * time.Minute, interval: 5 * time.Second, session: 45 * time.Second, inFlight: 5000}
 	for _, opt := range opts {
 		opt(c)
 	}
@@ -129,6 +138,8 @@ func newJoinConfig(group string, rules *Config, opts []JoinOption) (*joinConfig,
 	}
 	check(c.late > 0, "max poll interval %v is not positive", c.late)
 	check(c.session >= rules.MinSession && c.session <= rules.MaxSession, "session %v is not in [%v, %v]", c.session, rules.MinSession, rules.MaxSession)
+	check(c.inFlight >= 1 && c.inFlight <= mostInFlight, "%d records in flight", c.inFlight)
+	faults = append(faults, c.order.faults...)
 	check(c.interval >= 0, "commit interval %v is negative", c.interval)
 	return c, errors.Join(faults...)
 }

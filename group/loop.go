@@ -113,6 +113,11 @@ func (c *Consumer) next(ctx context.Context) (*Batch, error) {
 		if err := c.applySeeks(); err != nil {
 			return nil, err
 		}
+		if c.cfg.order.given() {
+			if err := c.topUp(ctx); err != nil {
+				return nil, err
+			}
+		}
 		if b := c.take(ctx); b != nil {
 			return b, nil
 		}
@@ -122,28 +127,28 @@ func (c *Consumer) next(ctx context.Context) (*Batch, error) {
 	}
 }
 
-// take takes the first batch that may be handed out.
+// take takes the next batch that may be handed out.
 func (c *Consumer) take(ctx context.Context) *Batch {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closing || c.late {
 		return nil
 	}
-	at := slices.IndexFunc(c.ready, func(b *Batch) bool {
-		tp := b.TopicPartition()
-		return c.busy[tp] == 0 && !c.paused[tp]
-	})
-	if at < 0 {
+	b := c.pickLocked()
+	if b == nil {
 		return nil
 	}
-	b := c.ready[at]
-	c.ready = slices.Delete(c.ready, at, at+1)
+	h := b.hold
 	c.out[b] = struct{}{}
-	c.busy[b.TopicPartition()]++
-	if first := b.Records[0].Offset; b.hold.from < 0 || first < b.hold.next { // the position was out of range: it begins anew
-		b.hold.from, b.hold.mark, b.hold.committed = first, -1, -1
+	c.busy[h.tp]++
+	h.out++
+	h.class.working++
+	if h.window == nil {
+		if first := b.Records[0].Offset; h.from < 0 || first < h.next { // the position was out of range: it begins anew
+			h.from, h.mark, h.committed = first, -1, -1
+		}
+		h.next = b.Records[len(b.Records)-1].Offset + 1
 	}
-	b.hold.next = b.Records[len(b.Records)-1].Offset + 1
 	b.ctx, b.cancel = context.WithCancelCause(ctx)
 	b.late.Value = c.evict
 	c.coord.timers.After(&b.late, c.cfg.late)
@@ -154,16 +159,25 @@ func (c *Consumer) take(ctx context.Context) *Batch {
 func (c *Consumer) done(b *Batch) {
 	c.coord.timers.Stop(&b.late)
 	b.cancel(nil)
-	tp := b.TopicPartition()
+	h := b.hold
 	c.mu.Lock()
 	delete(c.out, b)
-	if c.busy[tp]--; c.busy[tp] == 0 {
-		delete(c.busy, tp)
+	if c.busy[h.tp]--; c.busy[h.tp] == 0 {
+		delete(c.busy, h.tp)
 	}
-	asleep := c.asleep
+	h.out--
+	h.class.working--
+	news := h.window == nil || c.hold[h.tp] != h // the partition is free
+	if h.window != nil && !b.failed {
+		if next := h.window.leave(b); next != nil {
+			c.readyLocked(h, next)
+			news = true
+		}
+	}
+	wake := c.asleep && news
 	c.mu.Unlock()
 	c.finished.Store(c.finished.Load() + 1)
-	if asleep {
+	if wake {
 		c.src.Wakeup()
 	}
 }
@@ -177,6 +191,11 @@ func (c *Consumer) poll(ctx context.Context) error {
 	c.mu.Lock()
 	c.asleep = false
 	c.mu.Unlock()
+	return c.took(ctx, recs, err)
+}
+
+// took takes what was read.
+func (c *Consumer) took(ctx context.Context, recs []topic.Record, err error) error {
 	switch {
 	case errors.Is(err, topic.ErrWakeup):
 		return nil
@@ -194,12 +213,8 @@ func (c *Consumer) hush() error {
 	var quiet, loud []topic.TopicPartition
 	c.mu.Lock()
 	c.asleep = true
-	full := map[topic.TopicPartition]bool{}
-	for _, b := range c.ready {
-		full[b.TopicPartition()] = true
-	}
 	for tp, h := range c.hold {
-		want := c.paused[tp] || c.busy[tp] > 0 || full[tp]
+		want := !c.thirstyLocked(h)
 		switch {
 		case want && !h.quiet:
 			quiet = append(quiet, tp)
@@ -222,7 +237,7 @@ func (c *Consumer) hush() error {
 	return err
 }
 
-// sort makes batches of what was read, one for each run of records of a partition.
+// sort makes batches of what was read, one for each run of records of a partition, or of each key in it.
 func (c *Consumer) sort(recs []topic.Record) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -232,12 +247,31 @@ func (c *Consumer) sort(recs []topic.Record) {
 		if n < 0 {
 			n = len(recs)
 		}
-		tp := topic.TopicPartition{Topic: first.Topic, Partition: first.Partition}
-		if h := c.hold[tp]; h != nil {
-			c.ready = append(c.ready, &Batch{Topic: tp.Topic, Partition: tp.Partition, Records: recs[:n:n], c: c, hold: h})
+		if h := c.hold[topic.TopicPartition{Topic: first.Topic, Partition: first.Partition}]; h != nil {
+			c.sortLocked(h, recs[:n:n])
 		}
 		recs = recs[n:]
 	}
+}
+
+func (c *Consumer) sortLocked(h *holding, recs []topic.Record) {
+	if h.window == nil {
+		c.readyLocked(h, c.batch(h, recs))
+		return
+	}
+	switch first := recs[0].Offset; {
+	case h.from < 0:
+		h.from = first
+	case first < h.next: // the position was out of range: it begins anew
+		h = c.anewLocked(h, first)
+		h.committed = -1
+	}
+	h.next = recs[len(recs)-1].Offset + 1
+	c.readyLocked(h, h.window.take(recs, func(recs []topic.Record) *Batch { return c.batch(h, recs) })...)
+}
+
+func (c *Consumer) batch(h *holding, recs []topic.Record) *Batch {
+	return &Batch{Topic: h.tp.Topic, Partition: h.tp.Partition, Records: recs, c: c, hold: h}
 }
 
 // topicGone drops partitions of topics that were deleted, or made anew under their names.

@@ -11,23 +11,55 @@ import (
 
 // Mark says that the record, and all before it in its partition, have been processed: they are not read again by this group once that is
 // committed. A record that this member was not given, or whose partition it has no more, is passed over, as is one before the last marked.
+// While [Consumer.RunByKey] runs it says so of that record alone.
 func (c *Consumer) Mark(rec topic.Record) {
-	c.mark(topic.TopicPartition{Topic: rec.Topic, Partition: rec.Partition}, rec.Offset, nil)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.hold[topic.TopicPartition{Topic: rec.Topic, Partition: rec.Partition}]
+	switch {
+	case h == nil:
+	case h.window != nil:
+		c.finishLocked(h, rec.Offset)
+	case rec.Offset >= h.from && rec.Offset < h.next:
+		c.markLocked(h, rec.Offset+1)
+	}
 }
 
-// mark marks an offset; in, if not nil, is the holding it must belong to.
-func (c *Consumer) mark(tp topic.TopicPartition, offset int64, in *holding) {
+// markBatch marks a batch's records up to an offset.
+func (c *Consumer) markBatch(b *Batch, offset int64) {
 	c.mu.Lock()
-	h := c.hold[tp]
-	ok := h != nil && (in == nil || in == h) && offset >= h.from && offset < h.next && offset+1 > h.mark
-	arm := false
-	if ok {
-		h.mark = offset + 1
-		arm = !c.due && !c.cfg.manual && c.ended == nil
-		c.due = c.due || arm
+	defer c.mu.Unlock()
+	h := b.hold
+	switch {
+	case c.hold[h.tp] != h:
+	case h.window == nil:
+		if offset >= h.from && offset < h.next {
+			c.markLocked(h, offset+1)
+		}
+	default:
+		for b.marked < len(b.Records) && b.Records[b.marked].Offset <= offset {
+			c.finishLocked(h, b.Records[b.marked].Offset)
+			b.marked++
+		}
 	}
-	c.mu.Unlock()
-	if arm {
+}
+
+// finishLocked marks a record that RunByKey has in hand.
+func (c *Consumer) finishLocked(h *holding, offset int64) {
+	c.markLocked(h, h.window.finish(offset))
+	if c.asleep && h.quiet && c.thirstyLocked(h) { // there is room again
+		c.src.Wakeup()
+	}
+}
+
+// markLocked has a partition committed up to an offset, sooner or later.
+func (c *Consumer) markLocked(h *holding, next int64) {
+	if next <= h.mark {
+		return
+	}
+	h.mark = next
+	if !c.due && !c.cfg.manual && c.ended == nil {
+		c.due = true
 		c.coord.timers.After(&c.committer, c.cfg.interval)
 	}
 }
@@ -187,39 +219,58 @@ func (c *Consumer) Seek(tp topic.TopicPartition, offset int64) error {
 		return fmt.Errorf("%w: offset %d of %s is negative", topic.ErrInvalid, offset, tp)
 	}
 	c.seeks = append(c.seeks, seek{tp, offset})
-	c.ready = slices.DeleteFunc(c.ready, func(b *Batch) bool { return b.TopicPartition() == tp })
-	fresh := *h // what is marked of batches handed out before does not count any more
-	fresh.from, fresh.next, fresh.mark = offset, offset, -1
-	if offset < fresh.committed {
-		fresh.committed = -1
-	}
-	c.hold[tp] = &fresh
+	c.anewLocked(h, offset)
 	c.src.Wakeup()
 	return nil
 }
 
-// rewind has what is not marked of a batch handed out again, if the partition is still the member's.
+// anewLocked begins anew with a partition: what is marked of batches handed out before does not count any more.
+func (c *Consumer) anewLocked(h *holding, offset int64) *holding {
+	fresh := &holding{
+		tp: h.tp, topic: h.topic, quiet: h.quiet, class: h.class, next: offset, from: offset, mark: -1, committed: h.committed,
+	}
+	if offset < fresh.committed {
+		fresh.committed = -1
+	}
+	if c.keyed {
+		fresh.window = newWindow()
+	}
+	h.ready = nil
+	c.hold[h.tp] = fresh
+	return fresh
+}
+
+// rewind has what is not marked of a batch handed out again, if the partition is still the member's. With RunByKey the end of the loop
+// does that, and nothing more of the key is handed out until then.
 func (c *Consumer) rewind(b *Batch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	tp := b.TopicPartition()
-	h := c.hold[tp]
-	if h == nil || h != b.hold {
-		return
+	h := b.hold
+	switch {
+	case c.hold[h.tp] != h:
+	case h.window != nil:
+		b.failed = true
+	default:
+		h.next = max(b.Records[0].Offset, h.mark)
+		c.seeks = append(c.seeks, seek{h.tp, h.next})
+		h.ready = nil
 	}
-	h.next = max(b.Records[0].Offset, h.mark)
-	c.seeks = append(c.seeks, seek{tp, h.next})
-	c.ready = slices.DeleteFunc(c.ready, func(b *Batch) bool { return b.TopicPartition() == tp })
 }
 
 func (c *Consumer) applySeeks() error {
 	c.mu.Lock()
 	list := c.seeks
 	c.seeks = nil
-	// Records that were read between Seek and here are dropped with it.
-	c.ready = slices.DeleteFunc(c.ready, func(b *Batch) bool {
-		return slices.ContainsFunc(list, func(s seek) bool { return s.tp == b.TopicPartition() })
-	})
+	for _, s := range list { // records that were read between Seek and here are dropped with it
+		h := c.hold[s.tp]
+		switch {
+		case h == nil:
+		case h.window != nil:
+			c.anewLocked(h, s.offset)
+		default:
+			h.ready = nil
+		}
+	}
 	c.mu.Unlock()
 	for _, s := range list {
 		if err := c.src.Seek(s.tp, s.offset); err != nil {

@@ -15,9 +15,10 @@ type membership struct {
 	c     *Consumer
 	steer chan struct{} // room for one token: who has it may use what follows
 
-	joining chan answer // the answer to a join that waits, or nil
-	syncing chan answer // to a sync
-	in      bool        // in a generation, with its assignment
+	called  chan struct{} // room for one token: there is something for the loop to do
+	joining chan answer   // the answer to a join that waits, or nil
+	syncing chan answer   // to a sync
+	in      bool          // in a generation, with its assignment
 	due     func(context.Context) error
 	fault   error // of a step that the loop did not take; it returns it
 
@@ -125,6 +126,12 @@ func (c *Consumer) steerAway() {
 	}
 	defer func() { <-c.member.steer }()
 	c.member.quickly()
+	if c.member.due != nil || c.member.fault != nil {
+		select {
+		case c.member.called <- struct{}{}:
+		default:
+		}
+	}
 }
 
 func (m *membership) trySteer() bool {

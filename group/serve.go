@@ -1,0 +1,151 @@
+package group
+
+import (
+	"context"
+	"slices"
+
+	"github.com/quirelog/quire/topic"
+)
+
+// readyLocked puts batches where they are handed out from, behind the others of their partition.
+func (c *Consumer) readyLocked(h *holding, list ...*Batch) {
+	h.ready = append(h.ready, list...)
+	if !h.inLine && len(h.ready) > 0 && c.hold[h.tp] == h {
+		h.inLine = true
+		h.class.line = append(h.class.line, h)
+	}
+}
+
+// pickLocked takes the batch whose turn it is: partitions of a class take turns, classes as their ranks and weights say.
+func (c *Consumer) pickLocked() *Batch {
+	cl := c.turns.next(c.costLocked)
+	if cl == nil {
+		return nil
+	}
+	at := c.headLocked(cl)
+	h := cl.line[at]
+	b := h.ready[0]
+	h.ready[0] = nil
+	h.ready = h.ready[1:]
+	cl.line = slices.Delete(cl.line, at, at+1)
+	if h.inLine = false; len(h.ready) > 0 {
+		c.readyLocked(h)
+	}
+	return b
+}
+
+// costLocked is what the next batch of a class costs, 0 if there is none.
+func (c *Consumer) costLocked(cl *class) int64 {
+	at := c.headLocked(cl)
+	if at < 0 {
+		return 0
+	}
+	return c.cfg.order.cost(cl.line[at].ready[0])
+}
+
+// headLocked finds the first partition in a class's line of which a batch may be handed out, -1 if there is none.
+func (c *Consumer) headLocked(cl *class) int {
+	for at := 0; at < len(cl.line); {
+		h := cl.line[at]
+		switch {
+		case len(h.ready) == 0 || c.hold[h.tp] != h: // withdrawn, or sought elsewhere
+			h.inLine = false
+			cl.line = slices.Delete(cl.line, at, at+1)
+		case c.freeLocked(h):
+			return at
+		default:
+			at++
+		}
+	}
+	return -1
+}
+
+// freeLocked tells whether order allows that a ready batch is handed out. By key it is the window that keeps order, among the batches of
+// one stay: what was out before a Seek, or before the partition was lost and came back, is waited for.
+func (c *Consumer) freeLocked(h *holding) bool {
+	if h.window == nil {
+		return c.busy[h.tp] == 0 && !c.paused[h.tp]
+	}
+	return c.busy[h.tp] == h.out && !c.paused[h.tp]
+}
+
+// thirstyLocked tells whether more of a partition is to be read.
+func (c *Consumer) thirstyLocked(h *holding) bool {
+	switch {
+	case c.paused[h.tp]:
+		return false
+	case h.window != nil:
+		return h.window.size() < c.cfg.inFlight
+	}
+	return c.busy[h.tp] == 0 && len(h.ready) == 0
+}
+
+// classifyLocked puts the member's partitions into their classes.
+func (c *Consumer) classifyLocked(parts []topic.TopicPartition) {
+	for _, r := range c.turns.ranks {
+		for _, cl := range r.classes {
+			cl.parts = nil
+		}
+	}
+	for _, tp := range parts {
+		h := c.hold[tp]
+		if h.class == nil {
+			h.class = c.turns.class(c.cfg.order.class(tp))
+		}
+		h.class.parts = append(h.class.parts, tp)
+	}
+	c.turns.keep()
+}
+
+// topUp reads, without waiting, for the classes that have nothing to hand out, as far down as it matters who has something.
+func (c *Consumer) topUp(ctx context.Context) error {
+	for _, r := range c.turns.ranks {
+		some := false
+		for _, cl := range r.classes {
+			has, parts := c.thirst(cl)
+			if len(parts) > 0 {
+				recs, err := c.src.PollFrom(parts...)
+				if fault := c.took(ctx, recs, err); fault != nil {
+					return fault
+				}
+				if err != nil { // of a topic that is gone, as its partitions are now
+					return c.topUp(ctx)
+				}
+				c.passOn(cl, recs)
+				has = len(recs) > 0
+			}
+			some = some || has
+		}
+		if some {
+			return nil
+		}
+	}
+	return nil
+}
+
+// thirst tells whether a class has something to hand out, and if not, which partitions are to be read for it.
+func (c *Consumer) thirst(cl *class) (has bool, parts []topic.TopicPartition) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.headLocked(cl) >= 0 {
+		return true, nil
+	}
+	for _, tp := range cl.parts {
+		if h := c.hold[tp]; h != nil && c.thirstyLocked(h) {
+			parts = append(parts, tp)
+		}
+	}
+	return false, parts
+}
+
+// passOn has the partitions behind the last one that gave something be asked first next time.
+func (c *Consumer) passOn(cl *class, recs []topic.Record) {
+	if len(recs) == 0 {
+		return
+	}
+	last := recs[len(recs)-1]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at := slices.Index(cl.parts, topic.TopicPartition{Topic: last.Topic, Partition: last.Partition}) + 1
+	cl.parts = slices.Concat(cl.parts[at:], cl.parts[:at])
+}
