@@ -184,7 +184,7 @@ func (c *Consumer) done(b *Batch) {
 
 // poll reads, or sleeps until there is something to do.
 func (c *Consumer) poll(ctx context.Context) error {
-	if err := c.hush(); err != nil {
+	if awake, err := c.hush(); awake || err != nil {
 		return err
 	}
 	recs, err := c.src.Poll(ctx)
@@ -208,10 +208,15 @@ func (c *Consumer) took(ctx context.Context, recs []topic.Record, err error) err
 	return nil
 }
 
-// hush keeps the source from reading partitions whose records could not be handed out.
-func (c *Consumer) hush() error {
+// hush keeps the source from reading partitions whose records could not be handed out. awake: a batch can be handed out by now, and the
+// loop must not sleep.
+func (c *Consumer) hush() (awake bool, err error) {
 	var quiet, loud []topic.TopicPartition
 	c.mu.Lock()
+	if c.anyHeadLocked() {
+		c.mu.Unlock()
+		return true, nil
+	}
 	c.asleep = true
 	for tp, h := range c.hold {
 		want := !c.thirstyLocked(h)
@@ -224,7 +229,6 @@ func (c *Consumer) hush() error {
 		h.quiet = want
 	}
 	c.mu.Unlock()
-	var err error
 	if len(quiet) > 0 {
 		err = c.src.Pause(quiet...)
 	}
@@ -232,9 +236,9 @@ func (c *Consumer) hush() error {
 		err = errors.Join(err, c.src.Resume(loud...))
 	}
 	if errors.Is(err, topic.ErrInvalid) { // of a topic that was deleted: the next look at topics takes it away
-		return nil
+		err = nil
 	}
-	return err
+	return false, err
 }
 
 // sort makes batches of what was read, one for each run of records of a partition, or of each key in it.

@@ -60,6 +60,21 @@ func (c *Consumer) headLocked(cl *class) int {
 	return -1
 }
 
+// anyHeadLocked tells whether there is a batch to hand out.
+func (c *Consumer) anyHeadLocked() bool {
+	if c.closing || c.late {
+		return false
+	}
+	for _, r := range c.turns.ranks {
+		for _, cl := range r.classes {
+			if c.headLocked(cl) >= 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // freeLocked tells whether order allows that a ready batch is handed out. By key it is the window that keeps order, among the batches of
 // one stay: what was out before a Seek, or before the partition was lost and came back, is waited for.
 func (c *Consumer) freeLocked(h *holding) bool {
