@@ -44,6 +44,7 @@ type Consumer struct {
 	topics   atomic.Bool // topics have changed
 	missed   atomic.Bool // somebody wanted to steer while somebody else did
 	finished watermark.Mark
+	stats    consumerStats
 
 	member membership // the loop's
 
@@ -100,7 +101,8 @@ type holding struct {
 	next      int64 // behind what was handed out
 	from      int64 // what was handed out begins here
 	mark      int64 // to be committed; -1 nothing
-	committed int64
+	committed int64 // as far as it matters for the next commit
+	stored    int64 // what the group has committed; -1 nothing
 	topic     topic.ID
 	quiet     bool // the source is told not to read it
 
@@ -219,6 +221,7 @@ func (c *Consumer) evict() {
 		return
 	}
 	c.late = true
+	c.stats.evictions.Add(1)
 	for b := range c.out {
 		b.cancel(ErrLate)
 	}

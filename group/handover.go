@@ -74,6 +74,7 @@ func (m *membership) lose(ctx context.Context, parts []topic.TopicPartition, why
 	}
 	c := m.c
 	c.withdraw(parts, why)
+	c.stats.lost.Add(int64(len(parts)))
 	err := m.release(parts)
 	if c.cfg.onLost != nil {
 		err = errors.Join(err, c.cfg.onLost(ctx, slices.Clone(parts)))
@@ -159,7 +160,7 @@ func (m *membership) adopt(ctx context.Context, parts []topic.TopicPartition) er
 			m.in = false // joins again, and is told again
 			return r.Err
 		}
-		if err := m.begin(r.Offsets); err != nil {
+		if err := m.settleDown(r.Offsets); err != nil {
 			return err
 		}
 	}
@@ -169,14 +170,15 @@ func (m *membership) adopt(ctx context.Context, parts []topic.TopicPartition) er
 	return nil
 }
 
-// begin starts reading where the group stands.
-func (m *membership) begin(offsets []PartitionOffset) error {
+// settleDown starts reading where the group stands.
+func (m *membership) settleDown(offsets []PartitionOffset) error {
 	c := m.c
 	meta := c.coord.metadata()
 	c.mu.Lock()
 	for _, o := range offsets {
 		h := &holding{
 			tp: o.TopicPartition, topic: meta[o.Topic].ID, next: o.Offset, from: o.Offset, mark: -1, committed: o.Offset,
+			stored: o.Offset,
 		}
 		if c.keyed {
 			h.window = newWindow()

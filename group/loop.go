@@ -119,6 +119,9 @@ func (c *Consumer) next(ctx context.Context) (*Batch, error) {
 			}
 		}
 		if b := c.take(ctx); b != nil {
+			c.stats.batches.Add(1)
+			c.stats.records.Add(int64(len(b.Records)))
+			c.stats.bytes.Add(b.size())
 			return b, nil
 		}
 		if err := c.poll(ctx); err != nil {
@@ -187,6 +190,7 @@ func (c *Consumer) poll(ctx context.Context) error {
 	if awake, err := c.hush(); awake || err != nil {
 		return err
 	}
+	c.begun()
 	recs, err := c.src.Poll(ctx)
 	c.mu.Lock()
 	c.asleep = false

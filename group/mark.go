@@ -173,8 +173,18 @@ func (c *Consumer) send(ctx context.Context, then func(error)) {
 		then(c.committed(list, a.(CommitResponse)))
 	})
 	if err != nil {
+		c.count(err)
 		then(err)
 	}
+}
+
+// count counts a commit.
+func (c *Consumer) count(err error) {
+	if err != nil {
+		c.stats.commitFailures.Add(1)
+		return
+	}
+	c.stats.commits.Add(1)
 }
 
 // committed takes the answer to a commit.
@@ -188,7 +198,11 @@ func (c *Consumer) committed(list []PartitionOffset, r CommitResponse) error {
 		if err != nil || o.Err != nil {
 			continue
 		}
-		if h := c.hold[o.TopicPartition]; h != nil && o.Offset <= h.mark {
+		h := c.hold[o.TopicPartition]
+		if h == nil {
+			continue
+		}
+		if h.stored = o.Offset; o.Offset <= h.mark {
 			h.committed = max(h.committed, o.Offset)
 		}
 	}
@@ -198,6 +212,7 @@ func (c *Consumer) committed(list []PartitionOffset, r CommitResponse) error {
 			err = fmt.Errorf("group: committing %s: %w", o.TopicPartition, o.Err)
 		}
 	}
+	c.count(err)
 	if c.cfg.onCommit != nil {
 		c.cfg.onCommit(list, err)
 	}
@@ -228,6 +243,7 @@ func (c *Consumer) Seek(tp topic.TopicPartition, offset int64) error {
 func (c *Consumer) anewLocked(h *holding, offset int64) *holding {
 	fresh := &holding{
 		tp: h.tp, topic: h.topic, quiet: h.quiet, class: h.class, next: offset, from: offset, mark: -1, committed: h.committed,
+		stored: h.stored,
 	}
 	if offset < fresh.committed {
 		fresh.committed = -1

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/quirelog/quire/topic"
 )
@@ -20,7 +21,8 @@ type membership struct {
 	syncing chan answer   // to a sync
 	in      bool          // in a generation, with its assignment
 	due     func(context.Context) error
-	fault   error // of a step that the loop did not take; it returns it
+	fault   error     // of a step that the loop did not take; it returns it
+	began   time.Time // when it began to take part in the rebalance that is on
 
 	last     []topic.TopicPartition // what was had before the last rebalance
 	subs     []string               // the topics subscribed to
@@ -36,6 +38,7 @@ type topicFact struct {
 // join asks to be in the next generation.
 func (m *membership) join(ctx context.Context) error {
 	c := m.c
+	m.begin()
 	c.topics.Store(false)
 	m.subs, m.in, m.syncing = c.cfg.wants(c.coord.metadata()), false, nil
 	c.mu.Lock()
@@ -222,6 +225,7 @@ func (m *membership) startOver(ctx context.Context, held []topic.TopicPartition,
 // look asks whether the member is still in the group's generation.
 func (m *membership) look(ctx context.Context) error {
 	c := m.c
+	c.stats.looks.Add(1)
 	c.mu.Lock()
 	id, held := c.id, c.heldLocked()
 	c.mu.Unlock()
@@ -258,6 +262,7 @@ func (m *membership) dueLoss(held []topic.TopicPartition, why error) {
 // rejoin takes part in the next generation. An eager member lets go of everything first.
 func (m *membership) rejoin(ctx context.Context) error {
 	c := m.c
+	m.begin()
 	c.mu.Lock()
 	held := c.heldLocked()
 	c.mu.Unlock()
@@ -379,8 +384,22 @@ func (m *membership) synced(ctx context.Context, r SyncResponse) error {
 	if len(gone)+len(come) > 0 {
 		c.withdraw(gone, ErrRevoked)
 		m.due = func(ctx context.Context) error { return m.change(ctx, gone, come) }
+		return nil
 	}
+	m.arrived()
 	return nil
+}
+
+// begin and arrived take the time of a rebalance.
+func (m *membership) begin() {
+	if m.began.IsZero() {
+		m.began = time.Now()
+	}
+}
+
+func (m *membership) arrived() {
+	m.c.stats.rebalanced(time.Since(m.began))
+	m.began = time.Time{}
 }
 
 // change does what a new assignment asks for.
@@ -390,6 +409,7 @@ func (m *membership) change(ctx context.Context, gone, come []topic.TopicPartiti
 		return fault
 	}
 	fault = errors.Join(fault, m.adopt(ctx, come))
+	m.arrived()
 	if len(gone) > 0 { // so that others get them
 		fault = errors.Join(fault, m.join(ctx))
 	}
