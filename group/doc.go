@@ -22,6 +22,9 @@
 //		}
 //	}
 //
+// Workers take batches with [Consumer.Run], or share the keys with [Consumer.RunByKey]. Topics that matter more come first, or get more, by
+// [TopicPriority] and [TopicWeights]. How far a group has come tell [Consumer.Lag] and [Coordinator.Lag].
+//
 // A [Consumer] is a member in this process. The [Coordinator] runs the groups; a broker calls it with the requests of its own clients. Who
 // reads which partition is the business of an [Assignor].
 //
@@ -97,8 +100,9 @@
 //
 //	I9  A Consumer hands over a partition only when no handler of it runs, and what was marked has been stored or refused. Its commits of
 //	    one partition reach the coordinator in rising order, unless it was told to Seek back.
+//	I10 With RunByKey no two handlers have records of one key of a partition, and nothing is committed beyond a record that is not marked.
 //
-// The searches and walks in search_test.go hold the machine to these, swarm_test.go the consumers.
+// The windows (W1 to W3) and the turns (T1 to T3) of a Consumer have rules of their own, said where they are. The searches and walks in search_test.go hold the machine to these, swarm_test.go the consumers.
 //
 // # Errors
 //
@@ -140,5 +144,9 @@
 //	join.go                  what a member may choose       consumer.go          Consumer: Join to Close
 //	membership.go            its side of the protocol       handover.go          partitions come and go
 //	loop.go                  Batches: reading               batch.go             records in one handler's hand
-//	run.go                   Run: workers                   mark.go              marks, commits, Seek, Pause
+//	run.go                   Run, RunByKey: workers         window.go            what RunByKey has in hand of a partition
+//	serve.go                 which batch is handed out next, what is read for it
+//	priority.go              priorities and weights         turns.go             whose turn it is: ranks, deficit round robin
+//	mark.go                  marks, commits, Seek, Pause    lag.go               how far members and groups have come
+//	consumer_metrics.go      what a member counts
 package group

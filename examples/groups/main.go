@@ -77,14 +77,15 @@ func report(eng *topic.Engine, out io.Writer, lines int) error {
 	if err != nil {
 		return err
 	}
-	offsets, err := groups.Offsets(context.Background(), "counters")
+	rows, err := groups.Lag(context.Background(), "counters")
 	if err != nil {
 		return err
 	}
-	var sum int64
-	for _, o := range offsets {
-		sum += o.Offset
+	var sum, lag int64
+	for _, r := range rows {
+		sum += r.Committed
+		lag += r.Lag
 	}
-	fmt.Fprintf(out, "%d lines, %d committed in %d partitions\n", lines, sum, len(offsets))
+	fmt.Fprintf(out, "%d lines, %d committed in %d partitions, %d to go\n", lines, sum, len(rows), lag)
 	return nil
 }

@@ -10,5 +10,5 @@ import (
 func TestEveryLineIsCountedOnce(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), &out))
-	require.Contains(t, out.String(), "10000 lines, 10000 committed in 12 partitions\n")
+	require.Contains(t, out.String(), "10000 lines, 10000 committed in 12 partitions, 0 to go\n")
 }

@@ -44,7 +44,8 @@ func (m *member) run(ctx context.Context) error {
 			break
 		}
 	}
-	m.work.say("%s read %d lines", m.name, read)
+	left := m.c.Metrics()
+	m.work.say("%s read %d lines, and leaves %d in %d partitions", m.name, read, left.Lag, left.Partitions)
 	return m.c.Close()
 }
 
