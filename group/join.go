@@ -90,9 +90,9 @@ func ReadWith(opts ...topic.ConsumerOption) JoinOption {
 	return func(c *joinConfig) { c.source = append(c.source, opts...) }
 }
 
-// MaxInFlight is how many records of a partition [Consumer.RunByKey] may have in hand, the finished ones behind an unfinished one included,
+// ReadAhead is how many records of a partition [Consumer.RunByKey] may have in hand, the finished ones behind an unfinished one included,
 // before it reads no more of it, 1 to 1,000,000; one read ([topic.MaxPollRecords]) may go beyond. Default 5000.
-func MaxInFlight(n int) JoinOption { return func(c *joinConfig) { c.inFlight = n } }
+func ReadAhead(n int) JoinOption { return func(c *joinConfig) { c.inFlight = n } }
 
 // OnAssign is called with partitions that have come, their positions set, before anything of them is handed out. It may seek.
 func OnAssign(f Callback) JoinOption { return func(c *joinConfig) { c.onAssign = f } }

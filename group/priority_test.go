@@ -190,7 +190,7 @@ func TestPriorityByKey(t *testing.T) {
 func TestServingOrderIsChecked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		eng := engine(t, 1, 0)
-		_, err := group.Join(t.Context(), eng, "g", group.Topics("a"), group.TopicWeights(map[string]int{"a": 0}), group.MaxInFlight(0))
+		_, err := group.Join(t.Context(), eng, "g", group.Topics("a"), group.TopicWeights(map[string]int{"a": 0}), group.ReadAhead(0))
 		require.ErrorIs(t, err, topic.ErrInvalid)
 		require.ErrorContains(t, err, `weight 0 of topic "a"`)
 		require.ErrorContains(t, err, "0 records in flight")

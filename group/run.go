@@ -22,7 +22,7 @@ func (c *Consumer) Run(ctx context.Context, workers int, fn func(ctx context.Con
 // is a batch of its own, given to whoever is free. Order is kept within a partition, as everywhere; the same key in two partitions is two.
 //
 // What is committed of a partition is never beyond a record whose fn has not returned, or marked it: a slow key holds back the committed
-// offset, and after [MaxInFlight] records also the reading of its partition, but not the other keys until then. What other keys have
+// offset, and after [ReadAhead] records also the reading of its partition, but not the other keys until then. What other keys have
 // finished beyond it is read again when the loop ends, or the partition goes to somebody else, before the slow one is done.
 //
 // Otherwise it is as Run. After an error of fn nothing more of that key is handed out. When a partition is revoked, those at work on it are

@@ -134,7 +134,7 @@ func (w *keyWorld) member(ctx context.Context, eng *topic.Engine, seed uint64) e
 	rng := rand.New(rand.NewPCG(seed, 3))
 	for ctx.Err() == nil {
 		assignors := []group.Assignor{group.CooperativeSticky(), group.Range()}
-		c, err := group.Join(ctx, eng, "g", group.Topics("a"), group.OnCommit(w.committed), group.MaxInFlight(1+rng.IntN(30)),
+		c, err := group.Join(ctx, eng, "g", group.Topics("a"), group.OnCommit(w.committed), group.ReadAhead(1+rng.IntN(30)),
 			group.CommitEvery(time.Duration(rng.IntN(100))*time.Millisecond), group.ReadWith(topic.MaxPollRecords(1+rng.IntN(10))),
 			group.AssignWith(assignors[seed%2]))
 		if err != nil {

@@ -89,7 +89,7 @@ func TestRunByKeyKeepsOrderAndLetsKeysGoAtOnce(t *testing.T) {
 	})
 }
 
-// A slow key holds back what is committed, and after MaxInFlight records the reading; nothing else.
+// A slow key holds back what is committed, and after ReadAhead records the reading; nothing else.
 func TestRunByKeySlowKeyHoldsBackItselfOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		keys := []string{"slow", "slow"}
@@ -97,7 +97,7 @@ func TestRunByKeySlowKeyHoldsBackItselfOnly(t *testing.T) {
 			keys = append(keys, fmt.Sprint(i%7))
 		}
 		eng := keyed(t, keys...)
-		c := join(t, eng, group.MaxInFlight(20), group.MaxPollInterval(24*time.Hour), group.ReadWith(topic.MaxPollRecords(5)), group.CommitEvery(0))
+		c := join(t, eng, group.ReadAhead(20), group.MaxPollInterval(24*time.Hour), group.ReadWith(topic.MaxPollRecords(5)), group.CommitEvery(0))
 		start := time.Now()
 		var done atomic.Int64
 		ended := make(chan error, 1)
