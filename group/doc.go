@@ -48,7 +48,8 @@
 //
 //	Ack --> the machine's step --> staged --> one record for all that is staged, synced --> the loop goes on
 //
-// What is promised is said at [Queue].
+// What is promised is said at [Queue]. Who has how much at a time, and how fast, is for [MaxInFlight], [MaxInFlightPerKey], [Rate] and
+// [RatePerKey] to say; who comes first, for [OrderByKey], [Priority] and [FairBy].
 //
 // # Who reads what
 //
@@ -133,7 +134,9 @@
 //	queue_next.go            whose turn it is, sleeping until then  queue_commit.go    what changed, made durable
 //	delivery.go              deliveries, answers, the loop          queue_run.go       workers          queue_metrics.go  counters
 //	deadletter.go, redrive.go   records without success, and back   queue_retention.go what retention may let go
-//	share.go                 a partition of a queue as a pure machine    lineup.go     the order of records among partitions, keys, times
+//	share.go                 a partition of a queue as a pure machine    lineup.go     whose turn it is, among partitions, keys, times
+//	lineup_ready.go          ... among priorities and tenants            lineup_lane.go   ... within a key that is limited
+//	limit.go                 limits and token buckets
 //	share_record.go          records of __share_group_state         share_runs.go      states of runs of offsets
 //	share_store.go           state from its log, and into it
 //	describe.go              what administrators see        replay.go            the machine from its log

@@ -9,65 +9,79 @@ import (
 
 // A lineup says which record of a queue is next. It is pure, as the machines of the partitions are whose slots stand in it.
 //
-//	            time is up               its turn
-//	waiting ----------------> ready ----------------> taken
-//	   ^                        ^                       |
-//	   | to be tried later      | first of its key      | finished: the next of its key moves up
-//	   +------------------------+-----------------------+
+//	             time is up               its turn
+//	waiting -----------------> ready -----------------> flying
+//	   ^                       ^   ^                       |
+//	   | to be tried later     |   | first of its key, and |
+//	   |                       |   | its key's limits have |
+//	   |                       |   | room for it           |
+//	   +-----------------------+---+-----------------------+  finished: the next of its key moves up
 //
-//	L1  A slot is in at most one of ready and waiting.
-//	L2  With keys in order, a slot is in one of them, or taken, only while it is the first of its key.
-//	L3  Ready slots leave by priority, then in the order in which they came in.
+//	L1  A slot is in at most one heap, and its place says in which.
+//	L2  With keys in order, a slot is in a heap, or flying, only while it is the first of its key.
+//	L3  What is dead leaves first. Ready slots leave by priority, then by turns of the tenants, then in the order in which they came in.
+//	L4  No more fly, of all and of each key, than the limits allow, and none begins before there is a token for it. Of the slots that a
+//	    limit of their key holds back, the first one waits at the lane's head, the others behind it: a busy key costs no more than an idle one.
+//	L5  A lane is remembered while a slot of its key is not finished, or its bucket is not full.
 type lineup struct {
-	ready   slotHeap // by priority and arrival
-	waiting slotHeap // by time: of leases, and of records to be tried again
+	ready   readyLine
+	dead    slotHeap // to be archived, by arrival
+	waiting slotHeap // by time: of leases, of records to be tried again, of heads of lanes without a token
 	lanes   map[string]*lane
+	resting laneHeap // lanes that are remembered for their buckets
+	limits  limits
+	bucket  bucket // of limits.rate
+	flying  int
 	arrival uint64
+	places  [placesEnd]int // how many slots are where
 }
 
-// lane is the records of one key that are not finished, in order.
-type lane struct {
-	key   string
-	slots []*slot
-}
+// place is where in a lineup a slot is.
+type place int8
+
+const (
+	placeNone    place = iota // behind the first of its key, flying without a lease, or finished
+	placeReady                // in ready
+	placeDead                 // in dead
+	placeLeased               // in waiting, until its lease ends
+	placeResting              // in waiting, until it is tried again
+	placeHeld                 // held back by a limit of its key: behind the head of its lane, or the head, in waiting
+	placesEnd
+)
 
 // lineFields is a slot's place in a lineup.
 type lineFields struct {
 	in       *slotHeap // the heap that it is in
 	index    int
+	place    place
 	at       time.Time // in waiting: when its time is up
 	arrival  uint64
 	priority int
+	tenant   string
+	turn     *tenantLine // in ready
+	flying   bool        // taken, and neither admitted nor finished since
 	lane     *lane
 	stall    *stall        // of the queue that the slot belongs to
 	rec      *topic.Record // while its bytes are kept in memory
+	born     int64         // the record's time, in ms
 }
 
 func newLineup() *lineup {
 	l := &lineup{lanes: map[string]*lane{}}
-	l.ready.less = func(a, b *slot) bool {
-		if a.line.priority != b.line.priority {
-			return a.line.priority > b.line.priority
-		}
-		return a.line.arrival < b.line.arrival
-	}
+	l.ready.levels = map[int]*level{}
+	l.dead.less = byArrival
 	l.waiting.less = func(a, b *slot) bool { return a.line.at.Before(b.line.at) }
 	return l
 }
 
-// enter takes in a record that was filled. A nil key has no order.
+func byArrival(a, b *slot) bool { return a.line.arrival < b.line.arrival }
+
+// enter takes in a record that was filled. A nil key has neither order nor limits.
 func (l *lineup) enter(s *slot, key []byte, ordered bool, priority int, now time.Time) {
 	l.arrival++
 	s.line.arrival, s.line.priority = l.arrival, priority
-	if ordered && key != nil {
-		ln := l.lanes[string(key)]
-		if ln == nil {
-			ln = &lane{key: string(key)}
-			l.lanes[ln.key] = ln
-		}
-		ln.slots = append(ln.slots, s)
-		s.line.lane = ln
-		if ln.slots[0] != s {
+	if key != nil && (ordered || l.limits.perKey()) {
+		if !l.laneOf(key, now).take(s, ordered) {
 			return
 		}
 	}
@@ -76,35 +90,106 @@ func (l *lineup) enter(s *slot, key []byte, ordered bool, priority int, now time
 
 // admit puts an available slot whose turn in its key it is where it belongs.
 func (l *lineup) admit(s *slot, now time.Time) {
-	if s.due.After(now) {
-		l.wait(s, s.due)
-		return
-	}
+	l.land(s)
 	l.leave(s)
-	heap.Push(&l.ready, s)
+	switch {
+	case s.due.After(now):
+		l.pushWaiting(s, s.due, placeResting)
+	case s.dead != deadNot:
+		l.put(s, placeDead)
+		heap.Push(&l.dead, s)
+	case s.line.lane == nil || !l.limits.perKey():
+		l.put(s, placeReady)
+		l.ready.push(s)
+	default:
+		l.hold(s)
+	}
+	l.promote(s.line.lane, now)
 }
 
-// wait lets a slot's time be told by advance.
+// wait lets the end of a slot's lease be told by due.
 func (l *lineup) wait(s *slot, at time.Time) {
 	l.leave(s)
+	l.pushWaiting(s, at, placeLeased)
+}
+
+func (l *lineup) pushWaiting(s *slot, at time.Time, where place) {
+	l.put(s, where)
 	s.line.at = at
 	heap.Push(&l.waiting, s)
 }
 
+// put notes a slot's place.
+func (l *lineup) put(s *slot, where place) {
+	l.places[s.line.place]--
+	l.places[where]++
+	s.line.place = where
+}
+
 // leave takes a slot out of the heap that it is in.
 func (l *lineup) leave(s *slot) {
-	if h := s.line.in; h != nil {
+	switch h := s.line.in; {
+	case h == nil:
+	case s.line.turn != nil:
+		l.ready.remove(s)
+	default:
 		heap.Remove(h, s.line.index)
+	}
+	if ln := s.line.lane; ln != nil && ln.head == s {
+		ln.head = nil
+	}
+	l.put(s, placeNone)
+}
+
+// land ends a slot's flight.
+func (l *lineup) land(s *slot) {
+	if !s.line.flying {
+		return
+	}
+	s.line.flying = false
+	l.flying--
+	if s.line.lane != nil {
+		s.line.lane.flying--
 	}
 }
 
-// take gives the next ready slot, nil if there is none.
-func (l *lineup) take() *slot {
-	if len(l.ready.list) == 0 {
+// able tells whether take would give something.
+func (l *lineup) able(now time.Time) bool {
+	return len(l.dead.list) > 0 || l.ready.n > 0 && l.limits.room(l.flying) && !l.bucket.next(l.limits.rate).After(now)
+}
+
+// take gives the next slot whose turn it is, nil if there is none. What is dead does not count for the limits.
+func (l *lineup) take(now time.Time) *slot {
+	switch {
+	case len(l.dead.list) > 0:
+		s, _ := heap.Pop(&l.dead).(*slot)
+		l.put(s, placeNone)
+		return s
+	case !l.able(now):
 		return nil
 	}
-	s, _ := heap.Pop(&l.ready).(*slot)
+	s := l.ready.pop()
+	l.put(s, placeNone)
+	s.line.flying = true
+	l.flying++
+	l.bucket.take(l.limits.rate, now)
+	if ln := s.line.lane; ln != nil {
+		ln.flying++
+		ln.bucket.take(l.limits.keyRate, now)
+		if ln.head == s {
+			ln.head = nil
+		}
+		l.promote(ln, now)
+	}
 	return s
+}
+
+// refund gives back the tokens of a slot that was taken and not delivered.
+func (l *lineup) refund(s *slot) {
+	l.bucket.refund(l.limits.rate)
+	if s.line.lane != nil {
+		s.line.lane.bucket.refund(l.limits.keyRate)
+	}
 }
 
 // due takes out the next slot whose time is up, nil if there is none.
@@ -113,38 +198,36 @@ func (l *lineup) due(now time.Time) *slot {
 		return nil
 	}
 	s, _ := heap.Pop(&l.waiting).(*slot)
+	l.put(s, placeNone)
 	return s
 }
 
-// next is when the next slot's time is up.
+// next is when something changes by time alone: a slot's time is up, or there is a token for one that is ready.
 func (l *lineup) next() (at time.Time, ok bool) {
-	if len(l.waiting.list) == 0 {
-		return time.Time{}, false
+	if len(l.waiting.list) > 0 {
+		at, ok = l.waiting.list[0].line.at, true
 	}
-	return l.waiting.list[0].line.at, true
+	if token := l.bucket.next(l.limits.rate); !token.IsZero() && l.ready.n > 0 && l.limits.room(l.flying) && (!ok || token.Before(at)) {
+		at, ok = token, true
+	}
+	return at, ok
 }
 
 // finished lets go of a slot whose record is finished, and the next of its key move up.
 func (l *lineup) finished(s *slot, now time.Time) {
+	l.land(s)
 	l.leave(s)
 	ln := s.line.lane
 	if ln == nil {
 		return
 	}
 	s.line.lane = nil
-	for i, other := range ln.slots {
-		if other != s {
-			continue
-		}
-		ln.slots = append(ln.slots[:i], ln.slots[i+1:]...)
-		switch {
-		case len(ln.slots) == 0:
-			delete(l.lanes, ln.key)
-		case i == 0:
-			l.admit(ln.slots[0], now)
-		}
+	if first := ln.drop(s); first != nil {
+		l.admit(first, now)
 		return
 	}
+	l.promote(ln, now)
+	l.forget(ln, now)
 }
 
 // slotHeap is a heap of slots that know where they are in it.

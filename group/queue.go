@@ -39,6 +39,7 @@ type Queue struct {
 	end      error // why it is over
 	fetching bool
 	crowded  bool // a window was full at the last fetch
+	full     int  // how many were
 	kept     int  // bytes of records held in memory
 	stats    QueueMetrics
 
@@ -57,6 +58,7 @@ type stall struct {
 	state *shareState
 
 	// guarded by the queue's mutex
+	full    bool // its window was full at the last fetch, and the feed passes it over
 	staged  map[int64]stateRun
 	stories map[int64]story
 	seq     uint64 // counts what was staged
@@ -85,6 +87,7 @@ func OpenQueue(ctx context.Context, eng *topic.Engine, topicName string, opts ..
 		return nil, err
 	}
 	q := &Queue{hub: h, id: queueID{t.ID(), cfg.name}, topic: t, cfg: cfg, line: newLineup()}
+	q.line.limits = cfg.limits
 	if cfg.dead != "" {
 		if q.dead, err = eng.Topic(ctx, cfg.dead); err != nil {
 			return nil, err

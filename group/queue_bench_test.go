@@ -23,6 +23,8 @@ func BenchmarkQueue(b *testing.B) {
 		{"plain", nil},
 		{"ordered", []group.QueueOption{group.OrderByKey()}},
 		{"priority", []group.QueueOption{group.Priority(number)}},
+		{"fair", []group.QueueOption{group.FairBy(func(r *topic.Record) string { return string(r.Key) })}},
+		{"limited", []group.QueueOption{group.MaxInFlight(64), group.MaxInFlightPerKey(8), group.Rate(1e9, 1000), group.RatePerKey(1e9, 1000)}},
 	} {
 		b.Run(c.name, func(b *testing.B) { benchQueue(b, c.opts) })
 	}

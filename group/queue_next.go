@@ -37,8 +37,8 @@ type taken struct {
 // returns nil when ctx is done. Before it returns a record, and before it sleeps, what the loop answered is durable.
 func (q *Queue) next(ctx context.Context, l *loop, lease time.Duration) (*taken, error) {
 	for ctx.Err() == nil {
-		if q.cfg.priority != nil { // what has come since may be more urgent
-			if _, err := q.fetch(ctx); err != nil && ctx.Err() == nil {
+		if q.cfg.chooses() { // what has come since may be more urgent
+			if err := q.lookAhead(ctx); err != nil && ctx.Err() == nil {
 				return nil, err
 			}
 		}
@@ -80,11 +80,11 @@ func (q *Queue) take(lease time.Duration) (*taken, error) {
 	}
 	now := time.Now()
 	q.advanceLocked(now)
-	s := q.line.take()
+	s := q.line.take(now)
 	if s == nil {
 		return nil, nil
 	}
-	if len(q.line.ready.list) > 0 {
+	if q.line.able(now) {
 		q.wakeOneLocked()
 	}
 	until := time.Time{}
@@ -188,9 +188,11 @@ func (q *Queue) present(ctx context.Context, l *loop, got *taken) (ok bool, err 
 	switch {
 	case err != nil:
 		if got.s.lock == got.lock && got.s.state == stateAcquired {
+			q.line.refund(got.s)
 			q.undoLocked(got.s, now)
 		}
 	case !ok:
+		q.line.refund(got.s)
 		got.s.share.finish(got.s, stateArchived)
 		q.stats.Vanished++
 		q.forgetLocked(got.s, now)
@@ -216,6 +218,15 @@ func (q *Queue) read(ctx context.Context, got *taken) (ok bool, err error) {
 	return err == nil, err
 }
 
+// lookAhead fills the windows as far as there are records.
+func (q *Queue) lookAhead(ctx context.Context) error {
+	for {
+		if more, err := q.fetch(ctx); !more || err != nil {
+			return err
+		}
+	}
+}
+
 // fetch reads more records into the windows, unless somebody else does. more tells that it found some.
 func (q *Queue) fetch(ctx context.Context) (more bool, err error) {
 	q.mu.Lock()
@@ -224,21 +235,17 @@ func (q *Queue) fetch(ctx context.Context) (more bool, err error) {
 		return false, nil
 	}
 	q.fetching = true
-	full := make([]bool, len(q.parts))
-	for i, p := range q.parts {
-		full[i] = p.share.unfinished() >= q.cfg.window
-		q.crowded = q.crowded || full[i]
-	}
+	pause, resume := q.crowdLocked()
+	full := q.full == len(q.parts)
 	q.mu.Unlock()
 	var recs []topic.Record
-	for i, p := range q.parts {
-		if full[i] {
-			err = errors.Join(err, q.feed.Pause(p.at()))
-		} else {
-			err = errors.Join(err, q.feed.Resume(p.at()))
-		}
+	if len(pause) > 0 {
+		err = q.feed.Pause(pause...)
 	}
-	if err == nil {
+	if len(resume) > 0 {
+		err = errors.Join(err, q.feed.Resume(resume...))
+	}
+	if err == nil && !full {
 		recs, err = q.feed.Poll(ctx)
 	}
 	q.mu.Lock()
@@ -248,10 +255,30 @@ func (q *Queue) fetch(ctx context.Context) (more bool, err error) {
 	for i := range recs {
 		q.enterLocked(&recs[i], now)
 	}
-	if len(q.line.ready.list) > 1 {
+	if len(recs) > 1 && q.line.able(now) {
 		q.wakeOneLocked()
 	}
 	return len(recs) > 0, err
+}
+
+// crowdLocked finds the partitions whose windows have become full since it was last called, or are full no more.
+func (q *Queue) crowdLocked() (pause, resume []topic.TopicPartition) {
+	q.full = 0
+	for _, p := range q.parts {
+		was := p.full
+		p.full = p.share.unfinished() >= q.cfg.window
+		switch {
+		case p.full && !was:
+			pause = append(pause, p.at())
+		case !p.full && was:
+			resume = append(resume, p.at())
+		}
+		if p.full {
+			q.full++
+			q.crowded = true
+		}
+	}
+	return pause, resume
 }
 
 // enterLocked takes a record into its window.
@@ -261,7 +288,7 @@ func (q *Queue) enterLocked(r *topic.Record, now time.Time) {
 	if s == nil {
 		return
 	}
-	s.line.stall = p
+	s.line.stall, s.line.tenant, s.line.born = p, q.cfg.owner(r), r.Time.UnixMilli()
 	if n := sizeOf(r); q.kept+n <= keepBytes {
 		s.line.rec = r
 		q.kept += n
@@ -281,7 +308,7 @@ func (q *Queue) wakeOneLocked() {
 // rouseLocked sees that somebody looks after a change: one who waits, if there is something to take or to fetch, and the watcher, if the
 // next time has come closer.
 func (q *Queue) rouseLocked() {
-	if len(q.line.ready.list) > 0 || q.crowded {
+	if q.crowded || q.line.able(time.Now()) {
 		q.crowded = false
 		q.wakeOneLocked()
 	}
@@ -294,7 +321,7 @@ func (q *Queue) rouseLocked() {
 func (q *Queue) wait(ctx context.Context) error {
 	w := &waiter{ch: make(chan struct{}, 1)}
 	q.mu.Lock()
-	if len(q.line.ready.list) > 0 || q.end != nil {
+	if q.end != nil || q.line.able(time.Now()) {
 		q.mu.Unlock()
 		return nil
 	}
@@ -360,7 +387,7 @@ func (q *Queue) retireLocked(w *waiter) {
 	if q.watcher == w {
 		q.watcher = nil
 		q.wakeOneLocked()
-	} else if len(q.line.ready.list) > 0 {
+	} else if q.line.able(time.Now()) {
 		q.wakeOneLocked()
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"time"
 
 	"github.com/quirelog/quire/topic"
@@ -35,6 +36,9 @@ type queueConfig struct {
 	window     int
 	start      topic.ResetPolicy
 	priority   func(*topic.Record) int
+	tenant     func(*topic.Record) string
+	limits     limits
+	wrong      []error // in options that are checked when they are given
 }
 
 // QueueName is the queue's name on its topic: each name has every record once. Default: the topic's name.
@@ -69,9 +73,69 @@ func Window(n int) QueueOption { return func(c *queueConfig) { c.window = n } }
 // StartAt is where a queue that does not exist yet begins: [topic.Earliest], the default, [topic.Latest], or a [topic.ByDuration].
 func StartAt(p topic.ResetPolicy) QueueOption { return func(c *queueConfig) { c.start = p } }
 
-// Priority delivers records with a higher number first, among those of the [Window]; with [OrderByKey] it chooses among keys. f is called
-// once for a record, under a lock: it must be quick and must not use the queue. A panic in it counts as 0.
+// MaxInFlight is how many records of the queue may be with somebody at a time: delivered, and neither answered for nor given up by the end
+// of their lease. 0, the default, is no limit.
+func MaxInFlight(n int) QueueOption {
+	return func(c *queueConfig) { c.limits.most = n }
+}
+
+// MaxInFlightPerKey is MaxInFlight for each key on its own. A key at its limit holds back its own records, up to [Window], and no others.
+// Records without a key have no such limit.
+func MaxInFlightPerKey(n int) QueueOption {
+	return func(c *queueConfig) { c.limits.keyMost = n }
+}
+
+// Rate is how many deliveries a second there may be, those of one record again included, and how many at once after a pause: a bucket of
+// burst tokens into which one comes every 1/perSecond s, from which each delivery takes one. It starts full. No timer runs but while somebody
+// waits for a token. Dead letters need none. Default: no limit.
+func Rate(perSecond float64, burst int) QueueOption {
+	return func(c *queueConfig) { c.limits.rate = c.pace("rate", perSecond, burst) }
+}
+
+// RatePerKey is Rate for each key on its own: a key without a token holds back its own records, up to [Window], and no others. Records
+// without a key have no such limit. A key is remembered until its bucket is full again, and begins with a full one.
+func RatePerKey(perSecond float64, burst int) QueueOption {
+	return func(c *queueConfig) { c.limits.keyRate = c.pace("rate per key", perSecond, burst) }
+}
+
+func (c *queueConfig) pace(what string, perSecond float64, burst int) pace {
+	p, ok := newPace(perSecond, burst)
+	if !ok {
+		c.wrong = append(c.wrong, fmt.Errorf("%w: %s of %v with bursts of %d", topic.ErrInvalid, what, perSecond, burst))
+	}
+	return p
+}
+
+// Priority delivers records with a higher number first, among those of the [Window]; with [OrderByKey] it chooses among keys. It is strict:
+// as long as there are records of a higher number, those of a lower one starve. See [ByHeader] for numbers that producers choose.
+//
+// f is called once for a record, under a lock: it must be quick and must not use the queue. A panic in it counts as 0.
 func Priority(f func(*topic.Record) int) QueueOption { return func(c *queueConfig) { c.priority = f } }
+
+// ByHeader is for [Priority]: a record's priority is the decimal number in its last header of that name; 0 if there is none.
+func ByHeader(name string) func(*topic.Record) int {
+	return func(r *topic.Record) int {
+		for i := len(r.Headers) - 1; i >= 0; i-- {
+			if r.Headers[i].Key == name {
+				n, _ := strconv.Atoi(string(r.Headers[i].Value))
+				return n
+			}
+		}
+		return 0
+	}
+}
+
+// FairBy gives tenants turns: of those that have a record ready, each gets one delivered before any gets another, however many it has. f
+// tells whose a record is. A tenant's own records keep their order; with [Priority], the tenants of the highest number take turns first.
+// Limits of keys go before fairness: of a key's records that wait for them, only the first stands in its tenant's line.
+//
+// A queue looks ahead [Window] unfinished records in each partition, 20000 at most, and no further: all that it has looked at it keeps in
+// memory, and all that is finished out of order is part of the stored state. A tenant that has filled a partition's window with its own
+// holds up the others in that partition until some of those are done; where tenants may be that far ahead, give each a partition of its own
+// by the records' keys.
+//
+// f is called once for a record, under a lock: it must be quick and must not use the queue. A panic in it makes the tenant "".
+func FairBy(f func(*topic.Record) string) QueueOption { return func(c *queueConfig) { c.tenant = f } }
 
 func newQueueConfig(topicName string, opts []QueueOption) (*queueConfig, error) {
 	c := &queueConfig{
@@ -85,7 +149,7 @@ func newQueueConfig(topicName string, opts []QueueOption) (*queueConfig, error) 
 }
 
 func (c *queueConfig) check(topicName string) error {
-	var faults []error
+	faults := c.wrong
 	bad := func(wrong bool, format string, args ...any) {
 		if wrong {
 			faults = append(faults, fmt.Errorf("%w: "+format, append([]any{topic.ErrInvalid}, args...)...))
@@ -96,6 +160,8 @@ func (c *queueConfig) check(topicName string) error {
 	bad(c.attempts < 1 || c.attempts > math.MaxInt16, "%d attempts", c.attempts)
 	bad(c.backoffMin < 0 || c.backoffMax < c.backoffMin, "backoff from %v to %v", c.backoffMin, c.backoffMax)
 	bad(c.window < 1 || c.window > mostWindow, "window of %d records", c.window)
+	bad(c.limits.most < 0, "%d records in flight", c.limits.most)
+	bad(c.limits.keyMost < 0, "%d records in flight per key", c.limits.keyMost)
 	bad(c.dead == topicName, "topic %q as its own dead letters", c.dead)
 	return errors.Join(faults...)
 }
@@ -121,3 +187,15 @@ func (c *queueConfig) rank(r *topic.Record) (n int) {
 	defer func() { _ = recover() }()
 	return c.priority(r)
 }
+
+// owner is a record's tenant.
+func (c *queueConfig) owner(r *topic.Record) (name string) {
+	if c.tenant == nil {
+		return ""
+	}
+	defer func() { _ = recover() }()
+	return c.tenant(r)
+}
+
+// chooses tells whether records overtake each other: then all that the window has room for is looked at before one is chosen.
+func (c *queueConfig) chooses() bool { return c.priority != nil || c.tenant != nil }

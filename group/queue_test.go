@@ -29,7 +29,7 @@ func put(t testing.TB, e *topictest.Engine, jobs ...string) {
 	tp := e.OpenTopic("jobs")
 	for _, job := range jobs {
 		r := topic.Record{Value: []byte(job), Headers: []topic.Header{{Key: "trace", Value: []byte("t-" + job)}}}
-		if job[1] == ':' {
+		if len(job) > 1 && job[1] == ':' {
 			r.Key = []byte(job[:1])
 		}
 		_, err := tp.Append(t.Context(), r)

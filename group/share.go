@@ -191,5 +191,13 @@ func (p *share) raise(offset int64) (gone []*slot) {
 	return gone
 }
 
+// first is the oldest record that is not finished, nil if there is none.
+func (p *share) first() *slot {
+	if len(p.order) == 0 {
+		return nil
+	}
+	return p.order[0]
+}
+
 // unfinished is how many records of the window are not finished.
 func (p *share) unfinished() int { return len(p.slots) }

@@ -14,35 +14,52 @@ import (
 // modelRecord is what the model knows of a record that is not finished.
 type modelRecord struct {
 	key      string
+	tenant   string
 	priority int
 	count    int
 	held     bool
 	dead     bool
+	gone     bool      // from the log: it leaves the line before the next of its key comes
 	until    time.Time // of the lease
 	due      time.Time
 }
 
 // shareWalk drives a share and its lineup beside a model that knows only lists.
 type shareWalk struct {
-	t      *testing.T
-	rng    *rand.Rand
-	now    time.Time
-	most   int16
-	share  *share
-	line   *lineup
-	model  map[int64]*modelRecord
-	done   map[int64]bool
-	end    int64 // of the model
-	floor  int64
-	held   map[int64]*slot
-	locks  map[int64]uint64
-	starts int64
+	t       *testing.T
+	rng     *rand.Rand
+	now     time.Time
+	most    int16
+	ordered bool
+	share   *share
+	line    *lineup
+	model   map[int64]*modelRecord
+	done    map[int64]bool
+	end     int64 // of the model
+	floor   int64
+	held    map[int64]*slot
+	locks   map[int64]uint64
+	starts  int64
+	turns   map[int][]string       // of tenants, by priority
+	flights map[string][]time.Time // when those of a key were taken; "" is all
+	ticking bool
 }
 
 func newShareWalk(t *testing.T, seed uint64) *shareWalk {
 	w := &shareWalk{
-		t: t, rng: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1000, 0), most: 3, line: newLineup(),
-		model: map[int64]*modelRecord{}, done: map[int64]bool{}, held: map[int64]*slot{}, locks: map[int64]uint64{},
+		t: t, rng: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1000, 0), most: 3, line: newLineup(), ordered: seed%2 == 0,
+		model: map[int64]*modelRecord{}, done: map[int64]bool{}, held: map[int64]*slot{}, locks: map[int64]uint64{}, turns: map[int][]string{},
+		flights: map[string][]time.Time{},
+	}
+	l := &w.line.limits
+	if seed%3 == 1 {
+		l.most, l.keyMost = 4, 1+int(seed%2)
+	}
+	if seed%4 >= 2 {
+		l.rate = pace{2 * time.Second, 3}
+	}
+	if seed%5 >= 3 {
+		l.keyRate = pace{5 * time.Second, 2}
 	}
 	w.share = newShare(w.most, newShareState(0))
 	return w
@@ -80,38 +97,123 @@ func (w *shareWalk) fill() {
 		require.Nil(w.t, s)
 		return
 	}
-	w.line.enter(s, k, true, priority, w.now)
-	w.model[at] = &modelRecord{key: key, priority: priority}
+	s.line.tenant = fmt.Sprint("tenant ", w.rng.IntN(3))
+	w.line.enter(s, k, w.ordered, priority, w.now)
+	w.model[at] = &modelRecord{key: key, priority: priority, tenant: s.line.tenant}
+	w.line1()
+}
+
+// flying is how many of a key are under way, "" for all.
+func (w *shareWalk) flying(key string) (n int) {
+	for _, r := range w.model {
+		if r.held && !r.dead && (key == "" || r.key == key) {
+			n++
+		}
+	}
+	return n
+}
+
+// token tells whether a pace allows one more: a bucket filled up second by second.
+func (w *shareWalk) token(p pace, key string) bool {
+	if p.every == 0 {
+		return true
+	}
+	tokens, last := float64(p.burst), time.Time{}
+	for _, at := range append(w.flights[key], w.now) {
+		tokens = min(float64(p.burst), tokens+float64(at.Sub(last))/float64(p.every))
+		tokens, last = tokens-1, at
+	}
+	return tokens > -1e-6
+}
+
+// ready lists what may be delivered but for the limits of all, by offset.
+func (w *shareWalk) ready() (list []int64) {
+	limits := w.line.limits
+	seen, best := map[string]bool{}, map[string]int64{}
+	for _, at := range slices.Sorted(maps.Keys(w.model)) {
+		r := w.model[at]
+		blocked := w.ordered && seen[r.key]
+		seen[r.key] = true
+		late := w.ticking && w.share.slots[at].line.place == placeResting // it is told of in a moment
+		if blocked || r.held || r.dead || r.due.After(w.now) || late {
+			continue
+		}
+		if !limits.perKey() || r.key[0] >= '0' && r.key[0] <= '9' {
+			if !r.gone {
+				list = append(list, at)
+			}
+			continue
+		}
+		if b, ok := best[r.key]; !ok || r.priority > w.model[b].priority {
+			best[r.key] = at
+		}
+	}
+	for key, at := range best {
+		if w.model[at].gone || w.ticking && w.share.slots[at].line.in == &w.line.waiting {
+			continue
+		}
+		if limits.keyRoom(w.flying(key)) && w.token(limits.keyRate, key) {
+			list = append(list, at)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// line1 brings the tenants' turns up to date after one change: who has nothing leaves, who has something again goes to the end.
+func (w *shareWalk) line1() {
+	now := map[int]map[string]bool{}
+	for _, at := range w.ready() {
+		r := w.model[at]
+		if now[r.priority] == nil {
+			now[r.priority] = map[string]bool{}
+		}
+		now[r.priority][r.tenant] = true
+	}
+	for p := range 2 {
+		w.turns[p] = slices.DeleteFunc(w.turns[p], func(name string) bool { return !now[p][name] })
+		for _, name := range slices.Sorted(maps.Keys(now[p])) {
+			if !slices.Contains(w.turns[p], name) {
+				w.turns[p] = append(w.turns[p], name)
+			}
+		}
+	}
 }
 
 // turn is the offset that the model would give out.
 func (w *shareWalk) turn() int64 {
-	first := map[string]int64{}
-	best := int64(-1)
 	for _, at := range slices.Sorted(maps.Keys(w.model)) {
-		r := w.model[at]
-		if _, ok := first[r.key]; ok {
-			continue
-		}
-		first[r.key] = at
-		if r.held || r.due.After(w.now) {
-			continue
-		}
-		if best < 0 || r.priority > w.model[best].priority {
-			best = at
+		if r := w.model[at]; r.dead && !r.held {
+			return at
 		}
 	}
-	return best
+	limits := w.line.limits
+	if !limits.room(w.flying("")) || !w.token(limits.rate, "") {
+		return -1
+	}
+	for p := 1; p >= 0; p-- {
+		for _, at := range w.ready() {
+			if r := w.model[at]; r.priority == p && r.tenant == w.turns[p][0] {
+				w.turns[p] = append(w.turns[p][1:], r.tenant)
+				return at
+			}
+		}
+	}
+	return -1
 }
 
 func (w *shareWalk) take() {
 	want := w.turn()
-	s := w.line.take()
+	require.Equal(w.t, want >= 0, w.line.able(w.now))
+	first := w.line.ready.first(1)
+	s := w.line.take(w.now)
 	if want < 0 {
 		require.Nil(w.t, s)
 		return
 	}
-	// Among equals the lineup goes by arrival in the heap's order, which is by offset.
+	if s != nil && s.dead == deadNot {
+		require.Equal(w.t, []*slot{s}, first)
+	}
 	require.NotNil(w.t, s)
 	require.Equal(w.t, want, s.offset)
 	r := w.model[want]
@@ -124,10 +226,13 @@ func (w *shareWalk) take() {
 	r.held, r.until = true, until
 	if !r.dead {
 		r.count++
+		w.flights[r.key] = append(w.flights[r.key], w.now)
+		w.flights[""] = append(w.flights[""], w.now)
 	}
 	require.EqualValues(w.t, r.count, s.count)
 	require.LessOrEqual(w.t, s.count, w.most)
 	w.held[want], w.locks[want] = s, s.lock
+	w.line1()
 }
 
 // answer ends a random delivery.
@@ -160,8 +265,13 @@ func (w *shareWalk) answer() {
 // end1 ends a record in lineup and model.
 func (w *shareWalk) end1(s *slot) {
 	w.line.finished(s, w.now)
+	if r := w.model[s.offset]; !r.held {
+		r.gone = true
+		w.line1()
+	}
 	delete(w.model, s.offset)
 	w.done[s.offset] = true
+	w.line1()
 }
 
 // give is what follows a release.
@@ -177,26 +287,41 @@ func (w *shareWalk) give(s *slot, back bool, due time.Time, dead bool) {
 	if dead {
 		r.dead, r.due = true, time.Time{}
 	}
+	w.line1()
 }
 
 func (w *shareWalk) pass(d time.Duration) {
-	w.now = w.now.Add(d)
+	for range d / time.Second {
+		w.tick()
+	}
+}
+
+// tick is one second, the step of all times here.
+func (w *shareWalk) tick() {
+	w.now = w.now.Add(time.Second)
+	w.ticking = true
 	for s := w.line.due(w.now); s != nil; s = w.line.due(w.now) {
-		if s.state != stateAcquired {
-			w.line.admit(s, w.now)
-			continue
-		}
-		r := w.model[s.offset]
-		require.False(w.t, r.until.After(w.now), "a lease ends in time, not before")
-		require.False(w.t, s.holds(w.locks[s.offset], w.now))
-		delete(w.held, s.offset)
-		back := w.share.release(s, time.Time{})
-		w.give(s, back, time.Time{}, r.count >= int(w.most))
+		w.timeUp(s)
+		w.line1()
 	}
 	for at := range w.held {
 		r := w.model[at]
 		require.True(w.t, r.until.IsZero() || r.until.After(w.now), "a lease that has ended was noticed")
 	}
+	w.ticking = false
+}
+
+func (w *shareWalk) timeUp(s *slot) {
+	if s.state != stateAcquired {
+		w.line.admit(s, w.now)
+		return
+	}
+	r := w.model[s.offset]
+	require.False(w.t, r.until.After(w.now), "a lease ends in time, not before")
+	require.False(w.t, s.holds(w.locks[s.offset], w.now))
+	delete(w.held, s.offset)
+	back := w.share.release(s, time.Time{})
+	w.give(s, back, time.Time{}, r.count >= int(w.most))
 }
 
 func (w *shareWalk) raise() {
@@ -223,24 +348,40 @@ func (w *shareWalk) check() {
 	require.Equal(w.t, lowest, p.start, "S1")
 	require.GreaterOrEqual(w.t, p.start, w.starts, "S3")
 	w.starts = p.start
+	require.Equal(w.t, w.flying(""), w.line.flying)
+	var places [placesEnd]int
 	for _, s := range p.slots {
 		inHeap := s.line.in != nil
-		first := s.line.lane == nil || s.line.lane.slots[0] == s
+		first := !w.ordered || s.line.lane == nil || s.line.lane.slots[0] == s
 		held := w.model[s.offset].held
 		if !first && inHeap || held != (s.state == stateAcquired || s.state == stateArchiving) || !inHeap && first && !held {
 			w.t.Fatalf("record %d: first of its key %v, in a heap %v, held %v, state %d", s.offset, first, inHeap, held, s.state)
 		}
+		places[s.line.place]++
 	}
+	places[placeNone] = w.line.places[placeNone]
+	require.Equal(w.t, places, w.line.places)
+	ready := slices.Collect(maps.Keys(w.line.ready.levels))
+	require.Len(w.t, w.line.ready.order, len(ready))
+	require.Equal(w.t, places[placeReady], w.line.ready.n)
+	require.Len(w.t, w.ready(), w.line.ready.n)
 }
 
 // The machine and the order of records agree with a model that looks at everything, step by step.
 func TestShareWalk(t *testing.T) {
 	for seed := range uint64(20) {
 		w := newShareWalk(t, seed)
-		for range 800 {
+		for range 400 {
 			w.step()
 		}
-		require.NotEmpty(t, w.done)
+		require.NotEmpty(t, w.done, "seed %d", seed)
+		w.now = w.now.Add(time.Hour)
+		w.line.clear(w.now)
+		keys := map[string]bool{}
+		for _, r := range w.model {
+			keys[r.key] = true
+		}
+		require.LessOrEqual(t, len(w.line.lanes), len(keys), "keys without records are forgotten once their buckets are full")
 	}
 }
 

@@ -1,0 +1,144 @@
+package group
+
+import (
+	"container/heap"
+	"slices"
+	"time"
+)
+
+// lane is the records of one key that are not finished, and what its limits know of it.
+type lane struct {
+	key    string
+	n      int     // slots that are not finished
+	slots  []*slot // with keys in order: all of them
+	flying int
+
+	// With limits per key: what is available. The head is in ready, or in waiting until the bucket has a token; nil while as many of the key
+	// fly as may. Those behind it come by priority and arrival.
+	head   *slot
+	behind slotHeap
+	bucket bucket
+	index  int       // in the heap of resting lanes, -1 outside
+	rests  time.Time // in there: until when
+}
+
+// laneOf gives the lane of a key.
+func (l *lineup) laneOf(key []byte, now time.Time) *lane {
+	l.clear(now)
+	ln := l.lanes[string(key)]
+	if ln == nil {
+		ln = &lane{key: string(key), index: -1, behind: slotHeap{less: byPriority}}
+		l.lanes[ln.key] = ln
+	}
+	return ln
+}
+
+func byPriority(a, b *slot) bool {
+	if a.line.priority != b.line.priority {
+		return a.line.priority > b.line.priority
+	}
+	return byArrival(a, b)
+}
+
+// take takes in a slot; true when it may be admitted.
+func (ln *lane) take(s *slot, ordered bool) bool {
+	ln.n++
+	s.line.lane = ln
+	if !ordered {
+		return true
+	}
+	ln.slots = append(ln.slots, s)
+	return ln.slots[0] == s
+}
+
+// drop lets a slot go. It gives the one whose turn it is by that, with keys in order.
+func (ln *lane) drop(s *slot) (first *slot) {
+	ln.n--
+	i := slices.Index(ln.slots, s)
+	if i < 0 {
+		return nil
+	}
+	ln.slots = slices.Delete(ln.slots, i, i+1)
+	if i == 0 && len(ln.slots) > 0 {
+		return ln.slots[0]
+	}
+	return nil
+}
+
+// hold puts an available slot among those that wait for their key's limits.
+func (l *lineup) hold(s *slot) {
+	l.put(s, placeHeld)
+	heap.Push(&s.line.lane.behind, s)
+}
+
+// promote sees that a lane's head is the slot whose turn it is, and where it belongs.
+func (l *lineup) promote(ln *lane, now time.Time) {
+	if ln == nil || len(ln.behind.list) == 0 || !l.limits.keyRoom(ln.flying) {
+		return
+	}
+	old := ln.head
+	if old != nil && !ln.behind.less(ln.behind.list[0], old) {
+		return
+	}
+	ln.head, _ = heap.Pop(&ln.behind).(*slot)
+	if at := ln.bucket.next(l.limits.keyRate); at.After(now) {
+		l.pushWaiting(ln.head, at, placeHeld)
+	} else {
+		l.put(ln.head, placeReady)
+		l.ready.push(ln.head)
+	}
+	if old != nil { // after its successor came: their tenant, if they have the same, keeps its turn
+		l.leave(old)
+		l.hold(old)
+	}
+}
+
+// forget lets go of a lane without slots, at once or when its bucket is full.
+func (l *lineup) forget(ln *lane, now time.Time) {
+	if ln.n > 0 || ln.index >= 0 {
+		return
+	}
+	if ln.bucket.isFull(now) {
+		delete(l.lanes, ln.key)
+		return
+	}
+	ln.rests = ln.bucket.full
+	heap.Push(&l.resting, ln)
+}
+
+// clear lets go of the lanes whose buckets have become full. It comes with new records and needs no timer: what it leaves are keys that were
+// delivered before the queue fell idle.
+func (l *lineup) clear(now time.Time) {
+	for len(l.resting) > 0 && !l.resting[0].rests.After(now) {
+		ln, _ := heap.Pop(&l.resting).(*lane)
+		l.forget(ln, now)
+	}
+}
+
+// laneHeap is a heap of lanes by when they may be forgotten. A lane that was used meanwhile stays where it is, and is put back when its turn
+// comes too early.
+type laneHeap []*lane
+
+func (h laneHeap) Len() int           { return len(h) }
+func (h laneHeap) Less(i, j int) bool { return h[i].rests.Before(h[j].rests) }
+func (h laneHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+// Push is for container/heap.
+func (h *laneHeap) Push(x any) {
+	ln, _ := x.(*lane)
+	ln.index = len(*h)
+	*h = append(*h, ln)
+}
+
+// Pop is for container/heap.
+func (h *laneHeap) Pop() any {
+	n := len(*h) - 1
+	ln := (*h)[n]
+	(*h)[n] = nil
+	*h = (*h)[:n]
+	ln.index = -1
+	return ln
+}
