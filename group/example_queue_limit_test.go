@@ -2,6 +2,7 @@ package group_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -123,4 +124,39 @@ func ExampleByHeader() {
 	// Output:
 	// put out the fire
 	// sweep the yard
+}
+
+// An operator looks at a queue without taking anything from it.
+func ExampleQueue_Entries() {
+	ctx := context.Background()
+	eng := memory()
+	defer eng.Close()
+	appendAll(eng, "jobs", "one", "two", "three")
+	q, err := group.OpenQueue(ctx, eng, "jobs")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for d, err := range q.Deliveries(ctx) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		if d.Offset == 0 {
+			d.Retry(group.RetryAfter(time.Hour, errors.New("no paper")))
+			continue
+		}
+		for e, err := range q.Entries(ctx) {
+			if err != nil {
+				fmt.Println(err)
+				return
+			}
+			fmt.Printf("%s: %s, %d attempts\n", e.Value, e.State, e.Attempts)
+		}
+		break
+	}
+	// Output:
+	// one: resting, 1 attempts
+	// two: in flight, 1 attempts
+	// three: ready, 0 attempts
 }

@@ -182,10 +182,17 @@ func (q *Queue) Name() string { return q.id.name }
 // Topic is the topic that the queue takes its records from.
 func (q *Queue) Topic() *topic.Topic { return q.topic }
 
+// stalls is the partitions that it knows. The list does not change: partitions that come later make a new one.
+func (q *Queue) stalls() []*stall {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.parts
+}
+
 // Flush makes everything acknowledged, released and rejected so far durable, and says whether it is.
 func (q *Queue) Flush() error {
 	var faults []error
-	for _, s := range q.parts {
+	for _, s := range q.stalls() {
 		q.mu.Lock()
 		upTo := s.seq
 		q.mu.Unlock()
@@ -212,7 +219,7 @@ func (q *Queue) close(why error) error {
 	q.waiters = nil
 	q.mu.Unlock()
 	err := errors.Join(q.Flush(), q.feed.Close())
-	for _, s := range q.parts {
+	for _, s := range q.stalls() {
 		s.seal()
 	}
 	q.hub.leave(q)

@@ -352,7 +352,7 @@ func (q *Queue) wait(ctx context.Context) error {
 
 // watch sleeps as the watcher.
 func (q *Queue) watch(ctx context.Context, w *waiter, at time.Time) error {
-	for _, p := range q.parts {
+	for _, p := range q.stalls() {
 		stop, err := p.part.Watch(w.ch)
 		if err != nil {
 			return err

@@ -199,5 +199,16 @@ func (p *share) first() *slot {
 	return p.order[0]
 }
 
+// open lists the records that are not finished, by offset.
+func (p *share) open() []*slot {
+	list := make([]*slot, 0, len(p.slots))
+	for _, s := range p.order {
+		if !s.state.finished() {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
 // unfinished is how many records of the window are not finished.
 func (p *share) unfinished() int { return len(p.slots) }
