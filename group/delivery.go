@@ -25,21 +25,31 @@ type Delivery struct {
 	loop *loop
 }
 
-// AckError says that an answer came too late: the lease had ended, the loop that gave the delivery out was left, or the queue is closed.
-// It changed nothing; the record is delivered again, or was. It matches [ErrInvalidRecordState].
+// AckError says that an answer came too late: the lease had ended, the loop that gave the delivery out was left, or the queue has ended.
+// It changed nothing; the record is delivered again, or was. It matches [ErrInvalidRecordState], and what the queue has ended with.
 type AckError struct {
 	Topic     string
 	Partition int32
 	Offset    int64
 	Attempt   int
+	Ended     error // what the queue has ended with; nil if it goes on
 }
 
 func (e *AckError) Error() string {
-	return fmt.Sprintf("group: attempt %d at %s-%d@%d is over: answer refused", e.Attempt, e.Topic, e.Partition, e.Offset)
+	text := fmt.Sprintf("group: attempt %d at %s-%d@%d is over: answer refused", e.Attempt, e.Topic, e.Partition, e.Offset)
+	if e.Ended != nil {
+		text += ": " + e.Ended.Error()
+	}
+	return text
 }
 
-// Unwrap is ErrInvalidRecordState.
-func (e *AckError) Unwrap() error { return ErrInvalidRecordState }
+// Unwrap is ErrInvalidRecordState, and Ended if that is not nil.
+func (e *AckError) Unwrap() []error {
+	if e.Ended == nil {
+		return []error{ErrInvalidRecordState}
+	}
+	return []error{ErrInvalidRecordState, e.Ended}
+}
 
 // Attempt is one delivery of a record that did not succeed.
 type Attempt struct {
@@ -69,7 +79,7 @@ func (d *Delivery) Renew() error {
 	defer q.mu.Unlock()
 	now := time.Now()
 	if q.end != nil || !d.s.holds(d.lock, now) {
-		return d.late()
+		return d.lateLocked()
 	}
 	if !d.s.until.IsZero() {
 		d.s.until = now.Add(q.cfg.lease)
@@ -78,8 +88,8 @@ func (d *Delivery) Renew() error {
 	return nil
 }
 
-func (d *Delivery) late() error {
-	return &AckError{Topic: d.Topic, Partition: d.Partition, Offset: d.Offset, Attempt: d.Attempt}
+func (d *Delivery) lateLocked() error {
+	return &AckError{Topic: d.Topic, Partition: d.Partition, Offset: d.Offset, Attempt: d.Attempt, Ended: d.q.end}
 }
 
 // answer applies an answer, and notes for the loop when it came too late.
@@ -165,7 +175,7 @@ func (q *Queue) settle(d *Delivery, o outcome) error {
 	s := d.s
 	if q.end != nil || s.state != stateAcquired || !s.holds(d.lock, now) {
 		q.stats.Late++
-		return d.late()
+		return d.lateLocked()
 	}
 	if o.err != nil {
 		s.story = append(s.story, Attempt{Number: int(s.count), Time: now, Error: clip(o.err)})

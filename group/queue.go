@@ -11,9 +11,13 @@ import (
 )
 
 // Queue makes a topic a work queue: each record goes to one of those who take part, who says when it is done. Records stay in the topic,
-// for others to read, until retention lets them go; what is done is kept in [ShareStateTopic], with Kafka's share groups' rules and records
-// (KIP-932). All methods may be called at once from any goroutine. It ends with Close or with its engine, and costs nothing while nobody
-// waits for a record: it has no goroutine of its own.
+// for others to read, until retention lets them go (see [topic.RetainUntilAcked]); what is done is kept in [ShareStateTopic], with Kafka's
+// share groups' rules and records (KIP-932). All methods may be called at once from any goroutine. It costs nothing while nobody waits for a
+// record: it has no goroutine of its own.
+//
+// It ends with Close or with its engine: topic.ErrClosed; with [DeleteQueue]: [ErrGroupNotFound]; with the deletion of its topic:
+// topic.ErrNotFound, and a topic made again under the name begins without anything of it. Partitions that its topic gets are read from their
+// start.
 //
 // What it promises:
 //
@@ -36,6 +40,7 @@ type Queue struct {
 	mu       sync.Mutex
 	line     *lineup
 	opened   bool
+	grown    bool  // the topic has partitions that parts has not
 	end      error // why it is over
 	fetching bool
 	crowded  bool // a window was full at the last fetch
@@ -43,6 +48,7 @@ type Queue struct {
 	kept     int  // bytes of records held in memory
 	stats    QueueMetrics
 
+	runs    map[*sync.WaitGroup]context.CancelCauseFunc // what ends the handlers of each Run
 	waiters []*waiter
 	watcher *waiter   // the one that watches the partitions and the time
 	armed   time.Time // until when it sleeps, zero if without a limit
@@ -86,7 +92,7 @@ func OpenQueue(ctx context.Context, eng *topic.Engine, topicName string, opts ..
 	if err != nil {
 		return nil, err
 	}
-	q := &Queue{hub: h, id: queueID{t.ID(), cfg.name}, topic: t, cfg: cfg, line: newLineup()}
+	q := &Queue{hub: h, id: queueID{t.ID(), cfg.name}, topic: t, cfg: cfg, line: newLineup(), runs: map[*sync.WaitGroup]context.CancelCauseFunc{}}
 	q.line.limits = cfg.limits
 	if cfg.dead != "" {
 		if q.dead, err = eng.Topic(ctx, cfg.dead); err != nil {
@@ -104,52 +110,71 @@ func OpenQueue(ctx context.Context, eng *topic.Engine, topicName string, opts ..
 		h.leave(q)
 		return nil, fmt.Errorf("group: open queue %q: %w", cfg.name, err)
 	}
+	q.mayHaveGrown() // while it was opened
 	return q, nil
 }
 
-// open finds the state of every partition and puts the feed where it begins.
+// open finds the state of every partition and puts the feed where it begins. A queue exists when partition 0 has a state: a new one stores
+// that last, and a deleted one forgets it first. Partitions that an existing one has no state of came later, and are read from their start.
 func (q *Queue) open(ctx context.Context) (err error) {
 	if q.feed, err = q.hub.eng.NewConsumer(topic.MaxWait(0), topic.MaxPollRecords(feedRecords), topic.OnOutOfRange(topic.Earliest)); err != nil {
 		return err
 	}
-	assigned := make([]topic.TopicPartition, q.topic.Partitions())
-	for n := range assigned {
-		s, err := q.openStall(ctx, int32(n))
-		if err != nil {
+	parts := make([]*stall, q.topic.Partitions())
+	first, err := q.hub.stateLog(ctx, q.key(0))
+	if err != nil {
+		return errors.Join(err, q.feed.Close())
+	}
+	exists := first.state(q.key(0)) != nil
+	for n := len(parts) - 1; n >= 0; n-- {
+		if parts[n], err = q.openStall(ctx, int32(n), exists); err != nil {
 			return errors.Join(err, q.feed.Close())
 		}
-		q.parts = append(q.parts, s)
+	}
+	if err := q.attend(parts, 0); err != nil {
+		return errors.Join(err, q.feed.Close())
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.parts, q.opened = parts, true
+	return nil
+}
+
+// attend has the feed read partitions, those from the given one on for the first time.
+func (q *Queue) attend(parts []*stall, from int) error {
+	assigned := make([]topic.TopicPartition, len(parts))
+	for n, s := range parts {
 		assigned[n] = s.at()
 	}
 	if err := q.feed.Assign(assigned...); err != nil {
 		return err
 	}
-	for _, s := range q.parts {
+	for _, s := range parts[from:] {
 		if err := q.feed.Seek(s.at(), s.share.end); err != nil {
 			return err
 		}
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.opened = true
 	return nil
 }
+
+func (q *Queue) key(partition int32) shareKey { return shareKey{q.id.name, q.id.topic, partition} }
 
 func (s *stall) at() topic.TopicPartition {
 	return topic.TopicPartition{Topic: s.q.topic.Name(), Partition: s.part.ID()}
 }
 
-func (q *Queue) openStall(ctx context.Context, n int32) (*stall, error) {
+// openStall opens a partition of a queue that exists, or is made now.
+func (q *Queue) openStall(ctx context.Context, n int32, exists bool) (*stall, error) {
 	part, err := q.topic.Partition(n)
 	if err != nil {
 		return nil, err
 	}
-	s := &stall{q: q, part: part, key: shareKey{q.id.name, q.id.topic, n}, staged: map[int64]stateRun{}, stories: map[int64]story{}}
+	s := &stall{q: q, part: part, key: q.key(n), staged: map[int64]stateRun{}, stories: map[int64]story{}}
 	if s.log, err = q.hub.stateLog(ctx, s.key); err != nil {
 		return nil, err
 	}
-	if s.state = s.log.state(s.key); s.state == nil {
-		start, err := q.beginning(ctx, part)
+	if s.state = s.log.state(s.key); s.state == nil || !exists {
+		start, err := q.beginning(ctx, part, exists)
 		if err != nil {
 			return nil, err
 		}
@@ -162,10 +187,10 @@ func (q *Queue) openStall(ctx context.Context, n int32) (*stall, error) {
 	return s, nil
 }
 
-// beginning is where a new queue begins in a partition.
-func (q *Queue) beginning(ctx context.Context, p *topic.Partition) (int64, error) {
+// beginning is where a new queue begins in a partition, or one that exists in a new partition.
+func (q *Queue) beginning(ctx context.Context, p *topic.Partition, exists bool) (int64, error) {
 	switch {
-	case q.cfg.start == topic.Earliest:
+	case exists || q.cfg.start == topic.Earliest:
 		return p.Start()
 	case q.cfg.start > 0:
 		pos, _, ok, err := p.OffsetForTime(ctx, time.Now().Add(-time.Duration(q.cfg.start)))
@@ -202,23 +227,43 @@ func (q *Queue) Flush() error {
 }
 
 // Close ends the queue: loops and Runs end with ErrClosed, what was acknowledged is made durable, what is held is given back; later answers
-// are refused. The handlers of a Run are not waited for. Close again does nothing. Its error says what may be delivered again though it was
+// are refused. The contexts of a Run's handlers end, and they are not waited for. Close again does nothing. Its error says what may be delivered again though it was
 // acknowledged.
 func (q *Queue) Close() error { return q.close(topic.ErrClosed) }
 
 func (q *Queue) close(why error) error {
+	if !q.finish(why) {
+		return nil
+	}
+	return errors.Join(q.Flush(), q.quit())
+}
+
+// finish ends the queue for everybody; false when it had ended. It does not wait.
+func (q *Queue) finish(why error) bool {
 	q.mu.Lock()
 	if q.end != nil {
 		q.mu.Unlock()
-		return nil
+		return false
 	}
 	q.end = why
 	for _, w := range q.waiters {
 		w.wake()
 	}
-	q.waiters = nil
+	runs := q.runs
+	q.waiters, q.runs = nil, nil
 	q.mu.Unlock()
-	err := errors.Join(q.Flush(), q.feed.Close())
+	for _, stop := range runs {
+		stop(why)
+	}
+	return true
+}
+
+// quit gives up what a queue that has ended holds.
+func (q *Queue) quit() error {
+	var err error
+	if q.feed != nil { // a queue may end while it is opened
+		err = q.feed.Close()
+	}
 	for _, s := range q.stalls() {
 		s.seal()
 	}

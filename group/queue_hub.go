@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/quirelog/quire/topic"
@@ -21,7 +23,9 @@ type hub struct {
 	queues map[queueID]*Queue
 	ended  bool
 
-	logs map[int32]*stateLog // guarded by turn
+	// guarded by turn
+	states topic.ID // of ShareStateTopic
+	logs   map[int32]*stateLog
 }
 
 type queueID struct {
@@ -50,30 +54,62 @@ func (h *hub) takeTurn(ctx context.Context) error {
 
 func (h *hub) endTurn() { <-h.turn }
 
-// stateLog gives the log that holds the state of key. The caller has the turn.
+// stateLog gives the log that holds the state of key, and makes the topic of the states if there is none. The caller has the turn.
 func (h *hub) stateLog(ctx context.Context, key shareKey) (*stateLog, error) {
-	t, err := h.stateTopic(ctx)
+	t, err := h.findStateTopic()
+	if t == nil && err == nil { // with Kafka's settings
+		t, err = h.eng.Topic(ctx, ShareStateTopic, topic.Partitions(ShareStatePartitions), topic.Durable(),
+			topic.CleanupWith(topic.CleanupDelete), topic.Retention(-1))
+	}
 	if err != nil {
 		return nil, err
 	}
-	n := key.home(int32(t.Partitions()))
-	l := h.logs[n]
-	if l == nil {
-		if l, err = loadStateLog(ctx, t, n); err != nil {
-			return nil, err
-		}
-		h.logs[n] = l
+	return h.logIn(ctx, t, key)
+}
+
+// logIn gives the log that holds the state of key in the topic of the states. The caller has the turn.
+func (h *hub) logIn(ctx context.Context, t *topic.Topic, key shareKey) (*stateLog, error) {
+	if t.ID() != h.states { // it was deleted, and what it said is gone
+		h.states = t.ID()
+		clear(h.logs)
 	}
+	n := key.home(int32(t.Partitions()))
+	if l := h.logs[n]; l != nil {
+		return l, nil
+	}
+	l, err := loadStateLog(ctx, t, n)
+	if err != nil {
+		return nil, err
+	}
+	h.logs[n] = l
 	return l, nil
 }
 
-// stateTopic opens ShareStateTopic, or creates it with Kafka's settings.
-func (h *hub) stateTopic(ctx context.Context) (*topic.Topic, error) {
-	if p, err := h.eng.Partition(ShareStateTopic, 0); err == nil {
-		return p.Topic(), nil
+// findStateTopic gives ShareStateTopic, nil if there is none.
+func (h *hub) findStateTopic() (*topic.Topic, error) { return h.topicOf(ShareStateTopic) }
+
+// topicOf gives the topic of a name, nil if there is none.
+func (h *hub) topicOf(name string) (*topic.Topic, error) {
+	p, err := h.eng.Partition(name, 0)
+	switch {
+	case errors.Is(err, topic.ErrNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, err
 	}
-	return h.eng.Topic(ctx, ShareStateTopic, topic.Partitions(ShareStatePartitions), topic.Durable(),
-		topic.CleanupWith(topic.CleanupDelete), topic.Retention(-1))
+	return p.Topic(), nil
+}
+
+// state gives what is stored under key, nil if nothing is. The caller has the turn.
+func (h *hub) state(ctx context.Context, t *topic.Topic, key shareKey) (*storedState, error) {
+	l, err := h.logIn(ctx, t, key)
+	if err != nil {
+		return nil, err
+	}
+	if s := l.state(key); s != nil {
+		return &storedState{l, s}, nil
+	}
+	return nil, nil
 }
 
 // enter makes q known, unless it is open already.
@@ -104,8 +140,14 @@ func (h *hub) find(id queueID) *Queue {
 	return h.queues[id]
 }
 
-// TopicsChanged, Drain and EngineClosing have nothing to do: Settle closes the queues.
-func (h *hub) TopicsChanged()              {}
+// all lists the queues that are open.
+func (h *hub) all() []*Queue {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Values(h.queues))
+}
+
+// Drain and EngineClosing have nothing to do: Settle closes the queues.
 func (h *hub) Drain(context.Context) error { return nil }
 func (h *hub) EngineClosing()              {}
 
@@ -117,13 +159,9 @@ func (h *hub) Settle(ctx context.Context) error {
 	defer h.endTurn()
 	h.mu.Lock()
 	h.ended = true
-	open := make([]*Queue, 0, len(h.queues))
-	for _, q := range h.queues {
-		open = append(open, q)
-	}
 	h.mu.Unlock()
 	var faults []error
-	for _, q := range open {
+	for _, q := range h.all() {
 		faults = append(faults, q.close(topic.ErrClosed))
 	}
 	return errors.Join(faults...)

@@ -235,19 +235,8 @@ func (q *Queue) fetch(ctx context.Context) (more bool, err error) {
 		return false, nil
 	}
 	q.fetching = true
-	pause, resume := q.crowdLocked()
-	full := q.full == len(q.parts)
 	q.mu.Unlock()
-	var recs []topic.Record
-	if len(pause) > 0 {
-		err = q.feed.Pause(pause...)
-	}
-	if len(resume) > 0 {
-		err = errors.Join(err, q.feed.Resume(resume...))
-	}
-	if err == nil && !full {
-		recs, err = q.feed.Poll(ctx)
-	}
+	recs, err := q.poll(ctx)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.fetching = false
@@ -259,6 +248,28 @@ func (q *Queue) fetch(ctx context.Context) (more bool, err error) {
 		q.wakeOneLocked()
 	}
 	return len(recs) > 0, err
+}
+
+// poll reads records of the partitions whose windows have room. The caller has the feed.
+func (q *Queue) poll(ctx context.Context) ([]topic.Record, error) {
+	if err := q.grow(ctx); err != nil {
+		return nil, err
+	}
+	q.mu.Lock()
+	pause, resume := q.crowdLocked()
+	full := q.full == len(q.parts)
+	q.mu.Unlock()
+	var err error
+	if len(pause) > 0 {
+		err = q.feed.Pause(pause...)
+	}
+	if len(resume) > 0 {
+		err = errors.Join(err, q.feed.Resume(resume...))
+	}
+	if err != nil || full {
+		return nil, err
+	}
+	return q.feed.Poll(ctx)
 }
 
 // crowdLocked finds the partitions whose windows have become full since it was last called, or are full no more.

@@ -22,8 +22,8 @@ func (e *PanicError) Error() string { return fmt.Sprintf("group: handler panicke
 // acknowledges, [Reject] and [RetryAfter] say what they say, any other error, or a panic, is a failed attempt. fn may also answer itself;
 // then what it returns does not matter. What it returned is durable before its worker waits for the next record.
 //
-// Run returns when ctx is done, with nil, or when the queue can go on no more, with the reason: the context of the handlers ends then, and
-// Run waits for them. A handler that gives up because of that, with an error that matches the context's, has not failed: the delivery is
+// Run returns when ctx is done, with nil, or when the queue can go on no more or has ended, with the reason: the context of the handlers ends
+// then, and Run waits for them. A handler that gives up because of that, with an error that matches the context's, has not failed: the delivery is
 // not counted, and the record is free at once.
 func (q *Queue) Run(ctx context.Context, workers int, fn func(ctx context.Context, d *Delivery) error) error {
 	if workers < 1 || fn == nil {
@@ -32,6 +32,10 @@ func (q *Queue) Run(ctx context.Context, workers int, fn func(ctx context.Contex
 	run, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var wg sync.WaitGroup
+	if err := q.enroll(&wg, stop); err != nil {
+		return err
+	}
+	defer q.strike(&wg)
 	for range workers {
 		wg.Go(func() {
 			if err := q.work(run, fn); err != nil {
@@ -44,6 +48,22 @@ func (q *Queue) Run(ctx context.Context, workers int, fn func(ctx context.Contex
 		return context.Cause(run)
 	}
 	return q.Flush()
+}
+
+// enroll has stop called when the queue ends, while all workers may be busy; strike ends that.
+func (q *Queue) enroll(run *sync.WaitGroup, stop context.CancelCauseFunc) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.end == nil {
+		q.runs[run] = stop
+	}
+	return q.end
+}
+
+func (q *Queue) strike(run *sync.WaitGroup) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.runs, run)
 }
 
 // work is one worker.

@@ -358,30 +358,6 @@ func TestStoppedRunCountsNothingAgainstARecord(t *testing.T) {
 	})
 }
 
-func TestRecordsGoOnceAllQueuesHaveFinishedThem(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		e := topictest.New(t, topic.WithRetention(topic.RetentionHooks{Acknowledged: group.AcknowledgedByQueues}))
-		jobs := e.OpenTopic("jobs", topic.Retention(-1), topic.SegmentBytes(200), topic.Set(topic.KeyRetentionGroups, "a,b"))
-		for range 20 {
-			put(t, e, "some job of moderate length")
-		}
-		a := openQueue(t, e, group.QueueName("a"))
-		drain(t, a, 20, (*group.Delivery).Ack)
-		p, err := jobs.Partition(0)
-		require.NoError(t, err)
-		done, err := p.ApplyRetention(t.Context())
-		require.NoError(t, err)
-		assert.Zero(t, done.Segments, "queue b is not even open")
-		b := openQueue(t, e, group.QueueName("b"))
-		drain(t, b, 10, (*group.Delivery).Ack)
-		done, err = p.ApplyRetention(t.Context())
-		require.NoError(t, err)
-		assert.Positive(t, done.Segments)
-		assert.LessOrEqual(t, done.Start, int64(10))
-		assert.GreaterOrEqual(t, done.Start, int64(8))
-	})
-}
-
 func TestLogStartBeyondTheQueueEndsWhatIsGone(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		e := topictest.New(t)

@@ -136,6 +136,19 @@ func newShareState(start int64) *shareState {
 	return &shareState{start: start, stories: map[int64]story{}, at: -1}
 }
 
+// storedState is a state with the log that it is stored in.
+type storedState struct {
+	log   *stateLog
+	state *shareState
+}
+
+// begins is where what is not finished begins.
+func (s *storedState) begins() int64 {
+	s.log.mu.Lock()
+	defer s.log.mu.Unlock()
+	return s.state.start
+}
+
 // state is what is stored under key, nil if nothing is.
 func (l *stateLog) state(key shareKey) *shareState {
 	l.mu.Lock()
@@ -168,17 +181,49 @@ func (l *stateLog) yield(s *shareState) {
 	s.writing = nil
 }
 
-// begin stores the first snapshot of a state.
+// begin stores the first snapshot of a state. What a queue that was never wholly there, or is not wholly gone, has left under key is
+// forgotten.
 func (l *stateLog) begin(key shareKey, start int64) (*shareState, error) {
-	s := newShareState(start)
-	s.created = time.Now().UnixMilli()
-	if err := l.snapshot(key, s); err != nil {
+	if err := l.remove(key); err != nil {
 		return nil, err
 	}
+	end, err := l.part.End()
+	if err != nil {
+		return nil, err
+	}
+	s := newShareState(start)
+	s.created, s.at = time.Now().UnixMilli(), end
+	l.put(key, s) // before it is stored: pruning spares it from now on
+	l.claim(s)
+	defer l.yield(s)
+	if err := l.snapshot(key, s); err != nil {
+		l.put(key, nil)
+		return nil, err
+	}
+	return s, nil
+}
+
+func (l *stateLog) put(key shareKey, s *shareState) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.states[key] = s
-	return s, nil
+	if l.states[key] = s; s == nil {
+		delete(l.states, key)
+	}
+}
+
+// remove stores that there is nothing under key any more: a tombstone, as Kafka does.
+func (l *stateLog) remove(key shareKey) error {
+	s := l.state(key)
+	if s == nil {
+		return nil
+	}
+	l.claim(s)
+	defer l.yield(s)
+	if _, err := l.appendAll([]topic.Record{{Key: key.append(shareSnapshotKind, 0)}}); err != nil {
+		return err
+	}
+	l.put(key, nil)
+	return nil
 }
 
 // write stores a change of a state that the caller has claimed. At return it is as durable as the topic is: by default on disk. After an
@@ -254,13 +299,15 @@ func (l *stateLog) prune() error {
 	for {
 		key, s, low := l.oldest()
 		if s == nil {
-			return nil
+			return l.drop(end)
 		}
 		if end-low < coldAfter {
 			return l.drop(low)
 		}
 		l.claim(s)
-		err := l.snapshot(key, s)
+		if l.state(key) == s { // not removed meanwhile
+			err = l.snapshot(key, s)
+		}
 		l.yield(s)
 		if err != nil {
 			return err
