@@ -11,8 +11,8 @@ import (
 	"github.com/quirelog/quire/topic"
 )
 
-// mostInFlight is the highest MaxInFlight.
-const mostInFlight = 1_000_000
+// mostReadAhead is the highest ReadAhead.
+const mostReadAhead = 1_000_000
 
 // A JoinOption is a choice for [Join].
 type JoinOption func(*joinConfig)
@@ -138,7 +138,7 @@ func newJoinConfig(group string, rules *Config, opts []JoinOption) (*joinConfig,
 	}
 	check(c.late > 0, "max poll interval %v is not positive", c.late)
 	check(c.session >= rules.MinSession && c.session <= rules.MaxSession, "session %v is not in [%v, %v]", c.session, rules.MinSession, rules.MaxSession)
-	check(c.inFlight >= 1 && c.inFlight <= mostInFlight, "%d records in flight", c.inFlight)
+	check(c.inFlight >= 1 && c.inFlight <= mostReadAhead, "%d records in flight", c.inFlight)
 	faults = append(faults, c.order.faults...)
 	check(c.interval >= 0, "commit interval %v is negative", c.interval)
 	return c, errors.Join(faults...)

@@ -1,44 +1,68 @@
 package group
 
 import (
-	"math"
+	"context"
+	"errors"
 
 	"github.com/quirelog/quire/topic"
 )
 
-// AcknowledgedByQueues tells below which offset all of the named queues have finished a partition, for retention to let go of it: give it
-// to the engine as a hook, and name the queues in the topic's settings.
-//
-//	eng, err := topic.Open("data", topic.WithRetention(topic.RetentionHooks{Acknowledged: group.AcknowledgedByQueues}))
-//	jobs, err := eng.Topic(ctx, "jobs", topic.Retention(-1), topic.Set(topic.KeyRetentionGroups, "resizer,indexer"))
-//
-// With a negative retention nothing goes before all of them are done. ok is false while one of them is not open. What it tells is durable.
-func AcknowledgedByQueues(p *topic.Partition, queues []string) (offset int64, ok bool) {
-	h, err := hubOf(p.Topic().Engine())
-	if err != nil {
-		return 0, false
+var errBusy = errors.New("group: a queue is being opened or closed")
+
+// Acknowledged tells retention what a queue has finished of a partition: records of topics that are kept until groups have acknowledged them
+// ([topic.RetainUntilAcked]) go below that. What it tells is durable. A queue that is not open is read from its log; while another queue is
+// opened or closed that has to wait for the next time.
+func (h *hub) Acknowledged(p *topic.Partition, name string) (offset int64, known bool, err error) {
+	id := queueID{p.Topic().ID(), name}
+	if q := h.find(id); q != nil {
+		return q.finishedBelow(p.ID()), true, nil
 	}
-	offset = math.MaxInt64
-	for _, name := range queues {
-		q := h.find(queueID{p.Topic().ID(), name})
-		if q == nil {
-			return 0, false
-		}
-		at, known := q.finishedBelow(p.ID())
-		if !known {
-			return 0, false
-		}
-		offset = min(offset, at)
+	select {
+	case h.turn <- struct{}{}:
+	default: // whoever has the turn may wait for the very partition that is looked after
+		return 0, false, errBusy
 	}
-	return offset, len(queues) > 0
+	defer h.endTurn()
+	if q := h.find(id); q != nil {
+		return q.finishedBelow(p.ID()), true, nil
+	}
+	t, err := h.findStateTopic()
+	if err != nil || t == nil {
+		return 0, false, err
+	}
+	ctx := context.Background()
+	first, err := h.state(ctx, t, shareKey{name, id.topic, 0})
+	if err != nil || first == nil {
+		return 0, false, err
+	}
+	s, err := h.state(ctx, t, shareKey{name, id.topic, p.ID()})
+	if err != nil || s == nil {
+		return 0, err == nil, err // the queue has not seen this partition yet
+	}
+	return s.begins(), true, nil
 }
 
-// finishedBelow is the durable start of a partition; false for one that the topic got after the queue was opened, or while it is opened.
-func (q *Queue) finishedBelow(partition int32) (int64, bool) {
+// finishedBelow is the durable start of a partition; 0 for one that the topic got after the queue was opened, or while it is opened.
+func (q *Queue) finishedBelow(partition int32) int64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if !q.opened || int(partition) >= len(q.parts) {
-		return 0, false
+		return 0
 	}
-	return q.parts[partition].safe, true
+	return q.parts[partition].safe
+}
+
+// Acknowledged tells retention what a consumer group has committed for a partition; nothing is finished where it has committed nothing.
+func (l lodger) Acknowledged(p *topic.Partition, name string) (offset int64, known bool, err error) {
+	list, err := l.c.Offsets(context.Background(), name)
+	if err != nil || len(list) == 0 {
+		return 0, false, err
+	}
+	at := topic.TopicPartition{Topic: p.Topic().Name(), Partition: p.ID()}
+	for _, o := range list {
+		if o.TopicPartition == at && o.Err == nil {
+			return o.Offset, true, nil
+		}
+	}
+	return 0, true, nil
 }

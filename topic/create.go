@@ -94,7 +94,7 @@ func (o *topicOptions) check() error {
 	if n := o.partitions; n != nil && (*n < 1 || *n > maxPartitions) {
 		err = errors.Join(err, fmt.Errorf("%w: %d partitions: at least 1 and at most %d", ErrInvalid, *n, maxPartitions))
 	}
-	return err
+	return errors.Join(append(slices.Clone(o.faults), err)...)
 }
 
 // createInTurn creates a topic: first the manifest says that it is to exist, then its directories are made,
@@ -263,7 +263,7 @@ func (o *topicOptions) merged(old *topicState) (map[string]string, error) {
 		delete(merged, key)
 	}
 	maps.Copy(merged, o.overrides)
-	both := topicOptions{partitions: o.partitions, overrides: merged}
+	both := topicOptions{partitions: o.partitions, overrides: merged, faults: o.faults}
 	if err := both.check(); err != nil {
 		faults = append(faults, err)
 	}

@@ -3,6 +3,7 @@ package topic
 import (
 	"context"
 	"errors"
+	"math"
 )
 
 // A Lodger is what a package above this one keeps in an engine: package group keeps its coordinator and its queues. It lives from
@@ -19,6 +20,40 @@ type Lodger interface {
 	// Settle is called once after that, while partitions that it has opened can still be written to: it finishes what is under way, until
 	// ctx ends, a few seconds at most. Its error is part of Close's.
 	Settle(ctx context.Context) error
+}
+
+// An Acknowledger is what a [Lodger] may be in addition: it keeps groups, and knows what they have finished. Retention asks all there are
+// about topics that wait for groups ([RetainUntilAcked]), as [RetentionHooks] says of Acknowledged.
+type Acknowledger interface {
+	// Acknowledged tells below which offset a group has finished a partition. It is durable. known is false for a group that it does not
+	// have; an error says that it cannot tell now. It must not wait for whoever waits for a partition to be opened.
+	Acknowledged(p *Partition, group string) (offset int64, known bool, err error)
+}
+
+// acknowledged asks the lodgers; ok is false unless each group is known to one of them.
+func acknowledged(p *Partition, groups []string) (offset int64, ok bool) {
+	offset = math.MaxInt64
+	lodgers := p.topic.eng.allLodgers()
+	for _, group := range groups {
+		some := false
+		for _, l := range lodgers {
+			a, keeps := l.(Acknowledger)
+			if !keeps {
+				continue
+			}
+			at, known, err := a.Acknowledged(p, group)
+			if err != nil {
+				return 0, false
+			}
+			if known {
+				offset, some = min(offset, at), true
+			}
+		}
+		if !some {
+			return 0, false
+		}
+	}
+	return offset, true
 }
 
 // Lodge gives what the engine keeps under key, and makes it if there is nothing yet. fresh is called outside locks; when two callers are

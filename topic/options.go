@@ -1,7 +1,9 @@
 package topic
 
 import (
+	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/quirelog/quire/compress"
@@ -193,6 +195,7 @@ type topicOptions struct {
 	partitions *int              // nil: not asked for
 	overrides  map[string]string // by Kafka's names, as given
 	reset      []string          // keys to put back to their defaults (AlterTopic)
+	faults     []error           // in options that are not kept as text as they were given
 }
 
 func gather(lists ...[]TopicOption) *topicOptions {
@@ -266,6 +269,30 @@ func RetentionRecords(n int64) TopicOption { return Set(KeyRetentionRecords, sho
 
 // RetentionBytes is how many bytes a partition keeps; negative: no bound.
 func RetentionBytes(n int64) TopicOption { return Set("retention.bytes", showInt(n)) }
+
+// RetainUntilAcked keeps records until all the groups and queues named have finished them, and lets them go then: consumer groups by what
+// they have committed, queues of package group by what is done. It stands for the setting quire.retention.groups and a [Retention] for ever;
+// a Retention, [RetentionBytes] or [RetentionRecords] given behind it is a bound at which records go all the same. Names have no commas, and
+// at least one is given: otherwise ErrInvalid.
+//
+// A name that has finished nothing, for it does not exist yet or any more, keeps everything: what a deleted or forgotten group no longer
+// needs is released by [Engine.AlterTopic] with the names that remain, or with Reset([KeyRetentionGroups]) if none does, and the Retention
+// that is to hold then. Retention asks where package group is in use: an engine in which nobody has joined a group or opened a queue
+// since Open keeps all.
+func RetainUntilAcked(groups ...string) TopicOption {
+	return func(o *topicOptions) {
+		for _, name := range groups {
+			if strings.Contains(name, ",") || strings.TrimSpace(name) == "" {
+				o.faults = append(o.faults, fmt.Errorf("%w: group %q to be waited for", ErrInvalid, clip(name)))
+			}
+		}
+		if len(groups) == 0 {
+			o.faults = append(o.faults, fmt.Errorf("%w: no group to be waited for", ErrInvalid))
+		}
+		o.set(KeyRetentionGroups, strings.Join(groups, ","))
+		o.set("retention.ms", showMillis(-1))
+	}
+}
 
 // Budget bounds the bytes of the topic's data files, all partitions together, and says what happens to an append for
 // which there is no room; negative: no bound.

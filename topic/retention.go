@@ -27,7 +27,7 @@ type RetentionHooks struct {
 	// that nobody has used since Open.
 	Policy RetentionPolicy
 	// Acknowledged tells below which offset all the groups that quire.retention.groups names have acknowledged
-	// everything; ok is false while that is not known. May be nil: then records wait for the other rules.
+	// everything; ok is false while that is not known. If it is nil the engine asks who keeps groups in it, see [Acknowledger].
 	Acknowledged func(p *Partition, groups []string) (offset int64, ok bool)
 	// Archive is called before a segment is removed, oldest first. An error keeps the segment and all behind it,
 	// and it is asked again at the next check. It may take its time. May be nil. DeleteRecords does not ask.
@@ -85,11 +85,14 @@ func (p *Partition) retention() *log.Retention {
 	if s.Retention == Forever {
 		r.Age = 0
 	}
-	if hooks.Acknowledged != nil && s.RetentionGroups != "" {
-		groups := strings.Split(s.RetentionGroups, ",")
+	if s.RetentionGroups != "" {
+		groups, ask := strings.Split(s.RetentionGroups, ","), hooks.Acknowledged
+		if ask == nil {
+			ask = acknowledged
+		}
 		r.Acknowledged = func() (offset int64, ok bool) {
 			defer p.contain("Acknowledged", func(error) { ok = false })
-			return hooks.Acknowledged(p, groups)
+			return ask(p, groups)
 		}
 	}
 	if hooks.Policy != nil {
