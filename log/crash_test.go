@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -291,8 +292,17 @@ var crashScenarios = []struct {
 	}},
 }
 
-// stride leaves operations out under -race, which is for races.
-var stride = map[bool]int{false: 1, true: 11}[invariant.Enabled]
+// every is how far apart the operations lie that a test tries: n, and farther under -race, which is for races. With
+// QUIRE_EVERY_CUT set it tries them all.
+func every(n int) int {
+	switch {
+	case os.Getenv("QUIRE_EVERY_CUT") != "":
+		return 1
+	case invariant.Enabled:
+		return 11 * n
+	}
+	return n
+}
 
 // eachCut goes through the ways in which power is lost in one operation. The seed varies
 // with the operation; internal/proof tries them all.
@@ -312,7 +322,7 @@ func TestCrashAtEveryOperation(t *testing.T) {
 			t.Parallel()
 			whole := vfs.NewCrash()
 			play(t, whole, &s.cfg, 0, s.run)
-			for n := 1 + i%4; n <= whole.Ops(); n += 4 * stride { // internal/proof tries them all
+			for n := 1 + i%4; n <= whole.Ops(); n += every(4) { // internal/proof tries them all
 				disk := vfs.NewCrash()
 				p := play(t, disk, &s.cfg, n, s.run)
 				if t.Failed() {
@@ -358,7 +368,7 @@ func TestCrashInsideRecovery(t *testing.T) {
 func crashInsideRecovery(t *testing.T, cfg *Config, scenario func(p *player)) {
 	whole := vfs.NewCrash()
 	play(t, whole, cfg, 0, scenario)
-	for n := 3; n <= whole.Ops(); n += 5 * stride {
+	for n := 3; n <= whole.Ops(); n += every(5) {
 		first := vfs.NewCrash()
 		p := play(t, first, cfg, n, scenario)
 		for _, policy := range []vfs.Policy{vfs.KeepAll, vfs.TornSectors, vfs.GarbageSectors, vfs.RandomEntries} {

@@ -199,7 +199,7 @@ func TestDamageInside(t *testing.T) {
 	size := len(batchOf(t, "v"))
 	for _, closed := range []bool{true, false} {
 		for _, base := range []int64{0, 8} {
-			for at := int(base) % 3; at < size; at += 3 * stride {
+			for at := int(base) % 3; at < size; at += every(3) {
 				disk := tenRecords(t, small, closed)
 				edit(t, disk, logFile(base), flip(size+at)) // the second batch of the segment
 				l, _, err := Open(disk, testDir, small, OpenState{})

@@ -117,7 +117,7 @@ func TestCrashDuringRedaction(t *testing.T) {
 	whole := vfs.NewCrash()
 	_, err := story(whole)
 	require.NoError(t, err)
-	for n := 1; n <= whole.Ops(); n += 3 * stride {
+	for n := 1; n <= whole.Ops(); n += every(3) {
 		disk := vfs.NewCrash()
 		disk.CrashAt(n)
 		l, err := story(disk)

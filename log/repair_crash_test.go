@@ -6,6 +6,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/quirelog/quire/log/vfs"
@@ -55,11 +56,14 @@ func TestRepairCrash(t *testing.T) {
 	_, err := Repair(again, testDir, identified, RepairOptions{AcceptLoss: true})
 	require.NoError(t, err)
 	ops := again.Ops()
-	for n := from + 1; n <= ops; n += 5 * stride {
+	for n := from + 1; n <= ops; n += every(5) {
 		disk := settledLog(t, files)
 		disk.CrashAt(n)
 		_, err := Repair(disk, testDir, identified, RepairOptions{AcceptLoss: true})
 		require.ErrorIs(t, err, vfs.ErrCrashed)
+		killed := disk.Kill(uint64(n))
+		require.Equal(t, want, repaired(t, killed, "kill"), "kill at operation %d", n)
+		require.True(t, savedAside(t, killed), "kill at operation %d", n)
 		for i, policy := range vfs.Policies() {
 			hint := fmt.Sprintf("operation %d, %v", n, policy)
 			after := disk.After(policy, uint64(n))
@@ -89,20 +93,26 @@ func savedAside(t testing.TB, disk vfs.FS) bool {
 	return false
 }
 
-// Whatever operation fails, the repair says so and a further one completes it.
+// Whatever operation fails, once or from then on, the repair says so and a further one completes it. A full disk among them.
 func TestRepairFaults(t *testing.T) {
 	files := harmed(t)
 	want := repaired(t, copyOf(t, files), "")
-	for k := 1; ; k += 17 {
-		mem := copyOf(t, files)
-		hit := false
-		disk := vfs.NewFault(mem, vfs.Rule{K: k, Hook: func(vfs.Op, string) { hit = true }, Err: errors.New("injected")})
-		_, _ = Repair(disk, testDir, identified, RepairOptions{AcceptLoss: true})
-		require.Zero(t, mem.OpenFiles(), "call %d", k)
-		if !hit {
-			break
+	for i, way := range []vfs.Rule{{Err: syscall.EIO}, {Err: syscall.ENOSPC}, {Err: syscall.ENOSPC, Count: vfs.Forever}, {Err: syscall.EMFILE}} {
+		for k := 1 + 3*i; ; k += every(29) {
+			mem := copyOf(t, files)
+			hit := false
+			rule := way
+			rule.K, rule.Hook = k, func(vfs.Op, string) { hit = true }
+			done, err := Repair(vfs.NewFault(mem, rule), testDir, identified, RepairOptions{AcceptLoss: true})
+			hint := fmt.Sprintf("call %d, %v, count %d", k, way.Err, way.Count)
+			require.NotNil(t, done, hint)
+			require.Zero(t, mem.OpenFiles(), hint)
+			if !hit {
+				require.NoError(t, err, hint)
+				break
+			}
+			require.Equal(t, want, repaired(t, mem, hint), hint)
+			require.True(t, savedAside(t, mem), hint)
 		}
-		hint := fmt.Sprintf("call %d", k)
-		require.Equal(t, want, repaired(t, mem, hint), hint)
 	}
 }

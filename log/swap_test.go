@@ -198,7 +198,7 @@ func TestCrashDuringCompaction(t *testing.T) {
 	whole := vfs.NewCrash()
 	k := playStory(t, whole, 0)
 	require.NoError(t, k.verify(whole.After(vfs.KeepNone, 0)))
-	for n := 1; n <= whole.Ops(); n += 7 * stride { // internal/proof tries them all
+	for n := 1; n <= whole.Ops(); n += every(7) { // internal/proof tries them all
 		disk := vfs.NewCrash()
 		k := playStory(t, disk, n)
 		eachCut(n, func(policy vfs.Policy, seed uint64) {
@@ -214,7 +214,7 @@ func TestCrashWhileASwapIsFinished(t *testing.T) {
 	whole := vfs.NewCrash()
 	playStory(t, whole, 0)
 	checked := 0
-	for n := 2; n <= whole.Ops(); n += 13 * stride {
+	for n := 2; n <= whole.Ops(); n += every(13) {
 		first := vfs.NewCrash()
 		k := playStory(t, first, n)
 		for _, policy := range []vfs.Policy{vfs.KeepAll, vfs.RandomEntries, vfs.KeepRandom} {
@@ -272,7 +272,7 @@ func TestFaultsDuringCompaction(t *testing.T) {
 	require.Greater(t, all, 30)
 	require.NoError(t, k.l.Close())
 	for _, fault := range []error{syscall.EIO, syscall.ENOSPC, syscall.EMFILE} {
-		for i := 1; i <= all; i += 3 * stride {
+		for i := 1; i <= all; i += every(3) {
 			for _, count := range []int{0, vfs.Forever}[i%2:][:1] {
 				k, disk, inner := prepare()
 				disk.Add(vfs.Rule{Op: vfs.OpAny, K: i, Count: count, Err: fault})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -186,6 +187,14 @@ func settled(t testing.TB, files map[string]string) *vfs.Crash {
 	return disk
 }
 
+// every is how far apart the operations lie that a test tries: n, or all of them with QUIRE_EVERY_CUT set.
+func every(n int) int {
+	if os.Getenv("QUIRE_EVERY_CUT") != "" {
+		return 1
+	}
+	return n
+}
+
 // Wherever power is lost: the backup is the whole one or it is refused, and a further one completes it. What it was made of is untouched.
 func TestBackupCrash(t *testing.T) {
 	files := contentsOf(t, stockedDisk(t, true))
@@ -201,7 +210,7 @@ func TestBackupCrash(t *testing.T) {
 	before := whole.Ops()
 	require.NoError(t, run(whole))
 	want := holds(t, whole, "data", "orders")
-	step := max((whole.Ops()-before)/13, 1)
+	step := every(max((whole.Ops()-before)/13, 1))
 	for n := before + 1; n <= whole.Ops(); n += step {
 		disk := settled(t, files)
 		disk.CrashAt(n)
@@ -238,7 +247,7 @@ func TestBackupIntoAnUnsyncedDirectory(t *testing.T) {
 // Whatever operation fails: the backup says so, nothing is changed in the directory, no descriptor stays open, and the next one succeeds.
 func TestBackupFaults(t *testing.T) {
 	files := contentsOf(t, stockedDisk(t, true))
-	for k := 1; ; k += 29 {
+	for k := 1; ; k += every(29) {
 		mem := vfs.NewMem()
 		for _, path := range slices.Sorted(maps.Keys(files)) {
 			require.NoError(t, mem.MkdirAll(filepath.Dir(path)))
