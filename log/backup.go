@@ -248,7 +248,7 @@ func (b *backup) forget(base int64) error {
 // file links or copies one file of the log.
 func (b *backup) file(name string) (linked bool, err error) {
 	from, to := filepath.Join(b.l.dir, name), filepath.Join(b.opt.Dir, name)
-	if b.opt.Link != nil {
+	if b.opt.Link != nil && !b.l.previewed {
 		err := b.opt.Link(from, to)
 		if err == nil || errors.Is(err, fs.ErrNotExist) {
 			return true, err

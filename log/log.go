@@ -20,7 +20,9 @@ type Log struct {
 	fs    vfs.FS
 	dir   string
 	hooks *Hooks // never changed
-	cfg   atomic.Pointer[Config]
+	// previewed says that fs shows a swap as finished that is not: a name may lead to another file than on disk.
+	previewed bool // set by Open
+	cfg       atomic.Pointer[Config]
 
 	// The offsets (I1). start, stable, high and durable only rise between truncations,
 	// which come under mu, tip.mu and the lead of the group commit.

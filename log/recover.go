@@ -17,7 +17,8 @@ type OpenState struct {
 	// Epoch is the leader epoch to stamp on appended batches; the log's own latest counts if it is greater.
 	Epoch int32
 	// ReadOnly opens a log that another process may be writing, without changing
-	// anything on disk. It shows what is known to be safe at that moment.
+	// anything on disk. It shows what is known to be safe at that moment, and a swap of
+	// segments that a crash interrupted as an open for writing would finish it.
 	ReadOnly bool
 	// AcceptLoss goes on although records known to be durable are gone. Without it
 	// Open fails with a [LossError] and changes nothing more.
@@ -134,10 +135,8 @@ func (o *opener) list() error {
 	if err != nil {
 		return err
 	}
-	if !o.st.ReadOnly {
-		if names, err = segment.Tidy(o.l.fs, o.l.dir, names); err != nil {
-			return err
-		}
+	if names, err = o.tidy(names); err != nil {
+		return err
 	}
 	o.names = onlyFiles(o.l.fs, o.l.dir, names)
 	for _, name := range o.names {
@@ -148,6 +147,30 @@ func (o *opener) list() error {
 	slices.Sort(o.bases)
 	o.report.Created = len(o.bases) == 0
 	return o.checkPlaces()
+}
+
+// tidy finishes what a crash interrupted among the segment files. Who may change nothing sees them as if it had been
+// finished. A writer beside him may be in the middle of just that: then he looks again.
+func (o *opener) tidy(names []string) ([]string, error) {
+	if !o.st.ReadOnly {
+		return segment.Tidy(o.l.fs, o.l.dir, names)
+	}
+	disk := o.l.fs
+	for look := 1; segment.Swapping(names); look++ {
+		o.l.fs = vfs.Preview(disk, o.l.dir)
+		seen, err := segment.Tidy(o.l.fs, o.l.dir, names)
+		again, listErr := disk.List(o.l.dir)
+		if listErr != nil {
+			return nil, listErr
+		}
+		if look == looks || slices.Equal(names, again) {
+			o.l.previewed = true
+			return seen, err
+		}
+		names = again
+	}
+	o.l.fs = disk
+	return names, nil
 }
 
 func (o *opener) readSlot() (err error) {

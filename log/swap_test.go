@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"syscall"
@@ -137,10 +139,34 @@ func (k *keeper) holds(l *Log) error {
 	return nil
 }
 
+// look opens what a crash left for reading, which changes nothing, and gives what it holds; nil where there is no log yet.
+func (k *keeper) look(disk vfs.FS) ([]string, error) {
+	before := snapshotOf(k.t, disk)
+	l, _, err := Open(disk, testDir, k.cfg, OpenState{ReadOnly: true})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	found, err := keyed(l, End)
+	if err := errors.Join(err, l.Close()); err != nil {
+		return nil, err
+	}
+	if !maps.Equal(before, snapshotOf(k.t, disk)) {
+		return nil, errors.New("files have changed")
+	}
+	return append([]string{}, found...), nil
+}
+
 // verify opens what a crash left, compares, compacts, and opens again.
 func (k *keeper) verify(disk *vfs.Crash) error {
 	if err := errors.Join(disk.MkdirAll(testDir), disk.SyncDir(".")); err != nil {
 		return err
+	}
+	looked, err := k.look(disk)
+	if err != nil {
+		return fmt.Errorf("opened for reading: %w", err)
 	}
 	l, rep, err := Open(disk, testDir, k.cfg, OpenState{})
 	if err != nil || len(rep.Damage) > 0 {
@@ -148,6 +174,9 @@ func (k *keeper) verify(disk *vfs.Crash) error {
 	}
 	if err := k.holds(l); err != nil {
 		return err
+	}
+	if found, err := keyed(l, End); err != nil || looked != nil && !slices.Equal(found, looked) {
+		return fmt.Errorf("opened for reading it held %v, now %v: %w", looked, found, err)
 	}
 	list, err := disk.List(testDir)
 	if err != nil {
@@ -313,4 +342,35 @@ func TestVerifyDuringASwap(t *testing.T) {
 		_ = l.Close()
 	}
 	require.NotZero(t, stood)
+}
+
+// A copy of a log whose swap stands still, made by links where they can be, is what a reader sees.
+func TestBackupDuringASwap(t *testing.T) {
+	for k := range 12 {
+		mem := vfs.NewMem()
+		disk := vfs.NewFault(mem)
+		l := openLog(t, disk, &Config{Compacted: true, SegmentBytes: 400})
+		for i := range 9 {
+			putKV(t, l, fmt.Sprintf("a=%d", i))
+		}
+		roll(t, l)
+		disk.Add(vfs.Rule{Op: vfs.OpRename, K: k + 1, Count: vfs.Forever, Err: syscall.EIO})
+		_, _ = l.Compact(t.Context(), CompactOptions{Now: cleanTime})
+		disk.Clear()
+		_ = l.Close()
+		r, _, err := Open(mem, testDir, &Config{Compacted: true}, OpenState{ReadOnly: true})
+		require.NoError(t, err)
+		want, err := keyed(r, End)
+		require.NoError(t, err)
+		require.NoError(t, mem.MkdirAll("copy"))
+		_, err = r.Backup(BackupOptions{FS: mem, Dir: "copy", Until: -1, Link: mem.Link})
+		require.NoError(t, err, "rename %d", k)
+		require.NoError(t, r.Close())
+		c, _, err := Open(mem, "copy", &Config{Compacted: true}, OpenState{})
+		require.NoError(t, err)
+		got, err := keyed(c, End)
+		require.NoError(t, err)
+		require.Equal(t, want, got, "rename %d", k)
+		require.NoError(t, c.Close())
+	}
 }

@@ -40,6 +40,15 @@ func Tidy(fsys vfs.FS, dir string, names []string) ([]string, error) {
 	return fsys.List(dir)
 }
 
+// Swapping tells whether a swap was under way among these names: then other files than those without a mark may be what counts, and [Tidy]
+// says which.
+func Swapping(names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		_, kind, ok := ParseName(name)
+		return ok && kind.Mark() == Swap
+	})
+}
+
 // parseMarked is ParseName that also knows the temporary file of a marked one, such as <base>.sums.cleaned.tmp.
 func parseMarked(name string) (int64, Kind, bool) {
 	if base, kind, ok := ParseName(name); ok {

@@ -6,9 +6,9 @@
 //	          FS, File
 //	             |
 //	  +----------+-----------+----------------+
-//	  OS         Mem         Crash            ReadOnly, Limit, Fault: around any
-//	the real   fast, with  loses power       of them, and around each other
-//	  one      budgets     at any call
+//	  OS         Mem         Crash            ReadOnly, Preview, Limit, Fault:
+//	the real   fast, with  loses power       around any of them, and around
+//	  one      budgets     at any call       each other
 //
 // # Durability
 //
@@ -89,6 +89,7 @@
 //	limit_names.go        renames and removals under them
 //	limit_ring.go         whose descriptor goes next
 //	readonly.go           ReadOnly
+//	preview.go            Preview: removals and renames that only seem
 //	modtime.go            SetModTime, an optional part of an FS
 //	vfstest/              the exam
 //
