@@ -24,8 +24,12 @@ func (b *backup) rewrite(s *segment.Segment, last bool) error {
 	if err == nil {
 		err = b.aborted(fresh, s)
 	}
+	reach := s.Reach()
+	if last {
+		reach = fresh.Next()
+	}
 	if err == nil {
-		err = fresh.Seal(segment.SideFacts{TopicID: cfg.TopicID, Sparse: s.Sparse()})
+		err = fresh.Seal(segment.SideFacts{TopicID: cfg.TopicID, Sparse: s.Sparse(), Reach: reach})
 	}
 	if err == nil {
 		err = b.syncTables(s.Base())

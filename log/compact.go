@@ -153,7 +153,8 @@ func (c *compaction) run() error {
 }
 
 // groups divides the segments in front of end into runs that fit one segment each, by
-// data, by each index and by the reach of relative offsets; empty segments join always.
+// data, by each index and by the reach of relative offsets; empty segments join always, but
+// nothing is joined across a hole.
 func (c *compaction) groups(end int64) [][]*segment.Segment {
 	v := c.l.view.Load()
 	if v == nil {
@@ -181,6 +182,9 @@ func (c *compaction) groupSize(segments, all []*segment.Segment) int {
 	n := 1
 	for ; n < len(segments); n++ {
 		s := segments[n]
+		if reach := segments[n-1].Reach(); reach >= 0 && reach < s.Base() {
+			break // what is missing between them stays told
+		}
 		o, t := s.IndexBytes()
 		next := all[len(all)-1].Base()
 		if n+1 < len(segments) {

@@ -20,9 +20,7 @@ type Log struct {
 	fs    vfs.FS
 	dir   string
 	hooks *Hooks // never changed
-	// previewed says that fs shows a swap as finished that is not: a name may lead to another file than on disk.
-	previewed bool // set by Open
-	cfg       atomic.Pointer[Config]
+	cfg   atomic.Pointer[Config]
 
 	// The offsets (I1). start, stable, high and durable only rise between truncations,
 	// which come under mu, tip.mu and the lead of the group commit.
@@ -44,6 +42,7 @@ type Log struct {
 	identified   atomic.Bool // some batch has, or may have, a producer id
 	transacted   atomic.Bool // some batch is, or may be, part of a transaction
 	fresh        bool        // under mu: nothing was ever written, and no name of the log's files is durable
+	previewed    bool        // set by Open: fs shows a swap as finished that is not, names may lead elsewhere than on disk
 	// doubtful is the active segment when its index of aborted transactions may lack
 	// entries, as after a power cut. It is made anew when it is first needed.
 	doubtful   atomic.Pointer[segment.Segment]
@@ -358,7 +357,7 @@ func (l *Log) stopCleanLocked(v *view) error {
 		return f
 	}
 	l.settleAbortedLocked(v.active())
-	if err := v.active().Freeze(l.sideFacts()); err != nil {
+	if err := v.active().Freeze(l.sideFacts(l.end.Load())); err != nil {
 		l.fail(err)
 		return err
 	}
@@ -377,9 +376,9 @@ func (l *Log) stopCleanLocked(v *view) error {
 	return l.note(noteOptions{clean: !l.writer.damaged, sync: true})
 }
 
-// sideFacts is what a segment's side file says beyond what the segment knows.
-func (l *Log) sideFacts() segment.SideFacts {
-	return segment.SideFacts{TopicID: l.cfg.Load().TopicID, Sparse: l.writer.sparse}
+// sideFacts is what the active segment's side file says beyond what the segment knows; reach is where the log goes on.
+func (l *Log) sideFacts(reach int64) segment.SideFacts {
+	return segment.SideFacts{TopicID: l.cfg.Load().TopicID, Sparse: l.writer.sparse, Reach: reach}
 }
 
 // wakeAll wakes every waiter, so that they see that the log was closed.

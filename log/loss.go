@@ -155,7 +155,7 @@ func (o *opener) behind(base int64) int64 {
 
 // skipTo makes the log go on at offset, leaving a gap behind what is left.
 func (o *opener) skipTo(offset int64) error {
-	if err := o.active().Seal(segment.SideFacts{TopicID: o.cfg.TopicID, Sparse: true}); err != nil {
+	if err := o.active().Seal(segment.SideFacts{TopicID: o.cfg.TopicID, Sparse: true, Reach: offset}); err != nil {
 		return err
 	}
 	s, err := segment.Create(o.l.fs, o.l.dir, offset, o.cfg.segmentConfig())

@@ -95,11 +95,19 @@ func (l *Log) readBelow(dst []byte, from Place, limit int64, maxBytes int) (run 
 }
 
 // checkSeam tells whether a segment, of which nothing is left to read, ends where the
-// next one begins. If it does not, and nothing says that offsets may have gaps, what lay
-// between is lost.
+// next one begins. If it does not, what lay between is lost, unless its side file, or where
+// that does not know, anything else says that offsets are missing for a reason.
 func (l *Log) checkSeam(s, follower *segment.Segment, offset, limit int64) error {
 	next, base := s.Next(), follower.Base()
-	if next >= base || next >= limit || offset >= base || l.cfg.Load().Compacted || s.Sparse() || follower.Sparse() {
+	if next >= base || next >= limit || offset >= base {
+		return nil
+	}
+	if reach := s.Reach(); reach >= 0 {
+		next = reach
+	} else if l.cfg.Load().Compacted || s.Sparse() || follower.Sparse() {
+		return nil
+	}
+	if next >= base || next >= limit {
 		return nil
 	}
 	return &CorruptionError{Path: s.Path(), Pos: s.Size(), End: s.Size(), FirstOffset: max(next, offset), NextOffset: base,

@@ -235,14 +235,16 @@ func (r *repairer) markGaps() error {
 func (r *repairer) markGap(base int64) error {
 	var s *segment.Segment
 	var err error
+	facts := segment.SideFacts{TopicID: r.cfg.TopicID, Sparse: true, Reach: -1}
 	if base < r.v.bases[len(r.v.bases)-1] {
+		facts.Reach = r.v.following(base)
 		s = segment.OpenSealed(r.fs, r.dir, base, r.v.following(base), r.cfg.segmentConfig())
 	} else if s, err = segment.OpenActive(r.fs, r.dir, base, r.cfg.segmentConfig()); errors.Is(err, segment.ErrNoSide) {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	return errors.Join(s.Reseal(segment.SideFacts{TopicID: r.cfg.TopicID, Sparse: true}), s.Close())
+	return errors.Join(s.Reseal(facts), s.Close())
 }
 
 // replaceSmall takes damaged small files out of the way. What they said is made anew when the log is opened.

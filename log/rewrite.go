@@ -176,7 +176,10 @@ func (w *rewriting) complete(group []*segment.Segment) error {
 	if err != nil {
 		return err
 	}
-	facts := segment.SideFacts{TopicID: w.cfg.TopicID, Sparse: sparse}
+	facts := segment.SideFacts{TopicID: w.cfg.TopicID, Sparse: sparse, Reach: last.Reach()}
+	if facts.Reach < 0 {
+		facts.Reach = w.l.behind(last)
+	}
 	return w.out.Complete(facts, last.Created(), info.ModTime)
 }
 

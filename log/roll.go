@@ -76,7 +76,8 @@ func (l *Log) rollLocked(cfg *Config, base int64) (*segment.Segment, error) {
 	v := l.view.Load()
 	old := v.active()
 	l.settleAbortedLocked(old)
-	if err := old.Seal(l.sideFacts()); err != nil {
+	base = max(base, l.end.Load())
+	if err := old.Seal(l.sideFacts(base)); err != nil {
 		// A failed fsync is final even if it says that there is no space.
 		if !retriable(err) || old.Sync() != nil {
 			l.fail(err)
@@ -87,7 +88,6 @@ func (l *Log) rollLocked(cfg *Config, base int64) (*segment.Segment, error) {
 	if err := l.takeSnapshotLocked(); err != nil {
 		return nil, diskError(err)
 	}
-	base = max(base, l.end.Load())
 	fresh, err := l.startSegment(cfg, base)
 	if err != nil {
 		return nil, diskError(err)

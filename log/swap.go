@@ -20,10 +20,8 @@ import (
 //
 // Readers are shown the new segment right after the decision. Those that hold an old one
 // finish with it; its files are unlinked after Config.FileDeleteDelay. A new segment always
-// has the base of the first old one, so it needs no list of what it replaces: that is every
-// segment in the range of its offsets. Should its last batches have lost everything, so that
-// old segments at the end of the group lie outside the range, a crash leaves those: records
-// that are superseded, but nothing untrue.
+// has the base of the first old one, and its side file says where the log goes on behind it,
+// so it needs no list of what it replaces: that is every segment between.
 
 // replace puts fresh, complete under .cleaned, in the place of the old segments. errMoved,
 // and nothing is changed, if one of them has left the log. After the decision a failure

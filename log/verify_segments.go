@@ -148,7 +148,7 @@ func (v *verifier) judgeEpochs(exam *segment.Exam) {
 
 // chain looks for what is missing between segments, in front of them and behind them.
 func (v *verifier) chain() error {
-	start, next := int64(0), int64(noOffset)
+	start, next, reach := int64(0), int64(noOffset), int64(noOffset)
 	if v.haveSlot {
 		start = v.slot.start
 	}
@@ -159,12 +159,14 @@ func (v *verifier) chain() error {
 		case v.swapping(i):
 		case next < 0 && x.Base > start && v.haveSlot && v.opt.From == 0:
 			v.missing(start, min(x.Base, v.slot.durable), "the first segments are missing")
-		case next >= 0 && x.Base > next && !sparse && !x.Sparse:
-			v.missing(next, x.Base, "segments are missing")
 		case next > x.Base:
 			v.missing(x.Base, next, "segments overlap")
+		case reach >= 0: // known from when the one in front was sealed, whatever a compaction took from its end
+			v.missing(reach, x.Base, "segments are missing")
+		case next >= 0 && x.Base > next && !sparse && !x.Sparse:
+			v.missing(next, x.Base, "segments are missing")
 		}
-		next, sparse = x.Next, v.opt.Gaps || x.Sparse
+		next, reach, sparse = x.Next, x.Reach, v.opt.Gaps || x.Sparse
 	}
 	if next < 0 {
 		next = start
@@ -180,8 +182,8 @@ func (v *verifier) chain() error {
 		return err
 	}
 	// A truncation meanwhile lowers the watermark; appends raise it beyond what was looked at.
-	if durable := min(v.slot.durable, v.latest.durable); next < durable {
-		v.missing(next, durable, "the log ends before its durable watermark")
+	if durable := min(v.slot.durable, v.latest.durable); max(next, reach) < durable {
+		v.missing(max(next, reach), durable, "the log ends before its durable watermark")
 	}
 	v.orphans()
 	return nil

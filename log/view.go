@@ -35,6 +35,16 @@ func (v *view) with(s *segment.Segment) *view {
 	return &view{grown}
 }
 
+// behind is where the log goes on behind a segment that is not the last.
+func (l *Log) behind(s *segment.Segment) int64 {
+	if v := l.view.Load(); v != nil {
+		if i := v.floor(s.Base()) + 1; i < len(v.segments) {
+			return v.segments[i].Base()
+		}
+	}
+	return noOffset
+}
+
 // pinned finds the segment that may hold offset and pins it. The caller unpins
 // it. last says that no later segment exists in the view used.
 func (l *Log) pinned(offset int64) (s *segment.Segment, last bool, err error) {

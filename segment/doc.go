@@ -9,7 +9,7 @@
 //	<base>.index       offset index       |
 //	<base>.timeindex   time index         | Kafka's entry formats; see package index
 //	<base>.txnindex    aborted transactions, only if there are any
-//	<base>.sums        side file of ours, only while nothing is appended; see side.go for its 124 bytes
+//	<base>.sums        side file of ours, only while nothing is appended; see side.go for its bytes
 //	<base>.log.cut-<pos>  bytes that a recovery cut off at pos and that hold at least one whole batch
 //
 // with .deleted, .cleaned or .swap behind the suffix while a file is on its way in or out. Zeros behind the last batch of an active data file
@@ -23,7 +23,8 @@
 // refusal and by what follows. Where offsets may have gaps (compaction), a gap is refused when the batch behind continues as if there were
 // none, and the headers of a sealed segment are compared once per open with the side file's header sum. That sum, CRC-32C over the first 21
 // bytes of every batch, and the batches' own checksums over the rest cover every byte of the data file exactly once: Verify compares both,
-// the leader epochs with them. The side file covers itself and, by length and CRC-32C, the index files.
+// the leader epochs with them. The side file covers itself and, by length and CRC-32C, the index files. It also says where the log goes on
+// behind the segment: so a segment that is gone, files and all, is told from what compaction took away.
 //
 // # Invariants
 //

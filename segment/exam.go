@@ -39,6 +39,7 @@ type Exam struct {
 	Bytes      int64 // bytes of sound batches
 	LastEpoch  int32 // leader epoch of the last batch, -1 if none
 	Sealed     bool  // there is a sound side file
+	Reach      int64 // where it says that the log goes on; -1 if that is not known
 	Sparse     bool  // offsets may have gaps, or have
 	TopicID    [16]byte
 	Faults     []Fault
@@ -53,7 +54,7 @@ type Exam struct {
 // file is gone.
 func Examine(fsys vfs.FS, dir string, base int64, cfg *Config, opt ExamOptions) (*Exam, error) {
 	x := &exam{s: newSegment(fsys, dir, base, cfg), opt: opt, next: base}
-	x.out = &Exam{Base: base, LastEpoch: -1}
+	x.out = &Exam{Base: base, LastEpoch: -1, Reach: unknownReach}
 	x.facts = newFacts(base, 0)
 	before := x.stamp()
 	for _, step := range []func() error{x.readBeside, x.readData} {
@@ -124,7 +125,7 @@ func (x *exam) readBeside() error {
 	case d.base != x.s.base:
 		x.fault(FaultSide, KindSums, fmt.Errorf("written for the segment at %d", d.base))
 	default:
-		x.side, x.out.Sealed, x.out.TopicID = d, true, d.topicID
+		x.side, x.out.Sealed, x.out.TopicID, x.out.Reach = d, true, d.topicID, d.facts.reach
 	}
 	x.out.Sparse = x.opt.Sparse || x.side != nil && x.side.facts.sparse
 	for _, k := range [...]index.Kind{index.OffsetKind, index.TimeKind, index.AbortedKind} {

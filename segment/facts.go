@@ -22,6 +22,7 @@ type facts struct {
 	firstTimestamp int64 // maximum timestamp of the first batch, -1 if none
 	created        int64 // ms since the epoch: when the file was created or, after a recovery, opened
 	headerSum      uint32
+	reach          int64 // the base of the segment behind this one, once it is sealed; unknownReach
 	lastEpoch      int32 // leader epoch of the last batch, -1 if none
 	sparse         bool  // offsets may have gaps
 	partial        bool  // batches and headerSum do not count all batches: a scan must complete them before sealing
@@ -29,7 +30,7 @@ type facts struct {
 }
 
 func newFacts(base, created int64) facts {
-	return facts{next: base, maxTimestamp: -1, maxOffset: base, firstTimestamp: -1, lastEpoch: -1, created: created, loaded: true}
+	return facts{next: base, maxTimestamp: -1, maxOffset: base, firstTimestamp: -1, lastEpoch: -1, reach: unknownReach, created: created, loaded: true}
 }
 
 // add counts a whole batch that follows the last one.

@@ -164,9 +164,9 @@ func (r *remake) fill(fresh *Segment) error {
 	if err := r.each(func(b record.Batch) error { return fresh.Append(b) }); err != nil {
 		return err
 	}
-	id := r.opt.TopicID
+	id, reach := r.opt.TopicID, int64(unknownReach)
 	if r.side != nil {
-		fresh.facts.created, id = r.side.facts.created, r.side.topicID
+		fresh.facts.created, id, reach = r.side.facts.created, r.side.topicID, r.side.facts.reach
 	}
 	data, err := readTable(r.s.fs, r.s.path(KindTxnIndex, 0))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, vfs.ErrTooLarge) {
@@ -176,18 +176,7 @@ func (r *remake) fill(fresh *Segment) error {
 		fresh.aborted.Preload(data)
 	}
 	sparse := r.exam.Sparse && r.side != nil && r.side.facts.sparse || len(r.out.Lost) > 0
-	return fresh.Seal(SideFacts{TopicID: id, Sparse: sparse})
-}
-
-// Reseal writes the side file of a sealed segment anew, durably, so that it says that offsets behind it may be missing.
-func (s *Segment) Reseal(m SideFacts) error {
-	if err := s.Load(); err != nil {
-		return err
-	}
-	if m.Sparse {
-		s.MarkSparse()
-	}
-	return s.writeSide(m.TopicID)
+	return fresh.Seal(SideFacts{TopicID: id, Sparse: sparse, Reach: reach})
 }
 
 // Rebuild makes the offset and the time index and the side file of a sealed segment anew from its data, whatever is in them. The list of
@@ -221,6 +210,9 @@ func (s *Segment) Rebuild(m SideFacts) error {
 		return err
 	}
 	out.facts.created, out.facts.sparse = f.created, out.facts.sparse || f.sparse || m.Sparse
+	if out.facts.reach = f.reach; f.reach != unknownReach {
+		out.facts.reach = max(f.reach, out.facts.next)
+	}
 	s.mu.Lock()
 	s.facts = out.facts
 	s.mu.Unlock()

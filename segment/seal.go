@@ -8,10 +8,10 @@ import (
 // Seal ends the life of an active segment as one: the final time index entry is made, the indexes are written out, zeros behind the end are
 // cut off, the data is synced, and the side file, which names the sums of all of it, is put in place durably. After an error the segment
 // is still active; if the error is a failed sync that is final (see Sync). The caller syncs the directory if the data file's own entry is
-// not durable yet, before Seal.
+// not durable yet, before Seal. Of a sealed segment only what m says anew is written.
 func (s *Segment) Seal(m SideFacts) error {
 	if s.sealed.Load() {
-		return nil
+		return s.reseal(m)
 	}
 	if s.torn != nil {
 		return s.torn
@@ -33,7 +33,9 @@ func (s *Segment) Seal(m SideFacts) error {
 	if err := s.Sync(); err != nil {
 		return err
 	}
+	s.setReach(m.Reach)
 	if err := s.writeSide(m.TopicID); err != nil {
+		s.setReach(unknownReach)
 		return err
 	}
 	s.offsets.Seal()
@@ -41,6 +43,39 @@ func (s *Segment) Seal(m SideFacts) error {
 	s.aborted.Seal()
 	s.sealed.Store(true)
 	return nil
+}
+
+// setReach notes what lies behind the segment.
+func (s *Segment) setReach(reach int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.facts.reach = unknownReach; reach >= 0 {
+		s.facts.reach = max(reach, s.facts.next)
+	}
+}
+
+// reseal writes the side file of a sealed segment anew if it does not say what it should.
+func (s *Segment) reseal(m SideFacts) error {
+	if err := s.Load(); err != nil {
+		return err
+	}
+	f := s.look()
+	if (m.Sparse && !f.sparse) || m.Reach > max(f.reach, f.next) {
+		return s.Reseal(m)
+	}
+	return nil
+}
+
+// Reseal writes the side file of a sealed segment anew, durably, for it to say what is missing behind it.
+func (s *Segment) Reseal(m SideFacts) error {
+	if err := s.Load(); err != nil {
+		return err
+	}
+	if m.Sparse {
+		s.MarkSparse()
+	}
+	s.setReach(m.Reach)
+	return s.writeSide(m.TopicID)
 }
 
 // Freeze is Seal for the last segment of a log at a clean stop: OpenActive finds it as it was, and Unseal makes it active again.
@@ -119,6 +154,7 @@ func (s *Segment) Unseal() error {
 	if err := s.fs.SyncDir(s.dir); err != nil {
 		return err
 	}
+	s.setReach(unknownReach)
 	f := s.look()
 	s.ahead = f.size
 	s.countUnindexed(f.size)

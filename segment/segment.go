@@ -233,6 +233,16 @@ func (s *Segment) Created() time.Time { return time.UnixMilli(s.loadedLook().cre
 // Sparse reports whether offsets may have gaps. It may read the side file.
 func (s *Segment) Sparse() bool { return s.loadedLook().sparse }
 
+// Reach is the offset at which the log goes on behind a sealed segment, as its side file says; -1 if that is not known. It may read the
+// side file.
+func (s *Segment) Reach() int64 {
+	f := s.loadedLook()
+	if !f.loaded {
+		return unknownReach
+	}
+	return f.reach
+}
+
 // MarkSparse says that offsets may have gaps, as after compaction. An append that leaves a gap says so by itself.
 func (s *Segment) MarkSparse() {
 	s.mu.Lock()

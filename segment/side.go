@@ -17,12 +17,15 @@ type SideFacts struct {
 	TopicID [16]byte
 	// Sparse says that offsets may have gaps; a segment that has seen one says so by itself.
 	Sparse bool
+	// Reach is the offset at which the log goes on behind this segment: every offset below is here or has been removed on purpose. It
+	// counts where it lies behind the last batch, as after a compaction; 0 is right for all other segments. Negative: not known.
+	Reach int64
 }
 
-// The side file <base>.sums describes a segment that nothing is appended to. Big-endian, 124 bytes:
+// The side file <base>.sums describes a segment that nothing is appended to. Big-endian, 132 bytes:
 //
 //	  0   4  magic "QSUM"
-//	  4   2  version, 1
+//	  4   2  version, 2
 //	  6   2  flags: bit 0 sparse (offsets may have gaps), bit 1 partial (damage was known when this was written: number of batches and
 //	         header sum do not cover all of the file); the others are 0
 //	  8  16  topic id
@@ -39,14 +42,21 @@ type SideFacts struct {
 //	 96   4  length of the offset index      100  4  its CRC-32C
 //	104   4  length of the time index        108  4  its CRC-32C
 //	112   4  length of the aborted index     116  4  its CRC-32C
-//	120   4  CRC-32C of bytes 0 to 119
+//	120   8  reach: the base of the segment behind this one, the next offset where there was none yet, -1 if not known
+//	128   4  CRC-32C of bytes 0 to 127
+//
+// Version 1 has 124 bytes, without the reach.
 const (
 	sideMagic   = "QSUM"
-	sideVersion = 1
-	sideSize    = 124
+	sideVersion = 2
+	sideSize    = 132
+	sideSizeOne = 124 // of version 1
 	sideSparse  = 1
 	sidePartial = 2
 )
+
+// unknownReach is the reach of a segment of which nobody knows what followed it.
+const unknownReach = -1
 
 // Side is what a side file says, for tools that look into a directory; a segment reads and writes its own by
 // itself. side.go has the bytes.
@@ -62,6 +72,8 @@ type Side struct {
 	// HeaderSum is the CRC-32C over the first 21 bytes of every batch, one after the other.
 	HeaderSum uint32
 	Sparse    bool // offsets may have gaps
+	// Reach is the base of the segment behind this one, Next where there was none yet, -1 if that is not known.
+	Reach int64
 	// Partial: damage was known when the file was written; Batches and HeaderSum do not cover all of the data.
 	Partial bool
 	// Offsets, Times and Aborted are the lengths and checksums of the index files.
@@ -77,7 +89,7 @@ func DecodeSide(data []byte) (*Side, error) {
 	f := &d.facts
 	return &Side{
 		TopicID: d.topicID, Base: d.base, Next: f.next, Size: f.size, Batches: f.batches, MaxTimestamp: f.maxTimestamp, MaxOffset: f.maxOffset,
-		FirstTimestamp: f.firstTimestamp, Created: f.created, LastEpoch: f.lastEpoch, HeaderSum: f.headerSum, Sparse: f.sparse, Partial: f.partial,
+		FirstTimestamp: f.firstTimestamp, Created: f.created, LastEpoch: f.lastEpoch, HeaderSum: f.headerSum, Sparse: f.sparse, Reach: f.reach, Partial: f.partial,
 		Offsets: d.tables[index.OffsetKind], Times: d.tables[index.TimeKind], Aborted: d.tables[index.AbortedKind],
 	}, nil
 }
@@ -113,26 +125,33 @@ func (d *side) encode() []byte {
 		b = binary.BigEndian.AppendUint32(b, uint32(t.Len))
 		b = binary.BigEndian.AppendUint32(b, t.CRC)
 	}
+	b = binary.BigEndian.AppendUint64(b, uint64(f.reach))
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
 // decodeSide takes any bytes.
 func decodeSide(b []byte) (*side, error) {
-	if len(b) != sideSize {
+	version, reach := uint16(sideVersion), int64(unknownReach)
+	switch len(b) {
+	case sideSize:
+		reach = int64(binary.BigEndian.Uint64(b[120:]))
+	case sideSizeOne:
+		version = 1
+	default:
 		return nil, fmt.Errorf("%d bytes instead of %d", len(b), sideSize)
 	}
-	if string(b[:4]) != sideMagic || binary.BigEndian.Uint32(b[120:]) != crc32.Checksum(b[:120], castagnoli) {
+	if end := len(b) - 4; string(b[:4]) != sideMagic || binary.BigEndian.Uint32(b[end:]) != crc32.Checksum(b[:end], castagnoli) {
 		return nil, errors.New("checksum or magic")
 	}
-	version, flags := binary.BigEndian.Uint16(b[4:]), binary.BigEndian.Uint16(b[6:])
-	if version != sideVersion || flags&^(sideSparse|sidePartial) != 0 {
-		return nil, fmt.Errorf("version %d flags %#x", version, flags)
+	flags := binary.BigEndian.Uint16(b[6:])
+	if binary.BigEndian.Uint16(b[4:]) != version || flags&^(sideSparse|sidePartial) != 0 {
+		return nil, fmt.Errorf("version %d flags %#x", binary.BigEndian.Uint16(b[4:]), flags)
 	}
 	i64 := func(at int) int64 { return int64(binary.BigEndian.Uint64(b[at:])) }
 	d := &side{base: i64(24), facts: facts{
 		next: i64(32), size: i64(40), batches: i64(48), maxTimestamp: i64(56), maxOffset: i64(64), firstTimestamp: i64(72), created: i64(80),
 		lastEpoch: int32(binary.BigEndian.Uint32(b[88:])), headerSum: binary.BigEndian.Uint32(b[92:]), sparse: flags&sideSparse != 0,
-		partial: flags&sidePartial != 0,
+		partial: flags&sidePartial != 0, reach: reach,
 	}}
 	copy(d.topicID[:], b[8:])
 	for k := range d.tables {
@@ -142,7 +161,7 @@ func decodeSide(b []byte) (*side, error) {
 			return nil, errors.New("index length")
 		}
 	}
-	if d.base < 0 || d.facts.next < d.base || d.facts.size < 0 || d.facts.batches < 0 {
+	if d.base < 0 || d.facts.next < d.base || reach != unknownReach && reach < d.facts.next || d.facts.size < 0 || d.facts.batches < 0 {
 		return nil, errors.New("offsets or size")
 	}
 	return d, nil

@@ -2,6 +2,8 @@ package segment
 
 import (
 	"bytes"
+	"encoding/binary"
+	"hash/crc32"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -29,6 +31,7 @@ func TestDecodeSide(t *testing.T) {
 	assert.Equal(t, &Side{
 		TopicID: [16]byte{7}, Base: 10, Next: last.NextOffset(), Size: s.Size(), Batches: int64(len(batches)), MaxTimestamp: ts, MaxOffset: offset,
 		FirstTimestamp: batches[0].MaxTimestamp(), Created: f.created, LastEpoch: last.LeaderEpoch(), HeaderSum: f.headerSum, Sparse: true,
+		Reach:   last.NextOffset(),
 		Offsets: sumOfFile(t, fsys, s, KindIndex), Times: sumOfFile(t, fsys, s, KindTimeIndex), Aborted: index.Sum{},
 	}, got)
 	require.NoError(t, s.Close())
@@ -43,6 +46,41 @@ func TestDecodeSide(t *testing.T) {
 		_, err := DecodeSide(data[:n])
 		require.Error(t, err)
 	}
+}
+
+// A side file of version 1 says all but what lies behind the segment.
+func TestDecodeSideOfVersionOne(t *testing.T) {
+	fsys := vfs.NewMem()
+	newDir(t, fsys)
+	s := create(t, fsys, 10, &Config{})
+	fill(t, s, 2000)
+	require.NoError(t, s.Seal(SideFacts{Reach: 5000}))
+	require.EqualValues(t, 5000, s.Reach())
+	data, err := vfs.ReadFile(fsys, s.path(KindSums, 0), -1)
+	require.NoError(t, err)
+	now, err := DecodeSide(data)
+	require.NoError(t, err)
+	require.EqualValues(t, 5000, now.Reach)
+	require.NoError(t, s.Close())
+
+	old := bytes.Clone(data[:sideSizeOne])
+	old[5] = 1
+	binary.BigEndian.PutUint32(old[sideSizeOne-4:], crc32.Checksum(old[:sideSizeOne-4], castagnoli))
+	was, err := DecodeSide(old)
+	require.NoError(t, err)
+	want := *now
+	want.Reach = -1
+	require.Equal(t, &want, was)
+
+	require.NoError(t, vfs.WriteFile(fsys, s.path(KindSums, 0), old))
+	s = OpenSealed(fsys, dir, 10, 5000, &Config{})
+	require.EqualValues(t, -1, s.Reach())
+	require.NoError(t, s.Verify())
+	require.NoError(t, s.Reseal(SideFacts{Reach: 5000}))
+	require.NoError(t, s.Close())
+	again, err := vfs.ReadFile(fsys, s.path(KindSums, 0), -1)
+	require.NoError(t, err)
+	require.Equal(t, data, again)
 }
 
 func sumOfFile(t *testing.T, fsys vfs.FS, s *Segment, kind Kind) index.Sum {

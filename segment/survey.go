@@ -127,6 +127,9 @@ func (s *Segment) adopt() error {
 		facts.size, facts.next = size, max(next, facts.next)
 		facts.sparse, facts.partial = true, true
 	}
+	if next > s.base { // what is missing from now on will be told
+		facts.reach = max(next, facts.next)
+	}
 	d := &side{base: s.base, topicID: s.cfg.TopicID, facts: facts}
 	d.tables[index.OffsetKind], d.tables[index.TimeKind] = index.SumOf(out.offsets), index.SumOf(out.times)
 	aborted, err := s.adoptAborted(facts.next)

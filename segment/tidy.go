@@ -175,7 +175,7 @@ func (t *tidier) findReplaced() (*replaced, error) {
 		s := OpenSealed(vfs.ReadOnly(t.fs), t.dir, f.base, f.base, &Config{})
 		s.marked.Store(uint32(Swap))
 		err := s.Load()
-		next := s.Next()
+		next := max(s.Next(), s.Reach())
 		_ = s.Close()
 		if err == nil {
 			r.tables[f.base], err = t.side(r, f.base)
