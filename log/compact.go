@@ -33,6 +33,10 @@ type CompactOptions struct {
 	Throttle func(ctx context.Context, bytes int) error
 	// Strategy ranks the records of one key; nil: the highest offset wins.
 	Strategy Strategy
+	// Wait has the pass wait for its turn while another one is under way, as long as its
+	// context lasts, and begin again when one of retention stopped it, rather than fail with
+	// ErrBusy.
+	Wait bool
 }
 
 // Compacted tells what a compaction did.
@@ -68,39 +72,53 @@ func (l *Log) Compact(ctx context.Context, o CompactOptions) (Compacted, error) 
 	if o.Memory <= 0 {
 		o.Memory = DefaultMapMemory
 	}
-	ctx, end, err := l.beginRewriting(ctx)
-	if err != nil {
-		return Compacted{}, err
-	}
-	defer end()
-	c := &compaction{rewriting: rewriting{l: l, ctx: ctx, throttle: o.Throttle, cfg: l.cfg.Load()}, o: o, now: o.Now.UnixMilli()}
-	err = retried(ctx, c.run)
-	c.facts.Took = time.Since(began)
+	var facts Compacted
+	err := l.inTurn(ctx, o.Wait, func(ctx context.Context) error {
+		c := &compaction{rewriting: rewriting{l: l, ctx: ctx, throttle: o.Throttle, cfg: l.cfg.Load()}, o: o, now: o.Now.UnixMilli()}
+		err := retried(ctx, c.run)
+		facts = c.facts
+		return c.cause(err)
+	})
+	facts.Took = time.Since(began)
 	l.tell()
-	return c.facts, c.cause(err)
+	return facts, err
+}
+
+// inTurn runs a pass that rewrites segments. With wait it waits for its turn, and runs the
+// pass again if somebody more urgent stopped it.
+func (l *Log) inTurn(ctx context.Context, wait bool, pass func(ctx context.Context) error) error {
+	for {
+		passing, end, err := l.beginRewriting(ctx, wait)
+		if err != nil {
+			return err
+		}
+		err = func() error {
+			defer end()
+			return pass(passing)
+		}()
+		if !wait || !errors.Is(err, ErrBusy) || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // beginRewriting is what every rewriting of segments begins with.
-func (l *Log) beginRewriting(ctx context.Context) (passing context.Context, end func(), err error) {
-	l.mu.Lock()
-	err = l.changeable()
-	l.mu.Unlock()
+func (l *Log) beginRewriting(ctx context.Context, wait bool) (passing context.Context, end func(), err error) {
+	passing, end, err = l.beginPass(ctx, wait, true)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := l.beginPass(); err != nil {
+	l.mu.Lock()
+	err = l.changeable()
+	l.mu.Unlock()
+	if err == nil {
+		err = l.clearAside()
+	}
+	if err != nil {
+		end()
 		return nil, nil, err
 	}
-	passing, done, err := l.cleanerOf().begin(ctx)
-	if err == nil {
-		end = func() { l.endPass(); done() } // whoever halts a pass finds the log free
-		if err = l.clearAside(); err == nil {
-			return passing, end, nil
-		}
-		done()
-	}
-	l.endPass()
-	return nil, nil, err
+	return passing, end, nil
 }
 
 // compaction is one pass.

@@ -387,6 +387,7 @@ func (l *Log) wakeAll() {
 		m.Wake()
 	}
 	l.watchers.notify()
+	l.wakePasses()
 }
 
 // checkOrder asserts I1.

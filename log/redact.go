@@ -17,6 +17,8 @@ type RedactOptions struct {
 	DropHeaders bool
 	// Throttle is as in CompactOptions.
 	Throttle func(ctx context.Context, bytes int) error
+	// Wait is as in CompactOptions.
+	Wait bool
 }
 
 // Redact replaces the value of the one record at offset, which keeps its offset, key,
@@ -34,12 +36,11 @@ type RedactOptions struct {
 // value or, if it is fenced, either; if an old file could not be unlinked, the new one, and that
 // file goes later, at the latest with the next Open.
 func (l *Log) Redact(ctx context.Context, offset int64, o RedactOptions) error {
-	ctx, end, err := l.beginRewriting(ctx)
-	if err != nil {
-		return err
-	}
-	defer end()
 	defer l.tell()
+	return l.inTurn(ctx, o.Wait, func(ctx context.Context) error { return l.redact(ctx, offset, o) })
+}
+
+func (l *Log) redact(ctx context.Context, offset int64, o RedactOptions) error {
 	if start, high := l.start.Load(), l.high.Load(); offset < start || offset >= high {
 		return &RangeError{Offset: offset, Start: start, End: high}
 	}

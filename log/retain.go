@@ -35,6 +35,9 @@ type Retention struct {
 	Archive func(ctx context.Context, s *Leaving) error
 	// Urgent stops a compaction or redaction that is under way, which then fails with ErrBusy, rather than fail itself.
 	Urgent bool
+	// Wait has the pass wait for its turn while another is under way, as long as its context lasts, rather than fail with
+	// ErrBusy. A pass that a hook of another one makes over the same log, with the context it was given, does not wait.
+	Wait bool
 }
 
 // RetentionPolicy is a rule of the user's own.
@@ -94,16 +97,6 @@ func (s *Leaving) WriteTo(w io.Writer) (int64, error) { return s.segment.WriteTo
 // ErrBusy: another pass over the whole log, of retention or compaction, is under way.
 var ErrBusy = errors.New("log: another pass is under way")
 
-// beginPass claims the log for a pass of retention or compaction: they come one at a time.
-func (l *Log) beginPass() error {
-	if !l.cleanerOf().passing.CompareAndSwap(false, true) {
-		return ErrBusy
-	}
-	return nil
-}
-
-func (l *Log) endPass() { l.cleanerOf().passing.Store(false) }
-
 // ApplyRetention removes the segments that need not be kept at now. The start is raised first; when it returns nil
 // that is on disk, and readers of what went finish. The files are unlinked as with DeleteRecords. It needs no free
 // space, unless the active segment is to go.
@@ -115,10 +108,11 @@ func (l *Log) ApplyRetention(ctx context.Context, now time.Time, r *Retention) (
 	if r.Urgent {
 		defer l.halt(ErrBusy)()
 	}
-	if err := l.beginPass(); err != nil {
+	ctx, end, err := l.beginPass(ctx, r.Wait, false)
+	if err != nil {
 		return done, err
 	}
-	defer l.endPass()
+	defer end()
 	p := l.planRemoval(now, r)
 	if p == nil {
 		return done, ErrClosed

@@ -238,7 +238,7 @@ func (p *Partition) cleanClosed(ctx context.Context, now time.Time) (next time.T
 	}
 	found, err := l.Cleanable(now)
 	if err == nil && found.Wanted(l.Config()) {
-		if _, err = p.compact(ctx, l, now); err == nil {
+		if _, err = p.compact(ctx, l, now, false); err == nil {
 			found, err = l.Cleanable(now)
 		}
 	}
@@ -264,7 +264,7 @@ func (e *Engine) cleanOne(ctx context.Context, p *Partition, now time.Time) (mov
 		return false, err
 	}
 	before := l.FirstDirty()
-	done, err := p.compact(ctx, l, now)
+	done, err := p.compact(ctx, l, now, false)
 	if err == nil && done.MapFull && done.Checkpoint <= before {
 		err = errors.New("topic: the offset map is too small for the partition's keys: raise CompactionMemory")
 	}

@@ -67,7 +67,7 @@ func (e *Engine) strategy(s *Settings) (CompactionStrategy, error) {
 
 // Compact makes one compaction of every partition of the named topics now, whatever the dirty ratio; without
 // names, of all topics whose cleanup.policy includes compact. An error of one partition does not stop the others;
-// errors are joined. Errors: ErrInvalid for a topic that is not compacted, ErrNotFound, ErrReadOnly, ErrClosed,
+// errors are joined. Where the engine is just at the same, or at retention, it waits for its turn. Errors: ErrInvalid for a topic that is not compacted, ErrNotFound, ErrReadOnly, ErrClosed,
 // those of [log.Log.Compact].
 func (e *Engine) Compact(ctx context.Context, topics ...string) error {
 	if err := e.mayRetain(ctx); err != nil {
@@ -125,12 +125,12 @@ func (p *Partition) Compact(ctx context.Context) (CompactedFacts, error) {
 	if err != nil {
 		return facts, err
 	}
-	facts.Compacted, err = p.compact(ctx, l, time.Now())
+	facts.Compacted, err = p.compact(ctx, l, time.Now(), true)
 	return facts, err
 }
 
-// compact runs one pass and tells of it. The new checkpoint is on disk when it returns nil.
-func (p *Partition) compact(ctx context.Context, l *log.Log, now time.Time) (done log.Compacted, err error) {
+// compact runs one pass and tells of it; wait says to wait for its turn. The new checkpoint is on disk when it returns nil.
+func (p *Partition) compact(ctx context.Context, l *log.Log, now time.Time, wait bool) (done log.Compacted, err error) {
 	e := p.topic.eng
 	settings := p.topic.state.Load().settings
 	if !settings.compacts() {
@@ -141,7 +141,7 @@ func (p *Partition) compact(ctx context.Context, l *log.Log, now time.Time) (don
 		return done, err
 	}
 	done, err = l.Compact(ctx, log.CompactOptions{
-		Now: now, Memory: e.cleaner.memory, Throttle: e.cleaner.throttle(), Strategy: strategy,
+		Now: now, Memory: e.cleaner.memory, Throttle: e.cleaner.throttle(), Strategy: strategy, Wait: wait,
 	})
 	p.countCompaction(done, err)
 	if err != nil {

@@ -21,7 +21,8 @@ type RedactOptions struct {
 // recovery or repair once saved aside. Backups and copies are the caller's affair.
 //
 // Errors: [OffsetRangeError] outside what is visible, [ErrNoRecord], [ErrTooLarge] for a value that does not fit,
-// [ErrBusy] beside a compaction or retention of the partition, ErrReadOnly, and what the disk says.
+// ErrReadOnly, the context's cause, and what the disk says. A compaction or retention of the partition that is under way
+// is waited for.
 func (p *Partition) Redact(ctx context.Context, offset int64, opts RedactOptions) error {
 	e := p.topic.eng
 	if err := e.mayRetain(ctx); err != nil {
@@ -31,6 +32,6 @@ func (p *Partition) Redact(ctx context.Context, offset int64, opts RedactOptions
 	if err != nil {
 		return err
 	}
-	err = l.Redact(ctx, offset, log.RedactOptions{Value: opts.Value, DropHeaders: opts.DropHeaders, Throttle: e.cleaner.throttle()})
+	err = l.Redact(ctx, offset, log.RedactOptions{Value: opts.Value, DropHeaders: opts.DropHeaders, Throttle: e.cleaner.throttle(), Wait: true})
 	return p.waitFault(ctx, err)
 }

@@ -21,7 +21,9 @@ const (
 )
 
 // RetentionHooks are rules that are code, for topics whose cleanup.policy includes delete. They may be called from
-// several goroutines at once and must not close the engine. A panic in one keeps the segments.
+// several goroutines at once and must not close the engine. A panic in one keeps the segments. One that makes a pass of
+// retention, compaction or redaction over the partition that it was called for would wait for itself: with the context
+// that it was given it gets ErrBusy instead.
 type RetentionHooks struct {
 	// Policy is asked after the rules of the topic's settings; nil for none. It is not asked about partitions
 	// that nobody has used since Open.
@@ -128,12 +130,13 @@ func (p *Partition) contain(hook string, failed func(error)) {
 
 // ApplyRetention removes now, in all topics, what need not be kept any more, as the engine does by itself from time
 // to time. Partitions that nobody has used are opened only if their files look as if something will go, and closed again. An
-// error of one partition does not stop the others; errors are joined. ErrReadOnly, ErrClosed, the context's cause.
+// error of one partition does not stop the others; errors are joined. Where the engine is just at the same, or at
+// compaction, it waits for its turn. ErrReadOnly, ErrClosed, the context's cause.
 func (e *Engine) ApplyRetention(ctx context.Context) error {
 	if err := e.mayRetain(ctx); err != nil {
 		return err
 	}
-	_, err := e.retain(ctx, time.Now())
+	_, err := e.retain(ctx, time.Now(), true)
 	return err
 }
 
@@ -159,7 +162,7 @@ func (p *Partition) ApplyRetention(ctx context.Context) (RemovedFacts, error) {
 	if err != nil {
 		return facts, err
 	}
-	facts.Removed, err = p.retainFrom(ctx, l, time.Now())
+	facts.Removed, err = p.retainFrom(ctx, l, time.Now(), true)
 	return facts, err
 }
 
@@ -175,7 +178,7 @@ func (e *Engine) armRetention() {
 
 // checkRetention is the housekeeper's chore.
 func (e *Engine) checkRetention(ctx context.Context, _ *log.Log, now time.Time) time.Duration {
-	due, err := e.retain(ctx, now)
+	due, err := e.retain(ctx, now, false)
 	if err != nil {
 		return e.keeper.retainEvery
 	}
@@ -185,14 +188,15 @@ func (e *Engine) checkRetention(ctx context.Context, _ *log.Log, now time.Time) 
 	return max(due.Sub(now), e.keeper.retainEvery)
 }
 
-// retain goes over all partitions. due is when the next segment's time is up, zero if never.
-func (e *Engine) retain(ctx context.Context, now time.Time) (due time.Time, err error) {
+// retain goes over all partitions; wait says to wait for the turn at each. due is when the next segment's time is up, zero
+// if never.
+func (e *Engine) retain(ctx context.Context, now time.Time, wait bool) (due time.Time, err error) {
 	var faults []error
 	for _, p := range e.allPartitions() {
 		if err := context.Cause(ctx); err != nil {
 			return due, errors.Join(append(faults, err)...)
 		}
-		at, err := p.retain(ctx, now)
+		at, err := p.retain(ctx, now, wait)
 		if err != nil && !errors.Is(err, ErrNotFound) && !e.isClosed() {
 			e.tellRetentionFailed(ctx, p, err)
 			faults = append(faults, err)
@@ -213,23 +217,25 @@ func (e *Engine) tellRetentionFailed(ctx context.Context, p *Partition, err erro
 	tell(e, e.events.RetentionFailed, PartitionFault{Topic: p.topic.name, Partition: p.id, Err: err})
 }
 
-func (p *Partition) retain(ctx context.Context, now time.Time) (due time.Time, err error) {
+func (p *Partition) retain(ctx context.Context, now time.Time, wait bool) (due time.Time, err error) {
 	l := p.log.Load()
 	if l == nil {
-		return p.retainUnused(ctx, now)
+		return p.retainUnused(ctx, now, wait)
 	}
-	done, err := p.retainFrom(ctx, l, now)
+	done, err := p.retainFrom(ctx, l, now, wait)
 	return done.Due, err
 }
 
 // retainFrom applies the rules to an open log, and tells of it.
-func (p *Partition) retainFrom(ctx context.Context, l *log.Log, now time.Time) (log.Removed, error) {
-	done, err := l.ApplyRetention(ctx, now, p.retention())
+func (p *Partition) retainFrom(ctx context.Context, l *log.Log, now time.Time, wait bool) (log.Removed, error) {
+	rules := p.retention()
+	rules.Wait = wait
+	done, err := l.ApplyRetention(ctx, now, rules)
 	if done.Segments > 0 {
 		p.tellRemoved(done)
 	}
 	if errors.Is(err, ErrNoSpace) && p.topic.eng.releaseReserve() {
-		return p.retainFrom(ctx, l, now) // an active segment can only go when there is room to begin another
+		return p.retainFrom(ctx, l, now, wait) // an active segment can only go when there is room to begin another
 	}
 	return done, p.waitFault(ctx, err)
 }
@@ -248,13 +254,13 @@ func (p *Partition) tellRemoved(done log.Removed) {
 const neverExpires = -1
 
 // retainUnused looks after a partition that nobody has used since Open.
-func (p *Partition) retainUnused(ctx context.Context, now time.Time) (due time.Time, err error) {
+func (p *Partition) retainUnused(ctx context.Context, now time.Time, wait bool) (due time.Time, err error) {
 	if at := p.knownExpiry(); at == neverExpires || at > now.UnixMilli() {
 		return expiryTime(at), nil
 	}
 	may, due, err := log.PeekRetention(p.topic.eng.fs, p.Dir(), now, p.retention())
 	if err == nil && may {
-		due, err = p.retainClosed(ctx, now)
+		due, err = p.retainClosed(ctx, now, wait)
 	}
 	if err != nil && p.topic.deleted.Load() {
 		return time.Time{}, nil
@@ -298,10 +304,23 @@ func (p *Partition) forgetExpiry() {
 
 // retainClosed opens the log of an unused partition for nothing but retention. Whoever wants to use it meanwhile waits, as
 // during any opening.
-func (p *Partition) retainClosed(ctx context.Context, now time.Time) (due time.Time, err error) {
-	l, wait, err := p.claim()
-	if l != nil || wait != nil || err != nil {
-		return now, err // somebody uses it, or only looks after it as we do: the next check sees
+func (p *Partition) retainClosed(ctx context.Context, now time.Time, wait bool) (due time.Time, err error) {
+	l, opening, err := p.claim()
+	switch {
+	case err != nil:
+		return now, err
+	case l == nil && opening == nil: // ours
+	case !wait:
+		return now, nil // somebody uses it, or only looks after it as we do: the next check sees
+	case l != nil:
+		return p.retain(ctx, now, wait)
+	default:
+		select {
+		case <-opening:
+			return p.retain(ctx, now, wait)
+		case <-ctx.Done():
+			return now, context.Cause(ctx)
+		}
 	}
 	defer p.unclaim()
 	l, facts, err := p.openLog(log.Hooks{}) // without anybody to call Reap, files go at once
@@ -312,7 +331,7 @@ func (p *Partition) retainClosed(ctx context.Context, now time.Time) (due time.T
 		p.noteOpened(&facts)
 		p.topic.eng.tellOpened(p.topic, facts)
 	}
-	done, err := p.retainFrom(ctx, l, now)
+	done, err := p.retainFrom(ctx, l, now, wait)
 	err = errors.Join(err, l.Close())
 	p.forgetMeasure()
 	p.noteOffsets(l)

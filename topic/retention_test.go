@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -251,27 +252,73 @@ func TestRetentionHooks(t *testing.T) {
 	require.ErrorIs(t, e.ApplyRetention(t.Context()), ErrClosed)
 }
 
-// A pass that meets another one comes again later, and nobody is told of a failure.
-func TestRetentionMeetsAnotherPass(t *testing.T) {
-	entered, leave := make(chan struct{}), make(chan struct{})
-	var failed int
-	e := openOn(t, vfs.NewMem(), WithEvents(Events{RetentionFailed: func(PartitionFault) { failed++ }}),
-		WithRetention(RetentionHooks{Archive: func(context.Context, *LeavingSegment) error {
-			close(entered)
+// A duty by hand that meets another pass waits for its turn, as long as its context lasts; the engine's own comes again
+// later, and nobody is told of a failure. A hook that makes a pass of its own is not made to wait for itself.
+func TestDutiesWaitForTheirTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		entered, leave := make(chan struct{}), make(chan struct{})
+		var failed int
+		var once sync.Once
+		var p *Partition
+		e := openOn(t, vfs.NewMem(), WithEvents(Events{RetentionFailed: func(PartitionFault) { failed++ }}),
+			WithRetention(RetentionHooks{Archive: func(ctx context.Context, _ *LeavingSegment) error {
+				once.Do(func() { close(entered) })
+				_, err := p.ApplyRetention(ctx)
+				assert.ErrorIs(t, err, ErrBusy)
+				<-leave
+				return nil
+			}}))
+		p = partitionOf(t, openTopic(t, e, "orders", small(RetentionRecords(1), Set("cleanup.policy", "compact,delete"))...), 0)
+		for i := range 3 {
+			_, err := p.Topic().Append(t.Context(), Record{Key: []byte{byte(i)}, Value: []byte("v")}, AppendTo(0))
+			require.NoError(t, err)
+		}
+		done := make(chan error)
+		go func() { done <- e.ApplyRetention(context.Background()) }()
+		<-entered
+		duties := []func(ctx context.Context) error{
+			e.ApplyRetention,
+			func(ctx context.Context) error { return e.Compact(ctx) },
+			func(ctx context.Context) error { return p.Redact(ctx, 2, RedactOptions{}) },
+		}
+		for _, duty := range duties {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			require.ErrorIs(t, duty(ctx), context.DeadlineExceeded)
+			cancel()
+			go func() { done <- duty(context.Background()) }()
+		}
+		synctest.Wait()
+		assert.Equal(t, e.keeper.retainEvery, e.checkRetention(t.Context(), nil, time.Now()), "it comes again")
+		close(leave)
+		for range 1 + len(duties) {
+			require.NoError(t, <-done)
+		}
+		require.NoError(t, e.Close())
+		assert.Zero(t, failed)
+	})
+}
+
+// Close does not leave those waiting who wait for a turn.
+func TestCloseWakesThoseWhoWaitForATurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		leave := make(chan struct{})
+		e := openOn(t, vfs.NewMem(), WithRetention(RetentionHooks{Archive: func(context.Context, *LeavingSegment) error {
 			<-leave
 			return nil
 		}}))
-	p := partitionOf(t, openTopic(t, e, "orders", small(RetentionRecords(1))...), 0)
-	appendTo(t, p, 2)
-	done := make(chan error)
-	go func() { done <- e.ApplyRetention(context.Background()) }()
-	<-entered
-	require.ErrorIs(t, e.ApplyRetention(t.Context()), ErrBusy)
-	assert.Equal(t, e.keeper.retainEvery, e.checkRetention(t.Context(), nil, time.Now()), "it comes again")
-	close(leave)
-	require.NoError(t, <-done)
-	require.NoError(t, e.Close())
-	assert.Zero(t, failed)
+		p := partitionOf(t, openTopic(t, e, "orders", small(RetentionRecords(1))...), 0)
+		appendTo(t, p, 2)
+		done := make(chan error)
+		go func() { done <- e.ApplyRetention(context.Background()) }()
+		synctest.Wait()
+		go func() { done <- p.Redact(context.Background(), 1, RedactOptions{}) }()
+		synctest.Wait()
+		require.NoError(t, p.log.Load().Close())
+		require.ErrorIs(t, <-done, ErrClosed)
+		close(leave)
+		require.ErrorIs(t, <-done, ErrClosed)
+		require.NoError(t, e.Close())
+	})
 }
 
 func TestRetentionReadOnly(t *testing.T) {
