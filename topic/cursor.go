@@ -31,6 +31,9 @@ type cursor struct {
 	place   log.Place
 	pending []Record // decoded, not returned
 
+	// afloat says that nothing was read yet from a position that stands for the first record there is, of all or from a time on:
+	// it rises with the start of the partition.
+	afloat  bool
 	paused  bool
 	moved   uint64 // when the position was last set from outside, by the owner's count
 	until   int64  // no record at or after it is wanted
@@ -56,7 +59,7 @@ func (c *cursor) leave(policy ResetPolicy) {
 // seek sets the position and drops what was read ahead.
 func (c *cursor) seek(offset int64) {
 	c.pos, c.next, c.place = offset, offset, log.At(offset)
-	c.pending = nil
+	c.pending, c.afloat = nil, false
 }
 
 // rewind makes the next read begin at the first batch that was not decoded: the run has been dropped.
@@ -82,6 +85,7 @@ func (c *cursor) ready(level IsolationLevel) error {
 		return err
 	}
 	c.seek(offset)
+	c.afloat = c.start != Latest
 	return nil
 }
 
@@ -119,7 +123,15 @@ func (c *cursor) idle(level IsolationLevel) bool {
 func (c *cursor) outOfRange(e *Engine, cause error, cfg *fetchConfig) error {
 	fault := c.part.fault(cause)
 	var rng *OffsetRangeError
-	if !errors.As(fault, &rng) || cfg.reset == Fail {
+	if !errors.As(fault, &rng) {
+		return fault
+	}
+	if c.afloat && rng.Offset < rng.First {
+		c.seek(rng.First)
+		c.afloat = true
+		return nil
+	}
+	if cfg.reset == Fail {
 		return fault
 	}
 	offset, err := c.locate(cfg.reset, cfg.isolation)

@@ -86,7 +86,7 @@ func (f *fetcher) begin(c *cursor, run []byte, next log.Place, limit int64) (boo
 			return false, c.part.fault(err)
 		}
 	}
-	f.run, f.owner, c.place = run, c, next
+	f.run, f.owner, c.place, c.afloat = run, c, next, false
 	c.part.topic.stats.fetched(int64(len(run)))
 	return true, nil
 }

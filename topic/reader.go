@@ -18,13 +18,16 @@ type readOptions struct {
 	fetchConfig
 	partitions []int32 // nil: all
 	from       func(*cursor, IsolationLevel) (int64, error)
+	afloat     bool                                         // from stands for the first record that is there
 	until      func(*cursor, IsolationLevel) (int64, error) // nil: go on for ever
 	fault      error
 }
 
-// FromStart reads from the first offset there is. The default.
+// FromStart reads from the first offset there is, wherever retention has raised that to by the time the first record is read. The
+// default.
 func FromStart() ReadOption {
 	return func(o *readOptions) {
+		o.afloat = true
 		o.from = func(c *cursor, _ IsolationLevel) (int64, error) { return c.log.Start(), nil }
 	}
 }
@@ -32,6 +35,7 @@ func FromStart() ReadOption {
 // FromEnd reads what is appended after the loop has begun.
 func FromEnd() ReadOption {
 	return func(o *readOptions) {
+		o.afloat = false
 		o.from = func(c *cursor, level IsolationLevel) (int64, error) { return c.log.Limit(level.bound()), nil }
 	}
 }
@@ -40,6 +44,7 @@ func FromEnd() ReadOption {
 // loop with *[OffsetRangeError], unless [ResetTo] says otherwise.
 func FromOffset(offset int64) ReadOption {
 	return func(o *readOptions) {
+		o.afloat = false
 		o.from = func(c *cursor, _ IsolationLevel) (int64, error) { return offset, checkOffset(c.tp, offset) }
 	}
 }
@@ -47,6 +52,7 @@ func FromOffset(offset int64) ReadOption {
 // FromPosition reads the partitions of the given positions, each from its own, and no others.
 func FromPosition(list ...Position) ReadOption {
 	return func(o *readOptions) {
+		o.afloat = false
 		at := make(map[TopicPartition]int64, len(list))
 		o.partitions = make([]int32, 0, len(list))
 		for _, pos := range list {
@@ -67,6 +73,7 @@ func FromPosition(list ...Position) ReadOption {
 // is none.
 func FromTime(t time.Time) ReadOption {
 	return func(o *readOptions) {
+		o.afloat = true
 		o.from = func(c *cursor, level IsolationLevel) (int64, error) { return c.locateTime(t, level) }
 	}
 }
@@ -115,7 +122,7 @@ func ReadAhead(bytes int) ReadOption {
 }
 
 // ResetTo says where the loop goes on when its position is not in a partition any more, for instance because
-// retention overtook it. Default [Fail]: the loop ends with *[OffsetRangeError].
+// retention overtook it after the loop had begun: what it removed in front of a position has not been seen. Default [Fail]: the loop ends with *[OffsetRangeError].
 func ResetTo(p ResetPolicy) ReadOption { return func(o *readOptions) { o.reset = p } }
 
 // reading is one loop over a topic.
@@ -217,6 +224,7 @@ func (c *cursor) frame(o *readOptions) error {
 		}
 	}
 	c.seek(from)
+	c.afloat = o.afloat
 	if start, end := c.log.Start(), c.log.End(); from < start || from > end {
 		fault := &log.RangeError{Offset: from, Start: start, End: end}
 		return c.outOfRange(c.part.topic.eng, fault, &o.fetchConfig)

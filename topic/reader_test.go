@@ -189,6 +189,48 @@ func TestReadOvertakenByRetention(t *testing.T) {
 	assert.Equal(t, map[int32][]int64{0: span(12, 20)}, readAll(t, top, FromOffset(5), ResetTo(Earliest), UntilEnd()))
 }
 
+// The first record there is, of all or from a time on, is the first one that is there when it is read: the start may rise between.
+func TestReadFromAStartThatRises(t *testing.T) {
+	for name, c := range map[string]struct {
+		from ReadOption
+		err  error
+	}{
+		"start":      {FromStart(), nil},
+		"time":       {FromTime(time.UnixMilli(1)), nil},
+		"an offset":  {FromOffset(0), ErrOffsetOutOfRange},
+		"a position": {FromPosition(Position{"t", 0, 0, -1}, Position{"t", 1, 0, -1}), ErrOffsetOutOfRange},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := clientEngine(t)
+			top := clientTopic(t, e, "t", Partitions(2))
+			put(t, top, 0, 0, 5, 5)
+			put(t, top, 1, 0, 20, 5)
+			second, err := top.Partition(1)
+			require.NoError(t, err)
+			got := map[int32][]int64{}
+			var last error
+			for rec, err := range top.Read(t.Context(), c.from, UntilEnd()) {
+				if last = err; err != nil {
+					break
+				}
+				if rec.Partition == 0 && rec.Offset == 0 {
+					_, err := second.DeleteRecords(t.Context(), 12)
+					require.NoError(t, err)
+				}
+				got[rec.Partition] = append(got[rec.Partition], rec.Offset)
+			}
+			require.Equal(t, span(0, 5), got[0])
+			if c.err != nil {
+				require.ErrorIs(t, last, c.err)
+				require.Empty(t, got[1])
+				return
+			}
+			require.NoError(t, last)
+			require.Equal(t, span(12, 20), got[1])
+		})
+	}
+}
+
 func TestReadDamage(t *testing.T) {
 	disk := vfs.NewMem()
 	e, err := Open("data", On(disk))
