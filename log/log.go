@@ -91,9 +91,12 @@ type Hooks struct {
 	// Uncleaned is called when the log was cut below what was compacted, before the cut
 	// returns: the first dirty offset is lower now, and whoever keeps it must write it down.
 	Uncleaned func(l *Log)
-	// Freed is called after files of removed segments were unlinked. Unlike the others it may be called
+	// Freed is called after files of removed segments were unlinked. Unlike most others it may be called
 	// under the log's locks: it must not call the log.
 	Freed func()
+	// Aside is told of the bytes of data files that compaction and redaction build beside the log: of n before they
+	// are written, of minus n once they have taken their place or are gone. Called as Freed is.
+	Aside func(n int64)
 	// Rolled is called after a new active segment with this base offset exists.
 	Rolled func(base int64)
 	// Fenced is called once when a log refuses appends for good.

@@ -32,6 +32,7 @@ type rewriting struct {
 	buf     []byte           // batches for it
 	changed bool             // it differs from what it is made of
 	room    int64            // by how much it may still outgrow that
+	aside   int64            // bytes that Hooks.Aside was told of
 }
 
 // rewrittenGroup tells what became of a group; fresh is nil if it stayed as it was.
@@ -78,6 +79,7 @@ func (w *rewriting) rewrite(group []*segment.Segment, visit func(b record.Batch)
 		w.discard()
 	}
 	w.out = nil
+	w.setAside(-w.aside)
 	w.trim()
 	return g, err
 }
@@ -140,12 +142,21 @@ func (w *rewriting) flush() error {
 		return nil
 	}
 	n := len(w.buf)
+	w.setAside(int64(n))
 	err := w.out.Append(w.buf)
 	w.buf = w.buf[:0]
 	if err != nil {
 		return err
 	}
 	return w.account(n)
+}
+
+// setAside says that n more bytes are about to lie beside the log, or no longer do.
+func (w *rewriting) setAside(n int64) {
+	w.aside += n
+	if n != 0 && w.l.hooks.Aside != nil {
+		w.l.hooks.Aside(n)
+	}
 }
 
 // account tells throttle of bytes read or written, and finds out whether to stop.

@@ -10,7 +10,9 @@ import (
 )
 
 // A disk budget bounds the bytes of data files of one topic, or of all: batches, files of removed segments
-// that are not unlinked yet, and what an open partition may write ahead. Indexes and the engine's small files, together
+// that are not unlinked yet, and what an open partition may write ahead. What a compaction or redaction builds, before it takes
+// the place of what it was made of, is charged as well but never refused, since that is how room is made: by that much, at most
+// a segment for each partition at which somebody is at it, a budget may be exceeded, and appends find no room meanwhile. Indexes and the engine's small files, together
 // about a hundredth of the data, are not counted: a [DiskReserve] stands for them. An append is charged before it is written,
 // with one atomic addition; only at the bound is everything counted anew, from what the open logs know and, for
 // partitions that nobody uses, from the sizes of their files.

@@ -228,7 +228,7 @@ func (p *Partition) cleanClosed(ctx context.Context, now time.Time) (next time.T
 		return now.Add(p.topic.eng.cleaner.every), err // somebody uses it, or only looks after it as we do: the next look sees
 	}
 	defer p.unclaim()
-	l, facts, err := p.openLog(log.Hooks{})
+	l, facts, err := p.openLog(log.Hooks{Aside: p.chargeAside})
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -243,6 +243,7 @@ func (p *Partition) cleanClosed(ctx context.Context, now time.Time) (next time.T
 		}
 	}
 	err = errors.Join(err, l.Close())
+	p.caredFor()
 	p.noteOffsets(l)
 	return soonest(now, found.DueAt, found.ReadyAt), err
 }

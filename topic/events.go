@@ -115,6 +115,7 @@ func (p *Partition) hooks() log.Hooks {
 	e := p.topic.eng
 	var h log.Hooks
 	e.keeper.hooks(p.topic, &h)
+	h.Aside = p.chargeAside
 	h.Fenced = func(reason error) {
 		e.tellLater(func() {
 			e.logger.Error("partition fenced", "topic", p.topic.name, "partition", p.id, "err", reason)

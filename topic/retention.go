@@ -333,7 +333,7 @@ func (p *Partition) retainClosed(ctx context.Context, now time.Time, wait bool) 
 	}
 	done, err := p.retainFrom(ctx, l, now, wait)
 	err = errors.Join(err, l.Close())
-	p.forgetMeasure()
+	p.caredFor()
 	p.noteOffsets(l)
 	return done.Due, err
 }

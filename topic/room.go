@@ -13,9 +13,30 @@ import (
 // diskBytes is what the partition takes of the disk, for a budget.
 func (p *Partition) diskBytes() int64 {
 	if l := p.log.Load(); l != nil {
-		return l.Size() + l.DoomedBytes() + p.topic.state.Load().allowance
+		return p.aside.Load() + l.Size() + l.DoomedBytes() + p.topic.state.Load().allowance
 	}
-	return p.measured().Bytes
+	return p.aside.Load() + p.measured().Bytes
+}
+
+// chargeAside charges the budgets with what a compaction is about to write, whatever they say: it is what makes room. When
+// that has taken its place, or is gone, they count anew.
+func (p *Partition) chargeAside(n int64) {
+	p.aside.Add(n)
+	if n < 0 {
+		p.topic.spaceFreed()
+		return
+	}
+	p.charge(n)
+}
+
+// charge adds to what the budgets of the partition have used.
+func (p *Partition) charge(n int64) {
+	if b := p.topic.budget.Load(); b != nil {
+		b.used.Add(n)
+	}
+	if b := p.topic.eng.budget; b != nil {
+		b.used.Add(n)
+	}
 }
 
 // measured looks at the partition's files once. What cannot be looked at counts nothing, and is looked at again.
@@ -33,13 +54,6 @@ func (p *Partition) measured() log.Footprint {
 		p.mu.Unlock()
 	}
 	return m
-}
-
-// forgetMeasure makes the next look at the files a new one.
-func (p *Partition) forgetMeasure() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.size = nil
 }
 
 // reapEarly unlinks files that wait for nothing but their delay.
@@ -143,12 +157,12 @@ func (e *Engine) countBudgets() {
 }
 
 // chargeOpened charges the budgets with what a partition may write ahead, now that it is open.
-func (p *Partition) chargeOpened() {
-	allowance := p.topic.state.Load().allowance
-	if b := p.topic.budget.Load(); b != nil {
-		b.used.Add(allowance)
-	}
-	if b := p.topic.eng.budget; b != nil {
-		b.used.Add(allowance)
-	}
+func (p *Partition) chargeOpened() { p.charge(p.topic.state.Load().allowance) }
+
+// caredFor says that an unused partition was opened and closed again, which may have changed what it takes of the disk.
+func (p *Partition) caredFor() {
+	p.mu.Lock()
+	p.size = nil
+	p.mu.Unlock()
+	p.topic.spaceFreed()
 }
