@@ -110,34 +110,46 @@ func (c *compaction) pick(b record.Batch) (tombstones bool, err error) {
 		return false, err
 	}
 	expired := discards(b, c.now)
-	for c.w.Next(&c.r) {
-		if b.Control() || c.stays(expired) {
-			c.w.Keep()
-			tombstones = tombstones || !b.Control() && c.r.Value == nil
+	for more := true; more; {
+		list := c.list[:0:lookAhead]
+		for len(list) < cap(list) {
+			if more = c.w.Next(&c.r); !more {
+				break
+			}
+			switch r := &c.r; {
+			case b.Control():
+				c.w.Keep()
+			case r.Offset > c.keys.latest: // what the map does not cover
+				c.w.Keep()
+				tombstones = tombstones || r.Value == nil
+			case r.Key == nil: // which a compacted log cannot have
+				c.facts.Keyless++
+			default:
+				k := mapKey{offset: r.Offset, index: c.w.Read() - 1, tombstone: r.Value == nil}
+				k.first, k.second = c.keys.hash.of(r.Key)
+				list = append(list, k)
+			}
 		}
+		tombstones = c.keep(list, expired) || tombstones
 	}
 	return tombstones, c.w.Err()
 }
 
-// stays judges the record last read: the newest of its key does, unless it is a tombstone
-// whose time is over. What the map does not cover stays as well; records without a key,
-// which a compacted log cannot have, do not.
-func (c *compaction) stays(expired bool) bool {
-	r := &c.r
-	if r.Offset > c.keys.latest {
-		return true
+// keep marks those of the records listed that stay: the newest of each key does, unless it
+// is a tombstone whose time is over. It reports whether there is a tombstone among them.
+func (c *compaction) keep(list []mapKey, expired bool) (tombstones bool) {
+	c.keys.fetch(list)
+	for i := range list {
+		k := &list[i]
+		newest, known := c.keys.get(k)
+		older := known && (k.offset < newest || c.o.Strategy != nil && k.offset != newest)
+		if older || k.tombstone && expired {
+			continue
+		}
+		c.w.KeepAt(k.index)
+		tombstones = tombstones || k.tombstone
 	}
-	if r.Key == nil {
-		c.facts.Keyless++
-		return false
-	}
-	offset, _, known := c.keys.get(r.Key)
-	switch {
-	case !known:
-	case c.o.Strategy != nil && r.Offset != offset, r.Offset < offset:
-		return false
-	}
-	return r.Value != nil || !expired
+	return tombstones
 }
 
 // level is the level to compress a batch with: the topic's, if it is the topic's codec.

@@ -65,23 +65,43 @@ func (c *compaction) mapRecords(b record.Batch) error {
 	if err := c.w.Reset(b, decodeLimit); err != nil {
 		return err
 	}
-	for c.w.Next(&c.r) {
-		r := &c.r
-		if r.Key == nil || r.Offset < c.facts.From || r.Offset >= c.upper {
-			continue
+	for more := true; more; {
+		list := c.list[:0:lookAhead]
+		for len(list) < cap(list) {
+			if more = c.w.Next(&c.r); !more {
+				break
+			}
+			r := &c.r
+			if r.Key == nil || r.Offset < c.facts.From || r.Offset >= c.upper {
+				continue
+			}
+			version, err := c.rank(r)
+			if err != nil {
+				return err
+			}
+			k := mapKey{offset: r.Offset, version: version}
+			k.first, k.second = c.keys.hash.of(r.Key)
+			list = append(list, k)
 		}
+		if err := c.mapKeys(list); err != nil {
+			return err
+		}
+	}
+	return c.w.Err()
+}
+
+// mapKeys maps as many as there is room for.
+func (c *compaction) mapKeys(list []mapKey) error {
+	c.keys.fetch(list)
+	for i := range list {
 		if c.keys.full() {
 			c.facts.MapFull = true
 			return errMapped
 		}
-		version, err := c.rank(r)
-		if err != nil {
-			return err
-		}
-		c.keys.put(r.Key, r.Offset, version)
-		c.keys.latest = max(c.keys.latest, r.Offset)
+		c.keys.put(&list[i])
+		c.keys.latest = max(c.keys.latest, list[i].offset)
 	}
-	return c.w.Err()
+	return nil
 }
 
 // rank asks the strategy, whose panic ends the pass.

@@ -84,6 +84,7 @@
 //	retain.go      ApplyRetention           peek.go      the same from outside
 //	compact.go     compaction by key        cleanable.go  what there is to compact
 //	compact_map.go keys of the dirty part   offsetmap.go  within bounded memory
+//	keyhash.go     how keys are told apart
 //	compact_batch.go what stays of a batch  compact_txns.go markers and what they end
 //	rewrite.go     a group of segments anew swap.go       in the place of the old ones
 //	cleaner.go     one pass at a time       strategy.go   which record of a key wins

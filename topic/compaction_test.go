@@ -64,6 +64,28 @@ func TestCompactionInTheBackground(t *testing.T) {
 	})
 }
 
+// A map that has no room for all keys at once makes more passes of it, each of which gets further; where a strategy has to see
+// all of them it cannot, and the partition is left alone until somebody gives it more memory.
+func TestCompactionWithLittleMemory(t *testing.T) {
+	for strategy, fits := range map[string]bool{"offset": true, "timestamp": false} {
+		t.Run(strategy, func(t *testing.T) {
+			bubble(t, func(t *testing.T, e *Engine, _ *vfs.Crash) {
+				p := partitionOf(t, openTopic(t, e, "users", compacting(CompactBy(strategy), Set("min.cleanable.dirty.ratio", "0"))...), 0)
+				putKeys(t, p, 5, 60)
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if !fits {
+					require.ErrorContains(t, p.Uncleanable(), "CompactionMemory")
+					return
+				}
+				require.NoError(t, p.Uncleanable())
+				assert.Less(t, recordsIn(t, p), 70)
+				assert.GreaterOrEqual(t, e.Metrics().Total.Compactions, int64(290/18))
+			}, CompactionMemory(20*24))
+		})
+	}
+}
+
 // The settings act: ratio, lags and the life of a tombstone.
 func TestCompactionSettings(t *testing.T) {
 	tests := []struct {

@@ -127,7 +127,7 @@ func DiskReserve(bytes int64) Option { return func(o *options) { o.reserve = byt
 func CompactEvery(d time.Duration) Option { return func(o *options) { o.cleanEvery = d } }
 
 // CompactionMemory is how many bytes the map of keys of one compaction may take (log.cleaner.dedupe.buffer.size):
-// 24 for each key and a tenth more. It is taken while a compaction runs, and no more of it than the keys need.
+// 36 are enough for each key, 48 where a strategy ranks records. It is taken while a compaction runs, and no more of it than the keys need.
 // Default 128 MiB.
 func CompactionMemory(bytes int64) Option { return func(o *options) { o.cleanMemory = bytes } }
 

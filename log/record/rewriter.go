@@ -28,7 +28,7 @@ func (w *Rewriter) Reset(b Batch, limit int) error {
 }
 
 // Next reads the next record, see [Decoder.Next]. It is left out unless Keep is
-// called before the following Next.
+// called before the following Next, or KeepAt later.
 func (w *Rewriter) Next(r *Record) bool {
 	if !w.d.Next(r) {
 		return false
@@ -38,12 +38,18 @@ func (w *Rewriter) Next(r *Record) bool {
 }
 
 // Keep says that the record last read stays.
-func (w *Rewriter) Keep() {
-	if n := len(w.keep) - 1; n >= 0 && !w.keep[n] {
-		w.keep[n] = true
+func (w *Rewriter) Keep() { w.KeepAt(len(w.keep) - 1) }
+
+// KeepAt says that the i-th of the records read, counted from 0, stays.
+func (w *Rewriter) KeepAt(i int) {
+	if i >= 0 && i < len(w.keep) && !w.keep[i] {
+		w.keep[i] = true
 		w.kept++
 	}
 }
+
+// Read is how many records were read.
+func (w *Rewriter) Read() int { return len(w.keep) }
 
 // Err is that of [Decoder.Err].
 func (w *Rewriter) Err() error { return w.d.Err() }
