@@ -21,7 +21,8 @@ import (
 // [DelayedTopic], by which [Topic.Cancel] finds it. The partition is chosen by the call. A record without a Time of its own gets
 // that of its delivery. Due times are whole milliseconds, rounded up. What is delivered is on disk, whatever the topic's level.
 //
-// Of a partition, records are delivered in the order of their due times. A partition that refuses appends gets its
+// Due times are times of day: they follow a clock of the machine that is set, ahead or back, within five minutes. What was
+// delivered while it was ahead stays delivered. Of a partition, records are delivered in the order of their due times. A partition that refuses appends gets its
 // records when it takes them again; those of a topic that was deleted are dropped, as is a record that the topic's
 // settings do not allow any more when it is due.
 func DeliverAt(t time.Time) AppendOption { return func(o *appendOptions) { o.due = t } }
@@ -66,10 +67,11 @@ func (g *group) schedule(ctx context.Context, due time.Time, positions []Positio
 
 // delays is an engine's delayed messages.
 //
-// D1 Every message of a lower key than bound is settled: delivered, cancelled, dropped, or in a lane. D2 A message that is
-// registered has a key at or above bound; it is registered, by offset in order, under mu, in which its append lies
-// too. D3 A lane's messages are named durably before one of them is appended to its target. D4 Only the
-// goroutine that has the duty to deliver changes lanes and writes progress.
+// D1 Every message within the reach settled is so: delivered, cancelled, dropped, or in a lane. D2 A message that is
+// registered lies outside, and is not due before swept, so that each level's wheel gives its messages by key; it is
+// registered, by offset in order, under mu, in which its append lies too. D3 A lane's messages are named durably before one of
+// them is appended to its target. D4 Only the goroutine that has the duty to deliver changes lanes and the reach, and writes
+// progress.
 type delays struct {
 	eng      *Engine
 	nearMost int
@@ -77,7 +79,7 @@ type delays struct {
 	stats    delayStats
 	// opening has room for one token: whoever put it there may bring the delayed topic into use.
 	opening chan struct{}
-	opened  atomic.Bool // topic, producer and bound are set
+	opened  atomic.Bool // topic, producer and settled are set
 
 	targets  delayTargets
 	topic    *Topic
@@ -91,14 +93,17 @@ type delays struct {
 	idle    []int64               // of earlier runs: see delayProgress
 
 	mu        sync.Mutex // guards what follows
-	bound     delayKey
+	settled   reach
+	swept     int64      // the wheels have gone up to this time, in ms since the epoch
+	turn      *clockTurn // somebody waits for the reach to follow a clock that was put back
+	turns     int        // how often it did
 	levels    [delayLevels]delayLevel
 	cancelled map[delayKey]struct{} // of the messages in memory
 	spare     []*nearEntry
-	running   bool  // some goroutine has the duty to deliver
-	armed     bool  // the timer is set
-	armedFor  int64 // and for when
-	retryAt   int64 // when a lane is to be tried again; 0: none waits
+	running   bool      // some goroutine has the duty to deliver
+	armed     bool      // the timer is set
+	armedFor  time.Time // and for when, by the monotonic clock
+	retryAt   time.Time // when a lane is to be tried again, by the monotonic clock; zero: none waits
 	reopen    timingwheel.Timer
 	harm      map[[2]int64]struct{} // partition and first offset of the damaged stretches that were told
 }
@@ -114,7 +119,7 @@ func (d *delays) init(e *Engine, near int) {
 }
 
 // clock is the time of day that due times are compared with.
-func (d *delays) clock() int64 { return time.Now().UnixMilli() }
+func (d *delays) clock() int64 { return d.eng.wall().UnixMilli() }
 
 // dueMillis is the first whole millisecond that is not before t.
 func dueMillis(t time.Time) (int64, error) {
@@ -163,6 +168,9 @@ func (d *delays) storeSynced(ctx context.Context, level uint8, list []delayedRec
 func (d *delays) storeBatches(ctx context.Context, level uint8, batches [][]delayedRecord) ([]Position, []error) {
 	positions, faults := make([]Position, len(batches)), make([]error, len(batches))
 	home, l, err := d.levelLog(ctx, level)
+	if err == nil {
+		err = d.followClock(ctx)
+	}
 	end := int64(0)
 	for i, list := range batches {
 		if faults[i] = err; err != nil {
@@ -203,8 +211,8 @@ func (d *delays) levelLog(ctx context.Context, level uint8) (*Partition, *log.Lo
 
 // store appends the messages, not waiting for the disk, and registers them.
 func (d *delays) store(ctx context.Context, home *Partition, l *log.Log, level uint8, list []delayedRecord) (log.Appended, error) {
-	for {
-		d.postpone(list)
+	for tries := int64(0); ; tries++ {
+		d.postpone(list, tries)
 		b, err := packDelayed(d.eng, list)
 		if err == nil {
 			err = b.seal(home)
@@ -215,26 +223,31 @@ func (d *delays) store(ctx context.Context, home *Partition, l *log.Log, level u
 		a, late, err := d.register(ctx, home, l, level, list, b)
 		d.eng.putBuilder(b)
 		if late {
-			continue // delivery went past a due time meanwhile
+			continue // delivery went past a due time meanwhile; it will not for ever
 		}
 		return a, home.waitFault(ctx, err)
 	}
 }
 
-// soonestLocked is the due time a message can still have: one that lies below the bound would never be looked at.
+// soonestLocked is the due time a message can still have: one that lies below the bound would never be looked at, and one that
+// the wheels have gone past would come out behind later ones.
 func (d *delays) soonestLocked(due int64) int64 {
-	if due <= d.bound.due && (d.bound.level > 0 || d.bound.offset > 0) {
-		return d.bound.due + 1
+	bound := d.settled.bound
+	due = max(due, d.swept)
+	if due <= bound.due && (bound.level > 0 || bound.offset > 0) {
+		return bound.due + 1
 	}
-	return max(due, d.bound.due)
+	return max(due, bound.due)
 }
 
-// postpone moves due times that delivery has gone past to where it will look.
-func (d *delays) postpone(list []delayedRecord) {
+// postpone moves due times that delivery has gone past to where it will look, and some more if it keeps running away.
+func (d *delays) postpone(list []delayedRecord, tries int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i := range list {
-		list[i].due = d.soonestLocked(list[i].due)
+		if due := d.soonestLocked(list[i].due); due > list[i].due {
+			list[i].due = due + tries
+		}
 	}
 }
 

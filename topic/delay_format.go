@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/quirelog/quire/log/record"
@@ -31,10 +32,12 @@ import (
 const DelayedTopic = "__delayed"
 
 const (
-	delayFormat   = 1
-	kindScheduled = 'S'
-	kindCancelled = 'C'
-	envelopeFixed = 33
+	delayFormat = 1
+	// progressFormat is that of a progress with ceilings; one without is written as delayFormat.
+	progressFormat = 2
+	kindScheduled  = 'S'
+	kindCancelled  = 'C'
+	envelopeFixed  = 33
 )
 
 // envelope is a decoded key of the delayed topic. Its bytes are borrowed.
@@ -108,11 +111,19 @@ func parseEnvelope(key []byte) (e envelope, err error) {
 type delayProgress struct {
 	Format int `json:"format"`
 	// Bound is the due time, level and offset below which everything is delivered, but for what the lanes name.
-	Bound [3]int64    `json:"bound"`
-	Lanes []laneState `json:"lanes,omitempty"`
+	Bound [3]int64 `json:"bound"`
+	// Ceilings, of a clock that was put back: how far delivery had come then. With them the format is 2.
+	Ceilings []ceilingState `json:"ceilings,omitempty"`
+	Lanes    []laneState    `json:"lanes,omitempty"`
 	// Idle is, of each level, the offset below which nothing waits any more, or -1. After a clean stop a level that ends
 	// there need not be read, nor opened.
 	Idle []int64 `json:"idle,omitempty"`
+}
+
+// ceilingState says that what lies below the key Below is delivered, of the records before the offset Ends of each level.
+type ceilingState struct {
+	Below [3]int64 `json:"below"`
+	Ends  []int64  `json:"ends"`
 }
 
 // laneState is what is on its way to one partition.
@@ -126,27 +137,52 @@ type laneState struct {
 	// From is the end of the target before the first one of them was appended.
 	From     int64      `json:"from"`
 	Messages [][3]int64 `json:"messages,omitempty"` // due time, level and offset of each, in order of delivery
-	// Lag, of a partition that refused appends: later messages from here on up to the bound are still to come.
-	Lag *[3]int64 `json:"lag,omitempty"`
+	// Lag, of a partition that refused appends: later messages from here on up to the bound are still to come, but for
+	// those of which LagCeilings say that they have.
+	Lag         *[3]int64      `json:"lag,omitempty"`
+	LagCeilings []ceilingState `json:"lagCeilings,omitempty"`
 }
 
 func flatKey(k delayKey) [3]int64 { return [3]int64{k.due, int64(k.level), k.offset} }
 
 func keyOf(f [3]int64) delayKey { return delayKey{due: f[0], level: uint8(f[1]), offset: f[2]} }
 
+// flat is the stored form of a reach.
+func (r *reach) flat() (bound [3]int64, ceilings []ceilingState) {
+	for _, c := range r.ceilings {
+		ceilings = append(ceilings, ceilingState{flatKey(c.key), slices.Clone(c.ends[:])})
+	}
+	return flatKey(r.bound), ceilings
+}
+
+// reachOf is what flat was given.
+func reachOf(bound [3]int64, ceilings []ceilingState) reach {
+	r := reach{bound: keyOf(bound)}
+	for _, c := range ceilings {
+		r = r.with(ceiling{keyOf(c.Below), [delayLevels]int64(c.Ends)})
+	}
+	return r
+}
+
 // parseProgress reads a record of the progress partition.
 func parseProgress(value []byte) (p delayProgress, err error) {
 	if err := json.Unmarshal(value, &p); err != nil {
 		return p, fmt.Errorf("%w: progress of %s: %w", ErrCorrupt, DelayedTopic, err)
 	}
-	if p.Format > delayFormat {
+	if p.Format > progressFormat {
 		return p, fmt.Errorf("%w: progress of %s has format %d", ErrNewerFormat, DelayedTopic, p.Format)
 	}
-	keys := [][3]int64{p.Bound}
+	keys, ceilings := [][3]int64{p.Bound}, slices.Clone(p.Ceilings)
 	for _, l := range p.Lanes {
 		keys = append(keys, l.Messages...)
 		if l.Lag != nil {
 			keys = append(keys, *l.Lag)
+		}
+		ceilings = append(ceilings, l.LagCeilings...)
+	}
+	for _, c := range ceilings {
+		if keys = append(keys, c.Below); len(c.Ends) != delayLevels {
+			return p, fmt.Errorf("%w: progress of %s has a ceiling of %d levels", ErrCorrupt, DelayedTopic, len(c.Ends))
 		}
 	}
 	for _, k := range keys {

@@ -81,3 +81,19 @@ func TestStrangeRecordsHoldUpNothing(t *testing.T) {
 	e = openOn(t, disk)
 	assert.Equal(t, []string{"x"}, waiting(t, openTopic(t, e, "mails")))
 }
+
+func TestProgressThatCannotBeRead(t *testing.T) {
+	for text, want := range map[string]error{
+		`{"format":1,"bound":[5,0,0]}`:                                      nil,
+		`{"format":1,"bound":[5,11,0]}`:                                     ErrCorrupt,
+		`{"format":2,"bound":[5,0,0],"ceilings":[{"below":[9,0,0]}]}`:       ErrCorrupt,
+		`{"format":2,"lanes":[{"lagCeilings":[{"below":[9,12,0]}]}]}`:       ErrCorrupt,
+		`{"format":2,"ceilings":[{"ends":[1,2,3,4,5,6,7,8,9,10,11]}]}`:      nil,
+		`{"format":2,"ceilings":[{"ends":[1,2,3,4,5,6,7,8,9,10,11,12,1]}]}`: ErrCorrupt,
+		`{"format":3}`: ErrNewerFormat,
+		`nonsense`:     ErrCorrupt,
+	} {
+		_, err := parseProgress([]byte(text))
+		require.ErrorIs(t, err, want, text)
+	}
+}

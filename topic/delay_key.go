@@ -68,18 +68,26 @@ func levelPart(level uint8) int32 { return int32(level) + 1 }
 // selection is the soonest messages of a scan, at most so many that memory stays bounded.
 type selection struct {
 	from  delayKey // none below
+	skip  reach    // none within
+	only  *reach   // if not nil: none outside
 	most  int
 	cut   delayKey // none at or above: there was no room
 	items []delayItem
 	gone  map[delayKey]struct{} // cancelled, not yet taken out of items
 }
 
-func newSelection(from delayKey, most int) *selection {
-	return &selection{from: from, most: most, cut: endOfTime(), gone: map[delayKey]struct{}{}}
+// newSelection selects from a key on what is not settled.
+func newSelection(from delayKey, settled reach, most int) *selection {
+	if from.before(settled.bound) {
+		from = settled.bound
+	}
+	return &selection{from: from, skip: settled, most: most, cut: endOfTime(), gone: map[delayKey]struct{}{}}
 }
 
 // wants tells whether a key may still be part of it.
-func (s *selection) wants(k delayKey) bool { return !k.before(s.from) && k.before(s.cut) }
+func (s *selection) wants(k delayKey) bool {
+	return !k.before(s.from) && k.before(s.cut) && !s.skip.has(k) && (s.only == nil || s.only.has(k))
+}
 
 func (s *selection) add(it delayItem) {
 	if s.wants(it.delayKey) {

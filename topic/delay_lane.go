@@ -23,8 +23,8 @@ type delayLane struct {
 	renumber bool       // the target refuses the numbers: it is to be given others
 	single   bool       // a batch of several was refused: append one by one
 
-	lagging bool // messages from lag up to the bound were left on disk
-	lag     delayKey
+	lagging bool  // settled messages outside of past were left on disk
+	past    reach // empty while not lagging
 	tries   int
 	retry   time.Time // not before; zero when nothing stands in the way
 
@@ -90,7 +90,7 @@ func (d *delays) prepare(n *delayLane) error {
 		if len(n.ids) > 0 {
 			d.drop(n, len(n.ids), err)
 		}
-		n.lagging, n.unsure, n.renumber = false, false, false
+		n.lagging, n.past, n.unsure, n.renumber = false, reach{}, false, false
 		return nil
 	}
 	if err != nil {

@@ -70,11 +70,9 @@ func (d *delays) list(ctx context.Context, t *Topic, yield func(*Scheduled, erro
 // soonestOf selects the next messages of a topic.
 func (d *delays) soonestOf(t *Topic, from delayKey) (*selection, error) {
 	d.mu.Lock()
-	if from.before(d.bound) {
-		from = d.bound
-	}
+	settled := d.settled
 	d.mu.Unlock()
-	sel := newSelection(from, listedAtOnce)
+	sel := newSelection(from, settled, listedAtOnce)
 	for i := range d.levels {
 		part, err := d.topic.partition(levelPart(uint8(i)))
 		if err != nil {
@@ -187,7 +185,7 @@ func (d *delays) registerCancel(ctx context.Context, part *Partition, l *log.Log
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if k.before(d.bound) {
+	if d.settled.has(k) {
 		room.landed(int64(len(b.batch)), false)
 		return a, true, nil
 	}

@@ -105,6 +105,18 @@ func (d *delays) shed(l *delayLevel) {
 	if l.near() <= 2*d.nearMost {
 		return
 	}
+	items := d.empty(l)
+	if len(items) > d.nearMost {
+		l.horizon = items[d.nearMost].delayKey
+		items = slices.Clip(items[:d.nearMost])
+	}
+	for _, it := range items {
+		d.put(l, it)
+	}
+}
+
+// empty takes everything out of a level's memory, in order.
+func (d *delays) empty(l *delayLevel) []delayItem {
 	items := make([]delayItem, 0, l.near())
 	for it, ok := l.first(math.MaxInt64); ok; it, ok = l.first(math.MaxInt64) {
 		d.dropHead(l)
@@ -116,13 +128,7 @@ func (d *delays) shed(l *delayLevel) {
 	}
 	l.wheel = nil
 	sortItems(items)
-	if len(items) > d.nearMost {
-		l.horizon = items[d.nearMost].delayKey
-		items = slices.Clip(items[:d.nearMost])
-	}
-	for _, it := range items {
-		d.put(l, it)
-	}
+	return items
 }
 
 // dropHead gives the entry at the head back.

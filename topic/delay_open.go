@@ -90,6 +90,13 @@ func (d *delays) takeOver(ctx context.Context) error {
 	if err := d.restore(ctx); err != nil {
 		return err
 	}
+	if changed, err := d.clampReach(); err != nil {
+		return err
+	} else if changed {
+		if err := d.saveProgress(true); err != nil { // before any record gets such an offset again
+			return err
+		}
+	}
 	d.earlier = true
 	return nil
 }
@@ -175,7 +182,7 @@ func (d *delays) restore(ctx context.Context) error {
 		return err
 	}
 	d.mu.Lock()
-	d.bound, d.idle = keyOf(p.Bound), p.Idle
+	d.settled, d.idle = reachOf(p.Bound, p.Ceilings), p.Idle
 	d.mu.Unlock()
 	for _, s := range p.Lanes {
 		n := d.lane(d.targets.number(delayTarget{s.Topic, s.Name, s.Partition}))
@@ -184,7 +191,7 @@ func (d *delays) restore(ctx context.Context) error {
 			n.ids = append(n.ids, keyOf(m))
 		}
 		if s.Lag != nil {
-			n.lagging, n.lag = true, keyOf(*s.Lag)
+			n.lagging, n.past = true, reachOf(*s.Lag, s.LagCeilings)
 		}
 	}
 	return nil
@@ -230,7 +237,7 @@ func (d *delays) wasIdleLocked(lv *delayLevel, part *Partition) bool {
 	}
 	lv.horizon, lv.retry, lv.end = endOfTime(), time.Time{}, end
 	if start := max(saved.start, 0); start < end {
-		lv.chunks = []delayChunk{{end: end, first: start, latest: d.bound.due}}
+		lv.chunks = []delayChunk{{end: end, first: start, latest: d.settled.top().due}}
 	}
 	return true
 }
@@ -249,6 +256,9 @@ func (d *delays) idleLocked() []int64 {
 
 func (d *delays) loadClaimed(level uint8) {
 	err := d.load(level)
+	if errors.Is(err, errTurned) {
+		err = nil // it is loaded anew
+	}
 	d.mu.Lock()
 	lv := &d.levels[level]
 	lv.loading = false
@@ -264,27 +274,24 @@ func (d *delays) loadClaimed(level uint8) {
 
 // catchUp brings messages that were left on disk behind a blocked lane into it.
 func (d *delays) catchUp(n *delayLane) error {
-	d.mu.Lock()
-	bound := d.bound
-	d.mu.Unlock()
-	sel := newSelection(n.lag, roundMost)
-	sel.cut = bound
-	for i := range d.levels {
-		part, err := d.topic.partition(levelPart(uint8(i)))
-		if err != nil {
-			return err
-		}
-		if part.log.Load() == nil && d.eng.holdsNothing(part.Dir()) {
+	sel := newSelection(delayKey{}, n.past, roundMost)
+	sel.only, sel.cut = &d.settled, d.settled.top()
+	logs, err := d.levelLogs()
+	if err != nil {
+		return err
+	}
+	for i, l := range logs {
+		if l == nil {
 			continue
-		}
-		l, err := part.open()
-		if err != nil {
-			return err
 		}
 		scan := d.scanFor(uint8(i), l, sel, func(e *envelope) bool {
 			return e.topic == n.target.topic && e.partition == n.target.partition
 		})
-		err = scan.run()
+		err := scan.run()
+		part, fault := d.topic.partition(levelPart(uint8(i)))
+		if fault != nil {
+			return fault
+		}
 		d.harmed(part, scan.damage)
 		if err != nil {
 			return part.fault(err)
@@ -294,6 +301,10 @@ func (d *delays) catchUp(n *delayLane) error {
 	for _, it := range sel.items {
 		n.ids = append(n.ids, it.delayKey)
 	}
-	n.lag, n.lagging = sel.cut, sel.cut.before(bound)
+	if n.lagging = sel.cut.before(d.settled.top()); !n.lagging {
+		n.past = reach{}
+		return nil
+	}
+	n.past = d.settled.below(sel.cut).with(n.past.ceilings...)
 	return nil
 }

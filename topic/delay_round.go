@@ -21,8 +21,8 @@ func (d *delays) early() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.armed = false
-	next, ok := d.nextLocked()
-	if d.running || !ok || next <= d.clock() {
+	wait, ok := d.waitLocked()
+	if d.running || !ok || wait <= 0 {
 		return false
 	}
 	d.armLocked()
@@ -46,8 +46,9 @@ func (d *delays) wake() {
 // deliver is the goroutine that has the duty to deliver; it exists while something is due.
 func (d *delays) deliver() {
 	for !d.eng.isClosed() {
+		d.turnBack()
 		d.loadLevels()
-		if !d.round(time.Now()) && d.rest() {
+		if !d.round() && d.rest() {
 			return
 		}
 	}
@@ -62,8 +63,9 @@ func (d *delays) deliver() {
 // The order makes each message come exactly once: the messages are on disk; then the progress that names them and
 // their numbers is; then they are appended, with these numbers; then the next progress leaves them out. After a crash
 // in between, the target log tells by their numbers how many of those named last are in it.
-func (d *delays) round(now time.Time) bool {
-	active := d.enlist(d.take(now.UnixMilli()), now)
+func (d *delays) round() bool {
+	before := d.settled
+	active := d.enlist(d.take(d.clock()), before, time.Now())
 	if len(active) == 0 {
 		return false
 	}
@@ -101,6 +103,7 @@ func (d *delays) each(lanes []*delayLane, step func(*delayLane) error) []*delayL
 func (d *delays) take(now int64) (items []delayItem) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.swept = max(d.swept, now)
 	limit := delayKey{due: now + 1}
 	for i := range d.levels {
 		if h := d.levels[i].horizon; h.before(limit) {
@@ -113,7 +116,7 @@ func (d *delays) take(now int64) (items []delayItem) {
 			break
 		}
 		d.dropHead(lv)
-		d.bound, d.stale = it.after(), true
+		d.settled, d.stale = d.settled.raised(it.after()), true
 		if _, gone := d.cancelled[it.delayKey]; gone {
 			delete(d.cancelled, it.delayKey)
 			continue
@@ -135,15 +138,15 @@ func (d *delays) firstLocked(now int64) (first delayItem, at *delayLevel) {
 }
 
 // enlist puts messages into their lanes and returns the lanes that have something to do. Behind a blocked lane they
-// stay on disk.
-func (d *delays) enlist(items []delayItem, now time.Time) (active []*delayLane) {
+// stay on disk. before is the reach without them.
+func (d *delays) enlist(items []delayItem, before reach, now time.Time) (active []*delayLane) {
 	for _, it := range items {
 		d.needed[it.level] = max(d.needed[it.level], it.offset+1)
 		n := d.lane(it.target)
 		switch {
 		case n.lagging:
 		case n.tries > 0 && len(n.ids) > 0:
-			n.lagging, n.lag = true, it.delayKey
+			n.lagging, n.past = true, before.raised(it.delayKey)
 		default:
 			n.ids = append(n.ids, it.delayKey)
 		}
@@ -179,13 +182,31 @@ func (d *delays) intend() error {
 }
 
 // saveProgress appends to the progress partition.
-func (d *delays) saveProgress(synced bool) error {
+func (d *delays) saveProgress(synced bool) error { return d.saveReach(d.settled, synced) }
+
+// saveReach saves the progress with a reach that may not be valid yet.
+func (d *delays) saveReach(settled reach, synced bool) error {
+	p := delayProgress{Format: delayFormat}
+	p.Bound, p.Ceilings = settled.flat()
 	d.mu.Lock()
-	p := delayProgress{Format: delayFormat, Bound: flatKey(d.bound)}
 	if d.delivered() {
 		p.Idle = d.idleLocked()
 	}
 	d.mu.Unlock()
+	p.Lanes = d.laneStates()
+	for _, s := range p.Lanes {
+		if len(s.LagCeilings) > 0 {
+			p.Format = progressFormat
+		}
+	}
+	if len(p.Ceilings) > 0 {
+		p.Format = progressFormat
+	}
+	return d.appendProgress(&p, synced)
+}
+
+// laneStates is what is under way, or left on disk.
+func (d *delays) laneStates() (list []laneState) {
 	for _, n := range d.lanes {
 		if len(n.ids) == 0 && !n.lagging {
 			continue
@@ -196,11 +217,15 @@ func (d *delays) saveProgress(synced bool) error {
 			s.Messages = append(s.Messages, flatKey(k))
 		}
 		if n.lagging {
-			lag := flatKey(n.lag)
-			s.Lag = &lag
+			lag, ceilings := n.past.flat()
+			s.Lag, s.LagCeilings = &lag, ceilings
 		}
-		p.Lanes = append(p.Lanes, s)
+		list = append(list, s)
 	}
+	return list
+}
+
+func (d *delays) appendProgress(p *delayProgress, synced bool) error {
 	value, err := json.Marshal(p)
 	if err != nil {
 		return err
@@ -256,10 +281,13 @@ func (d *delays) rest() bool {
 	d.noteSettled()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.retryAt = 0
+	if d.turn != nil {
+		return false
+	}
+	d.retryAt = time.Time{}
 	for _, n := range d.lanes {
-		if at := n.retry.UnixMilli(); (len(n.ids) > 0 || n.lagging) && (d.retryAt == 0 || at < d.retryAt) {
-			d.retryAt = max(at+1, 1)
+		if (len(n.ids) > 0 || n.lagging) && (d.retryAt.IsZero() || n.retry.Before(d.retryAt)) {
+			d.retryAt = n.retry
 		}
 	}
 	d.running = false
@@ -284,23 +312,42 @@ func (d *delays) armLocked() {
 	if d.running {
 		return // it will, when it ends
 	}
-	next, ok := d.nextLocked()
-	if !ok || d.armed && d.armedFor <= next {
+	wait, ok := d.waitLocked()
+	wait = min(wait, lookAtClock)
+	at := time.Now().Add(wait)
+	if !ok || d.armed && !at.Before(d.armedFor) {
 		return
 	}
-	d.armed, d.armedFor = true, next
-	d.eng.runner.After(&d.timer, min(time.Until(time.UnixMilli(next)), lookAtClock))
+	d.armed, d.armedFor = true, at
+	d.eng.runner.After(&d.timer, wait)
 }
 
-func (d *delays) nextLocked() (next int64, ok bool) {
-	sooner := func(at int64) {
-		if !ok || at < next {
-			next, ok = at, true
+// waitLocked is how long there is nothing to do; ok is false when there is nothing at all.
+func (d *delays) waitLocked() (wait time.Duration, ok bool) {
+	if next, some := d.nextLocked(); some {
+		wait, ok = time.UnixMilli(next).Sub(d.eng.wall()), true
+	}
+	sooner := func(at time.Time) {
+		if left := time.Until(at); !ok || left < wait {
+			wait, ok = left, true
 		}
 	}
 	for i := range d.levels {
-		if at, some := d.levels[i].next(); some {
-			sooner(at)
+		if lv := &d.levels[i]; !lv.retry.IsZero() {
+			sooner(lv.retry)
+		}
+	}
+	if !d.retryAt.IsZero() {
+		sooner(d.retryAt)
+	}
+	return wait, ok
+}
+
+// nextLocked is the time of day at which memory is to be looked at again.
+func (d *delays) nextLocked() (next int64, ok bool) {
+	for i := range d.levels {
+		if at, some := d.levels[i].next(); some && (!ok || at < next) {
+			next, ok = at, true
 		}
 	}
 	// Nothing at or above the horizon of a level that has nothing in memory can be delivered before that was loaded.
@@ -309,14 +356,6 @@ func (d *delays) nextLocked() (next int64, ok bool) {
 			ok = false
 		}
 	}
-	for i := range d.levels {
-		if lv := &d.levels[i]; !lv.retry.IsZero() {
-			sooner(lv.retry.UnixMilli() + 1)
-		}
-	}
-	if d.retryAt > 0 {
-		sooner(d.retryAt)
-	}
 	return next, ok
 }
 
@@ -324,18 +363,9 @@ func (d *delays) nextLocked() (next int64, ok bool) {
 func (d *delays) trim() {
 	cuts := map[uint8]int64{}
 	d.mu.Lock()
-	safe := d.bound.due
-	for _, n := range d.lanes {
-		for _, k := range n.ids {
-			safe = min(safe, k.due)
-		}
-		if n.lagging {
-			safe = min(safe, n.lag.due)
-		}
-	}
 	for i := range d.levels {
 		lv := &d.levels[i]
-		for len(lv.chunks) > 1 && lv.chunks[0].latest < safe {
+		for len(lv.chunks) > 1 && d.doneLocked(lv.number, lv.chunks[0]) {
 			cuts[lv.number] = lv.chunks[0].end
 			lv.chunks = lv.chunks[1:]
 		}
@@ -350,4 +380,22 @@ func (d *delays) trim() {
 			d.eng.logger.Warn("delivered messages not removed", "partition", levelPart(level), "err", err)
 		}
 	}
+}
+
+// doneLocked tells that nobody needs a chunk any more, the first of its level.
+func (d *delays) doneLocked(level uint8, c delayChunk) bool {
+	if !d.settled.hasRun(level, c.end, c.latest) {
+		return false
+	}
+	for _, n := range d.lanes {
+		for _, k := range n.ids {
+			if k.level == level && k.offset < c.end {
+				return false
+			}
+		}
+		if n.lagging && !n.past.hasRun(level, c.end, c.latest) {
+			return false
+		}
+	}
+	return true
 }

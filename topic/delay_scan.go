@@ -129,6 +129,9 @@ func (d *delays) scanFor(level uint8, l *log.Log, sel *selection, wanted func(e 
 	}
 }
 
+// errTurned: the reach was lowered while a level was loaded, and new messages below what it was may be missing.
+var errTurned = errors.New("topic: the clock was put back meanwhile")
+
 // load brings the soonest messages of a level that are on disk only into memory.
 func (d *delays) load(level uint8) error {
 	part, err := d.topic.partition(levelPart(level))
@@ -141,12 +144,9 @@ func (d *delays) load(level uint8) error {
 	}
 	lv := &d.levels[level]
 	d.mu.Lock()
-	from, fresh := lv.horizon, !lv.loaded()
-	if from.before(d.bound) {
-		from = d.bound
-	}
+	from, settled, turns, fresh := lv.horizon, d.settled, d.turns, !lv.loaded()
 	d.mu.Unlock()
-	sel := newSelection(from, d.nearMost)
+	sel := newSelection(from, settled, d.nearMost)
 	scan := d.scanFor(level, l, sel, nil)
 	counted := delayLevel{end: l.Start()}
 	if fresh {
@@ -164,6 +164,9 @@ func (d *delays) load(level uint8) error {
 	defer d.mu.Unlock()
 	if err := scan.run(); err != nil {
 		return err
+	}
+	if fresh && turns != d.turns {
+		return errTurned
 	}
 	sel.shrink()
 	if fresh {

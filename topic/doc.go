@@ -34,8 +34,9 @@
 // for the next ones, batch headers mostly, since a batch's timestamps are the due times. An Open reads each level
 // once in the background. When messages come due, first the record of progress that names them is made durable, then
 // they are appended under an idempotent producer's numbers; after a crash the target log tells by these numbers how many it
-// has. What is due of a partition that refuses appends waits on disk and holds up no other partition. Damage is stepped
-// over and told; a recurring message whose newest record it took goes on from the firings that its target holds.
+// has. What is due of a partition that refuses appends waits on disk and holds up no other partition. When the clock of the
+// machine was ahead and is put back, the progress goes back with it, and keeps by offsets what was delivered ahead of its
+// time; nothing comes twice, and new messages come when they are due. Damage is stepped over and told; a recurring message whose newest record it took goes on from the firings that its target holds.
 //
 // A delivery is an ordinary append by the engine's own producer: a transaction that is to schedule messages will
 // write the delayed topic as one more of its partitions, and a replicated target's high watermark is what a delivery
@@ -130,6 +131,7 @@
 //	delay_open.go    restore and load              delay_scan.go         reading a level
 //	delay_round.go   deliver what is due, in order    delay_lane.go      one target's messages, exactly once
 //	delay_list.go    Scheduled, Cancel, metrics    delay_target.go       targets by number
+//	delay_reach.go   what is settled               delay_clock.go       a clock that is put back
 //	delay_damage.go  what cannot be read, stepped over    recurring_open.go   the same for recurring messages
 //	producer_delay.go   delayed sends of a Producer    holdback.go       delay by the reader, retry topics
 //	recurring.go, recurring_fire.go   messages again and again    recurrence.go, cron.go   when

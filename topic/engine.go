@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/vfs"
@@ -24,6 +25,7 @@ type Engine struct {
 	dir        string
 	readOnly   bool
 	acceptLoss bool
+	wall       func() time.Time // the time of day
 	logger     *slog.Logger
 	events     Events
 	retainers  RetentionHooks

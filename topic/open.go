@@ -66,7 +66,7 @@ func newEngine(dir string, o *options) *Engine {
 	plain, limited := DefaultSettings(), vfs.Limit(base, o.maxOpenFiles)
 	e := &Engine{
 		fs: limited, limited: limited, disk: o.fs, dir: dir, readOnly: o.readOnly, acceptLoss: o.acceptLoss,
-		logger: o.logger, events: o.events, retainers: o.retainers, defaults: o.defaults, plain: &plain,
+		wall: o.wall, logger: o.logger, events: o.events, retainers: o.retainers, defaults: o.defaults, plain: &plain,
 		unlock:  func() error { return nil },
 		closing: make(chan struct{}), done: make(chan struct{}), turn: make(chan struct{}, 1),
 		topics: map[string]*Topic{}, folded: map[string]string{}, members: map[*member]struct{}{},

@@ -40,6 +40,7 @@ type options struct {
 	scrubEvery   time.Duration
 	scrubRate    int64
 	delayedNear  int
+	wall         func() time.Time // the time of day; a test makes it jump
 }
 
 // DefaultMaxOpenFiles is how many files an engine keeps open at most, unless told otherwise.
@@ -158,6 +159,9 @@ func (o *options) fill() {
 	}
 	if o.cleanMemory <= 0 {
 		o.cleanMemory = log.DefaultMapMemory
+	}
+	if o.wall == nil {
+		o.wall = time.Now
 	}
 	if o.delayedNear == 0 {
 		o.delayedNear = nearMost
