@@ -3,13 +3,11 @@ package topic
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
-	"sync/atomic"
+	"math"
 	"time"
 
 	"github.com/quirelog/quire/log"
-	"github.com/quirelog/quire/log/record"
 )
 
 // Scheduled is a message that waits for its time. Its Partition is the one it will be appended to; it has no Offset
@@ -20,12 +18,16 @@ type Scheduled struct {
 	Position Position // its place in [DelayedTopic], by which [Topic.Cancel] finds it
 }
 
-// listedAtOnce is how many messages a listing holds in memory.
-const listedAtOnce = 1 << 14
+// A listing goes on in selections of the soonest messages that are left, of growing size: the first of them come soon, and
+// the delayed topic is read few times.
+const (
+	listedFirst  = 1 << 14
+	listedAtOnce = 1 << 18
+)
 
 // Scheduled is a loop over the messages of the topic that wait for their time, the soonest first. Each belongs to the
-// caller. It shows what waits when the loop gets there. Memory stays bounded whatever their number: the
-// delayed topic is read once for every 16,384 of them. A done context ends the loop without a pair; an error comes
+// caller. It shows what waits when the loop gets there. Memory stays bounded, to some 20 MB whatever their number: the
+// delayed topic is read about once for every 262,144 of them, and what was stored in the order of due times once. A done context ends the loop without a pair; an error comes
 // once, as the last pair. What is damaged is left out, and told by [Events].Damage.
 func (t *Topic) Scheduled(ctx context.Context) iter.Seq2[*Scheduled, error] {
 	return func(yield func(*Scheduled, error) bool) {
@@ -42,8 +44,9 @@ func (d *delays) list(ctx context.Context, t *Topic, yield func(*Scheduled, erro
 	if err := d.ready(ctx); err != nil {
 		return err
 	}
-	for from := (delayKey{}); ctx.Err() == nil; {
-		sel, err := d.soonestOf(t, from)
+	li := delayListing{d: d, topic: t, most: listedFirst}
+	for ctx.Err() == nil {
+		sel, err := li.next()
 		if err != nil {
 			return err
 		}
@@ -62,38 +65,99 @@ func (d *delays) list(ctx context.Context, t *Topic, yield func(*Scheduled, erro
 		if sel.cut == endOfTime() {
 			return nil
 		}
-		from = sel.cut
 	}
 	return nil
 }
 
-// soonestOf selects the next messages of a topic.
-func (d *delays) soonestOf(t *Topic, from delayKey) (*selection, error) {
+// delayListing is how far a loop over a topic's messages has come.
+type delayListing struct {
+	d      *delays
+	topic  *Topic
+	from   delayKey // what lies below was listed, or has been settled
+	most   int      // messages of the next selection
+	levels [delayLevels]listedLevel
+}
+
+// listedLevel is what a listing knows of a level from its first reading.
+type listedLevel struct {
+	blocks []listedBlock
+	end    int64 // after the last block
+}
+
+// listedBlock is a run of records, and between which due times its messages of the topic lie.
+type listedBlock struct{ start, end, first, last int64 }
+
+// next selects the messages that come next.
+func (li *delayListing) next() (*selection, error) {
+	d := li.d
 	d.mu.Lock()
 	settled := d.settled
 	d.mu.Unlock()
-	sel := newSelection(from, settled, listedAtOnce)
-	for i := range d.levels {
+	sel := newSelection(li.from, settled, li.most)
+	logs, err := d.levelLogs()
+	if err != nil {
+		return nil, err
+	}
+	for i, l := range logs {
+		if l == nil {
+			continue
+		}
 		part, err := d.topic.partition(levelPart(uint8(i)))
 		if err != nil {
 			return nil, err
 		}
-		if part.log.Load() == nil && d.eng.holdsNothing(part.Dir()) {
-			continue
-		}
-		l, err := part.open()
-		if err != nil {
-			return nil, err
-		}
-		scan := d.scanFor(uint8(i), l, sel, func(e *envelope) bool { return e.topic == t.id })
-		err = scan.run()
-		d.harmed(part, scan.damage)
-		if err != nil {
+		if err := li.read(part, l, uint8(i), sel); err != nil {
 			return nil, part.fault(err)
 		}
 		sel.shrink()
 	}
+	li.from, li.most = sel.cut, min(4*li.most, listedAtOnce)
 	return sel, nil
+}
+
+// read goes through a level: of what it has read before those blocks only that may matter, and then what is new.
+func (li *delayListing) read(part *Partition, l *log.Log, level uint8, sel *selection) error {
+	lv := &li.levels[level]
+	scan := li.d.scanFor(level, l, sel, func(e *envelope) bool { return e.topic == li.topic.id })
+	defer func() { li.d.harmed(part, scan.damage) }()
+	for _, b := range lv.blocks {
+		if b.end <= l.Start() || b.last < sel.from.due || b.first > sel.cut.due {
+			continue
+		}
+		scan.next, scan.until = log.At(max(b.start, l.Start())), b.end
+		if err := scan.run(); err != nil {
+			return err
+		}
+	}
+	return li.readNew(l, scan, lv)
+}
+
+// readNew reads what no block has yet. All of it is decoded, since the headers do not say for which topics it is.
+func (li *delayListing) readNew(l *log.Log, scan *delayScan, lv *listedLevel) error {
+	var b listedBlock
+	begin := func() { b = listedBlock{start: lv.end, first: math.MaxInt64} }
+	message, cancelled := scan.message, scan.cancelled
+	scan.near = func(_, last int64) bool { return last >= li.from.due }
+	scan.message = func(k delayKey, e *envelope) {
+		if e.topic == li.topic.id {
+			b.first, b.last = min(b.first, k.due), max(b.last, k.due)
+			message(k, e)
+		}
+	}
+	scan.cancelled = func(k delayKey) { // whoever's it is
+		b.first, b.last = min(b.first, k.due), max(b.last, k.due)
+		cancelled(k)
+	}
+	scan.block = func(end int64) {
+		if b.end, lv.end = end, end; b.first <= b.last {
+			lv.blocks = append(lv.blocks, b)
+		}
+		begin()
+	}
+	lv.end = max(lv.end, l.Start())
+	begin()
+	scan.next, scan.until = log.At(lv.end), 0
+	return scan.run()
 }
 
 // scheduled reads one message.
@@ -113,120 +177,4 @@ func (d *delays) scheduled(ctx context.Context, t *Topic, k delayKey) (*Schedule
 	s := &Scheduled{Record: rec, Due: time.UnixMilli(k.due), Position: part.at(k.offset, -1)}
 	s.Topic, s.Partition, s.Offset, s.Key, s.Time = t.name, e.partition, -1, e.key, timeOf(e.time)
 	return s, nil
-}
-
-// Cancel keeps a delayed message of the topic from being delivered, by the position that its append returned or
-// [Scheduled] told. It reports true when the message will not be delivered, because of this call or an earlier
-// one, and that is on disk then; false when it is too late: it was delivered, or is being so.
-//
-// Errors: ErrInvalid for a position that is not of a delayed message of this topic, ErrUncertain when the disk failed
-// or ctx ended while waiting for it, and as in [Topic.Append].
-func (t *Topic) Cancel(ctx context.Context, pos Position) (bool, error) {
-	d := &t.eng.delays
-	level := pos.Partition - 1
-	if pos.Topic != DelayedTopic || level < 0 || level >= delayLevels || pos.Offset < 0 {
-		return false, fmt.Errorf("%w: %v is not the position of a delayed message", ErrInvalid, pos)
-	}
-	if _, err := t.eng.lookup(DelayedTopic); err != nil {
-		return false, err
-	}
-	if err := d.ready(ctx); err != nil {
-		return false, err
-	}
-	part, err := d.topic.partition(pos.Partition)
-	if err != nil {
-		return false, err
-	}
-	l, err := part.openWith(ctx)
-	if err != nil {
-		return false, err
-	}
-	if pos.Offset < l.Start() {
-		return false, nil // delivered long ago
-	}
-	k := delayKey{offset: pos.Offset, level: uint8(level)}
-	err = part.View(ctx, pos.Offset, func(r *record.Record) error {
-		e, err := parseEnvelope(r.Key)
-		if err == nil && (e.kind != kindScheduled || e.topic != t.id) {
-			err = fmt.Errorf("%w: %v is not a delayed message of topic %q", ErrInvalid, pos, t.name)
-		}
-		k.due = r.Timestamp
-		return err
-	})
-	if err != nil {
-		return false, err
-	}
-	return d.cancel(ctx, part, l, k)
-}
-
-func (d *delays) cancel(ctx context.Context, part *Partition, l *log.Log, k delayKey) (bool, error) {
-	b, err := part.pack([]Record{{Time: time.UnixMilli(k.due), Key: appendCancellation(nil, k.offset)}})
-	if err != nil {
-		return false, err
-	}
-	a, late, err := d.registerCancel(ctx, part, l, k, b)
-	d.eng.putBuilder(b)
-	if err == nil && !late {
-		err = l.Commit(ctx, a.Last+1)
-	}
-	if err != nil || late {
-		return false, part.waitFault(ctx, err)
-	}
-	d.stats.cancelled.Add(1)
-	return true, nil
-}
-
-// registerCancel appends and registers in one step.
-func (d *delays) registerCancel(ctx context.Context, part *Partition, l *log.Log, k delayKey, b *builder) (a log.Appended, late bool, err error) {
-	lv := &d.levels[k.level]
-	room, err := part.take(ctx, int64(len(b.batch)), true) // may wait, so not under the lock
-	if err != nil {
-		return a, false, err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.settled.has(k) {
-		room.landed(int64(len(b.batch)), false)
-		return a, true, nil
-	}
-	a, err = part.appendCharged(ctx, l, b.batch, log.AppendOptions{Relaxed: true, Trusted: true, NoWait: true}, room)
-	if err != nil {
-		return a, false, err
-	}
-	if lv.loaded() {
-		lv.count(a.Last+1, k.due)
-	}
-	if k.before(lv.horizon) {
-		d.cancelled[k] = struct{}{}
-	}
-	return a, false, nil
-}
-
-// delayStats counts what happens to delayed messages.
-type delayStats struct {
-	scheduled, delivered, cancelled, dropped atomic.Int64
-	lateness                                 histogram
-}
-
-// DelayMetrics counts delayed messages since the engine was opened.
-type DelayMetrics struct {
-	Scheduled int64     // stored until they are due
-	Delivered int64     // appended to their partitions
-	Cancelled int64     // kept from it by Cancel
-	Dropped   int64     // not deliverable: their topic was deleted, or does not take them any more
-	InMemory  int       // the soonest, those that are not on disk only
-	Lateness  Histogram // from due time to being on disk in the target
-}
-
-func (d *delays) metrics() DelayMetrics {
-	m := DelayMetrics{
-		Scheduled: d.stats.scheduled.Load(), Delivered: d.stats.delivered.Load(),
-		Cancelled: d.stats.cancelled.Load(), Dropped: d.stats.dropped.Load(), Lateness: d.stats.lateness.snapshot(),
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for i := range d.levels {
-		m.InMemory += d.levels[i].near()
-	}
-	return m
 }

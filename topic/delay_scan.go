@@ -13,10 +13,13 @@ type delayScan struct {
 	level   uint8
 	log     *log.Log
 	next    log.Place
+	until   int64 // an offset at which a batch begins, if not 0: no further
 	buf     []byte
 	decoder record.Decoder
 	// batch, if not nil, is told of every batch: the offset after it and its latest due time.
 	batch func(end, latest int64)
+	// block, if not nil, is told the offset after each run of batches that was looked at.
+	block func(end int64)
 	// near says whether records due from first to last may matter.
 	near func(first, last int64) bool
 	// message and cancelled are told of the records that may matter, in the order of the log.
@@ -31,7 +34,7 @@ type delayScan struct {
 // run reads up to what is the log's end now, synced or not. A log whose start rose meanwhile is read on from there, and
 // a damaged stretch is stepped over.
 func (s *delayScan) run() error {
-	for {
+	for s.until == 0 || s.next.Offset < s.until {
 		run, next, err := s.log.Read(s.buf, s.next, log.ReadOptions{Bound: log.End, Check: true})
 		if errors.Is(err, ErrOffsetOutOfRange) && s.next.Offset < s.log.Start() {
 			s.next = log.At(s.log.Start())
@@ -49,7 +52,11 @@ func (s *delayScan) run() error {
 			return err
 		}
 		s.buf, s.next = run[:0], next
+		if s.block != nil {
+			s.block(next.Offset)
+		}
 	}
+	return nil
 }
 
 // pass steps over a damaged stretch. It goes from the disk with what lies around it.
@@ -65,6 +72,9 @@ func (s *delayScan) lookAll(run []byte) error {
 		b, err := record.First(rest)
 		if err != nil {
 			return err
+		}
+		if s.until > 0 && b.BaseOffset() >= s.until {
+			return nil
 		}
 		err = s.look(b)
 		if errors.Is(err, ErrCorrupt) { // sound by its checksum, and yet unreadable

@@ -130,7 +130,8 @@
 //	delay_key.go     order, levels, selections     delay_near.go         the soonest, in memory
 //	delay_open.go    restore and load              delay_scan.go         reading a level
 //	delay_round.go   deliver what is due, in order    delay_lane.go      one target's messages, exactly once
-//	delay_list.go    Scheduled, Cancel, metrics    delay_target.go       targets by number
+//	delay_list.go    Scheduled                     delay_cancel.go      Cancel, metrics
+//	delay_target.go  targets by number
 //	delay_reach.go   what is settled               delay_clock.go       a clock that is put back
 //	delay_damage.go  what cannot be read, stepped over    recurring_open.go   the same for recurring messages
 //	producer_delay.go   delayed sends of a Producer    holdback.go       delay by the reader, retry topics

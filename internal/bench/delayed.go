@@ -18,6 +18,7 @@ type delayedCost struct {
 	disk      float64       // bytes of disk a message while it waits
 	opened    time.Duration // Open with all of them waiting
 	ready     time.Duration // from Open until the soonest of them are in memory and can be delivered
+	listed    float64       // a second, by a loop over all that wait
 	single    float64       // a second, by calls of 64 goroutines that each wait for the disk
 	delivered float64       // a second, when all are due at once
 	late99    time.Duration // beyond the due time, with 10,000 due a second
@@ -66,6 +67,9 @@ func costOfDelays(e *env) (c delayedCost, err error) {
 	}
 	c.heap = (heapInUse() - before) / float64(n)
 	c.disk = float64(logBytes(eng, topic.DelayedTopic)) / float64(n)
+	if c.listed, err = listDelayed(eng, n); err != nil {
+		return c, errors.Join(err, eng.Close())
+	}
 	if c.single, err = scheduleSingly(eng); err == nil {
 		c.delivered, err = deliverAll(eng, n)
 	}
@@ -106,6 +110,25 @@ func sendDelayed(eng *topic.Engine, n int, delay func(i int) time.Duration) (flo
 	err = p.Flush(ctx)
 	rate := float64(n) / time.Since(begin).Seconds()
 	return rate, errors.Join(err, failed, p.Close())
+}
+
+// listDelayed lists the n messages that wait.
+func listDelayed(eng *topic.Engine, n int) (float64, error) {
+	t, err := eng.Topic(context.Background(), quireTopic)
+	if err != nil {
+		return 0, err
+	}
+	begin, seen := time.Now(), 0
+	for _, err := range t.Scheduled(context.Background()) {
+		if err != nil {
+			return 0, err
+		}
+		seen++
+	}
+	if seen != n {
+		return 0, fmt.Errorf("%d of %d messages were listed", seen, n)
+	}
+	return float64(n) / time.Since(begin).Seconds(), nil
 }
 
 // scheduleSingly schedules by calls, each of which waits for the disk.
@@ -199,6 +222,7 @@ func measureDelays(e *env, w io.Writer) (broken []string, err error) {
 		{"disk while waiting, B each", fmt.Sprintf("%.1f", c.disk)},
 		{"open with all waiting", showDuration(c.opened)},
 		{"until the soonest are in memory", showDuration(c.ready)},
+		{"listed, krec/s", showRate(c.listed)},
 		{"delivered when all are due at once, krec/s", showRate(c.delivered)},
 		{"p99 from due to durable, 10,000 due a second", "< " + showDuration(c.late99)},
 	}.writeText, 1)
