@@ -13,7 +13,8 @@ import (
 
 // adopt adds to the manifest the partitions whose directories hold data that the manifest knows nothing of:
 // a data directory that Apache Kafka wrote, and what a lost generation of the manifest knew. Nothing is
-// deleted or changed in the directories. It reports whether the manifest changed.
+// deleted or changed in the directories. It reports whether the manifest changed. A directory of which the disk does not
+// tell what it holds is an error.
 func (e *Engine) adopt(m *Manifest) (changed bool, err error) {
 	names, err := e.fs.List(e.dir)
 	if err != nil {
@@ -22,7 +23,14 @@ func (e *Engine) adopt(m *Manifest) (changed bool, err error) {
 	found := map[string][]int32{}
 	for _, base := range names {
 		tp, ok := parseDirName(base)
-		if !ok || m.counts(tp) || !e.holdsData(filepath.Join(e.dir, base)) {
+		if !ok || m.counts(tp) {
+			continue
+		}
+		// Who went on without it would give its name to another topic.
+		switch holds, err := e.holdsData(filepath.Join(e.dir, base)); {
+		case err != nil:
+			return false, fmt.Errorf("topic: %s may hold data of a topic that the manifest does not know: %w", base, err)
+		case !holds:
 			continue
 		}
 		found[tp.Topic] = append(found[tp.Topic], tp.Partition)
@@ -102,10 +110,16 @@ func (e *Engine) idOf(name string, partitions []int32) (ID, error) {
 	return id, nil
 }
 
-// holdsData tells whether a directory is seen to hold a segment's data file.
-func (e *Engine) holdsData(dir string) bool {
+// holdsData tells whether a directory holds a segment's data file. What is no directory, or is gone, does not.
+func (e *Engine) holdsData(dir string) (bool, error) {
 	names, err := e.fs.List(dir)
-	return err == nil && slices.ContainsFunc(names, isDataFile)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return slices.ContainsFunc(names, isDataFile), nil
+	}
+	if info, e := e.fs.Stat(dir); errors.Is(e, fs.ErrNotExist) || e == nil && !info.IsDir {
+		return false, nil
+	}
+	return false, err
 }
 
 // holdsNothing tells that a directory is known to hold no segment's data file; a disk that does not answer says nothing.

@@ -2,6 +2,7 @@ package topic
 
 import (
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/quirelog/quire/log"
@@ -97,4 +98,28 @@ func TestAdoptRefusesMixedIDs(t *testing.T) {
 	_, err = e.lookup("__consumer_offsets")
 	assert.NoError(t, err)
 	assert.Contains(t, filesIn(t, fsys, "data"), "orders-1")
+}
+
+// A directory that cannot be listed is an error of Open: it may hold a topic's data, and its name must not be given away.
+func TestAdoptTellsOfADiskThatDoesNotAnswer(t *testing.T) {
+	fsys := kafkaDirectory(t)
+	require.NoError(t, vfs.WriteFile(fsys, "data/file-0", []byte("x"))) // no directory
+	disk := vfs.NewFault(fsys)
+	for _, opts := range [][]Option{nil, {ReadOnlyMode()}} {
+		disk.Add(vfs.Rule{Op: vfs.OpList, Path: "orders-1", Count: vfs.Forever, Err: syscall.EIO})
+		_, err := Open("data", append([]Option{On(disk)}, opts...)...)
+		require.ErrorIs(t, err, syscall.EIO)
+		require.ErrorContains(t, err, "orders-1")
+		disk.Clear()
+	}
+	e := openOn(t, disk)
+	assert.Equal(t, 3, openTopic(t, e, "orders").Partitions())
+	require.NoError(t, e.Close())
+
+	e = openOn(t, disk, ReadOnlyMode())
+	disk.Add(vfs.Rule{Op: vfs.OpList, Path: "orders-1", Count: vfs.Forever, Err: syscall.EIO})
+	p, err := e.Partition("orders", 1)
+	require.NoError(t, err)
+	_, err = p.End()
+	require.ErrorIs(t, err, syscall.EIO, "and not an empty partition")
 }

@@ -167,7 +167,7 @@ func (e *Engine) filthiest(ctx context.Context, now time.Time) (worst *Partition
 // dirt tells what there is to clean in a partition that is in use.
 func (p *Partition) dirt(now time.Time) (log.Cleanable, bool) {
 	l := p.log.Load()
-	if l == nil {
+	if l == nil || p.doubts.Load() > 0 {
 		return log.Cleanable{}, false
 	}
 	found, err := l.Cleanable(now)

@@ -137,6 +137,9 @@ func (p *Partition) compact(ctx context.Context, l *log.Log, now time.Time, wait
 		return done, fmt.Errorf("%w: topic %q is not compacted", ErrInvalid, clip(p.topic.name))
 	}
 	strategy, err := e.strategy(settings)
+	if err == nil {
+		err = p.doubts.keep()
+	}
 	if err != nil {
 		return done, err
 	}

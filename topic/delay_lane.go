@@ -20,6 +20,7 @@ type delayLane struct {
 	from     int64      // end of the target log before the first of ids was appended
 	ids      []delayKey // due, and not known to be in the target; in order of delivery
 	unsure   bool       // some of them may be in the target
+	doubt    doubt      // while they are
 	renumber bool       // the target refuses the numbers: it is to be given others
 	single   bool       // a batch of several was refused: append one by one
 
@@ -55,7 +56,9 @@ func (d *delays) refuse(n *delayLane, err error) {
 	if errors.Is(err, ErrOutOfOrderSequence) || errors.Is(err, ErrProducerFenced) {
 		n.renumber = true
 	}
-	n.unsure = n.unsure || n.renumber || errors.Is(err, ErrUncertain)
+	if n.unsure = n.unsure || n.renumber || errors.Is(err, ErrUncertain); n.unsure {
+		n.doubt.raise(d.eng, n.target)
+	}
 	if n.tries == 1 && !d.eng.isClosed() {
 		d.eng.logger.Warn("delayed messages wait for a partition", "topic", n.target.name, "partition", n.target.partition,
 			"messages", len(n.ids), "err", err)
@@ -91,6 +94,7 @@ func (d *delays) prepare(n *delayLane) error {
 			d.drop(n, len(n.ids), err)
 		}
 		n.lagging, n.past, n.unsure, n.renumber = false, reach{}, false, false
+		n.doubt.clear()
 		return nil
 	}
 	if err != nil {
@@ -130,6 +134,7 @@ func (d *delays) resolve(n *delayLane) error {
 		n.sequence = 0
 	}
 	n.unsure, n.renumber = false, false
+	n.doubt.clear()
 	return nil
 }
 

@@ -86,6 +86,9 @@ func (d *delays) takeOver(ctx context.Context) error {
 	if d.producer, err = d.eng.nextProducerID(); err != nil {
 		return err
 	}
+	for _, n := range d.lanes { // of an attempt that failed
+		n.doubt.clear()
+	}
 	clear(d.lanes)
 	if err := d.restore(ctx); err != nil {
 		return err
@@ -102,8 +105,8 @@ func (d *delays) takeOver(ctx context.Context) error {
 }
 
 // settleEarlier is Open's first use of the partitions after a crash: deliveries that were under way are looked for in
-// their targets before retention, compaction or the user can remove what tells of them. A target that cannot be opened is
-// looked at when it can be: only if it stays so for longer than its records are kept can a message come again.
+// their targets before the user can remove what tells of them. A target that cannot be opened is looked at when it can be;
+// until then nothing else removes anything from it (see doubt).
 func (d *delays) settleEarlier() {
 	if _, err := d.eng.lookup(DelayedTopic); err != nil {
 		return
@@ -189,6 +192,9 @@ func (d *delays) restore(ctx context.Context) error {
 		n.producer, n.sequence, n.from, n.unsure = s.Producer, s.Sequence, s.From, true
 		for _, m := range s.Messages {
 			n.ids = append(n.ids, keyOf(m))
+		}
+		if len(n.ids) > 0 {
+			n.doubt.raise(d.eng, n.target)
 		}
 		if s.Lag != nil {
 			n.lagging, n.past = true, reachOf(*s.Lag, s.LagCeilings)

@@ -134,9 +134,15 @@ func (e *Engine) setAside(id ID, from, to string) (bool, error) {
 	case err == nil && stored != id:
 		e.logger.Warn("directory of a deleted topic belongs to another one and is kept", "dir", from, "id", stored.String())
 		return false, nil
-	case err != nil && e.holdsData(from):
-		e.logger.Warn("directory of a deleted topic has no readable id and is kept", "dir", from, "err", err)
-		return false, nil
+	case err != nil:
+		holds, unknown := e.holdsData(from)
+		if unknown != nil {
+			return false, unknown
+		}
+		if holds {
+			e.logger.Warn("directory of a deleted topic has no readable id and is kept", "dir", from, "err", err)
+			return false, nil
+		}
 	}
 	if err := e.fs.Rename(from, to); err != nil {
 		return false, err

@@ -84,6 +84,7 @@
 //	    that nobody writes to has no goroutine, and one timer only while the time of some records will be up.
 //	I7  A delayed message is appended to its partition only after a durable record of progress names it, and never
 //	    before its due time by the clock of the machine.
+//	I8  The engine removes nothing from a partition as long as a delivery before the last stop may have to be looked for in it.
 //
 // # Who may call what
 //
@@ -131,7 +132,7 @@
 //	delay_open.go    restore and load              delay_scan.go         reading a level
 //	delay_round.go   deliver what is due, in order    delay_lane.go      one target's messages, exactly once
 //	delay_list.go    Scheduled                     delay_cancel.go      Cancel, metrics
-//	delay_target.go  targets by number
+//	delay_target.go  targets by number             delay_doubt.go      what retention must leave alone
 //	delay_reach.go   what is settled               delay_clock.go       a clock that is put back
 //	delay_damage.go  what cannot be read, stepped over    recurring_open.go   the same for recurring messages
 //	producer_delay.go   delayed sends of a Producer    holdback.go       delay by the reader, retry topics

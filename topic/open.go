@@ -306,8 +306,14 @@ func (p *Partition) openLog(hooks log.Hooks) (*log.Log, OpenedFacts, error) {
 	if err := p.prepareDir(); err != nil {
 		return nil, facts, err
 	}
-	if e.readOnly && !e.holdsData(p.Dir()) {
-		return p.openBlank(facts)
+	if e.readOnly {
+		holds, err := e.holdsData(p.Dir())
+		if err != nil {
+			return nil, facts, err
+		}
+		if !holds {
+			return p.openBlank(facts)
+		}
 	}
 	l, found, err := log.Open(e.fs, p.Dir(), t.state.Load().config, log.OpenState{
 		Hooks: hooks, ReadOnly: e.readOnly, AcceptLoss: e.acceptLoss, Kafka: p.kafkaState(), Cleaned: p.cleanedTo(),

@@ -17,8 +17,9 @@ type Partition struct {
 	topic *Topic
 	id    int32
 	// log is the open log; nil before the first use and after the end.
-	log   atomic.Pointer[log.Log]
-	aside atomic.Int64 // bytes that compaction has written and that are in no log yet
+	log    atomic.Pointer[log.Log]
+	aside  atomic.Int64 // bytes that compaction has written and that are in no log yet
+	doubts doubts
 
 	mu      sync.Mutex
 	opening chan struct{}  // not nil while somebody opens the log; closed when that is done

@@ -74,16 +74,17 @@ type firing struct {
 
 // recurring is a recurring message in memory.
 type recurring struct {
-	name  string
-	when  Recurrence
-	state recurringState
-	open  bool      // the newest firing is not known to be in the target
-	sure  bool      // and known not to be in it
-	stale bool      // it is settled, and that is not stored
-	doubt bool      // records of it may have been lost: firings that the state does not know of may be in the target
-	tries int       // failed appends of it
-	retry time.Time // not before
-	gone  bool
+	name   string
+	when   Recurrence
+	state  recurringState
+	open   bool      // the newest firing is not known to be in the target
+	sure   bool      // and known not to be in it
+	stale  bool      // it is settled, and that is not stored
+	doubt  bool      // records of it may have been lost: firings that the state does not know of may be in the target
+	tries  int       // failed appends of it
+	retry  time.Time // not before
+	unsure doubt     // while it is in doubt, or open and not sure
+	gone   bool
 }
 
 // recurrences is an engine's recurring messages.
@@ -159,6 +160,7 @@ func (c *recurrences) set(ctx context.Context, name string, when Recurrence, s r
 	c.mu.Lock()
 	if old != nil {
 		old.gone = true
+		old.unsure.clear()
 	}
 	c.table[name] = &recurring{name: name, when: when, state: s}
 	delete(c.held, name)
@@ -201,6 +203,7 @@ func (t *Topic) StopRecurring(ctx context.Context, name string) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r.gone = true
+	r.unsure.clear()
 	delete(c.table, name)
 	return true, nil
 }
@@ -244,6 +247,15 @@ func (c *recurrences) list(ctx context.Context, t *Topic) ([]*Recurring, error) 
 		}
 	}
 	return list, nil
+}
+
+// weigh raises or clears the doubt about a message's partition. The caller holds the token.
+func (c *recurrences) weigh(r *recurring) {
+	if s := &r.state; r.doubt || r.open && !r.sure {
+		r.unsure.raise(c.eng, delayTarget{s.Topic, s.TopicName, s.Partition})
+		return
+	}
+	r.unsure.clear()
 }
 
 // exists tells whether there ever were recurring messages.
@@ -297,6 +309,9 @@ func (c *recurrences) open(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	c.topic, c.table, c.held, c.stored = t, r.table, r.held, r.stored
+	for _, one := range c.table {
+		c.weigh(one)
+	}
 	c.armLocked()
 	c.mu.Unlock()
 	c.opened.Store(true)

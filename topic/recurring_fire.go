@@ -175,6 +175,7 @@ func (c *recurrences) accept(due map[string]*recurringState) (list []*recurring)
 		r := c.table[name]
 		if s == nil {
 			r.gone = true
+			r.unsure.clear()
 			delete(c.table, name)
 			continue
 		}
@@ -195,6 +196,7 @@ func (c *recurrences) settle(r *recurring, err error) {
 		r.retry = time.Now().Add(min(delayBackoff<<min(r.tries, 20), delayPatience))
 		r.tries++
 	}
+	c.weigh(r)
 	if err != nil && r.tries <= 1 && !c.eng.isClosed() {
 		c.eng.logger.Warn("recurring message not appended", "name", r.name, "topic", r.state.TopicName, "err", err)
 	}

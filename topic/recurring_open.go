@@ -105,6 +105,7 @@ func (c *recurrences) clearDoubts(now time.Time) {
 		}
 		c.mu.Lock()
 		r.state, r.doubt, r.open = s, false, s.unsettled()
+		c.weigh(r)
 		c.mu.Unlock()
 	}
 }

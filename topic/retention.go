@@ -228,6 +228,9 @@ func (p *Partition) retain(ctx context.Context, now time.Time, wait bool) (due t
 
 // retainFrom applies the rules to an open log, and tells of it.
 func (p *Partition) retainFrom(ctx context.Context, l *log.Log, now time.Time, wait bool) (log.Removed, error) {
+	if err := p.doubts.keep(); err != nil {
+		return log.Removed{}, p.fault(err)
+	}
 	rules := p.retention()
 	rules.Wait = wait
 	done, err := l.ApplyRetention(ctx, now, rules)
@@ -305,6 +308,9 @@ func (p *Partition) forgetExpiry() {
 // retainClosed opens the log of an unused partition for nothing but retention. Whoever wants to use it meanwhile waits, as
 // during any opening.
 func (p *Partition) retainClosed(ctx context.Context, now time.Time, wait bool) (due time.Time, err error) {
+	if err := p.doubts.keep(); err != nil {
+		return time.Time{}, err
+	}
 	l, opening, err := p.claim()
 	switch {
 	case err != nil:

@@ -101,7 +101,7 @@ func (b *diskBudget) oldest(tried map[*Partition]bool) *Partition {
 	var bestAge time.Time
 	bestActive := true
 	for _, p := range b.scope() {
-		if tried[p] || p.topic.Internal() || p.topic.state.Load().settings.Cleanup&CleanupDelete == 0 {
+		if tried[p] || p.topic.Internal() || p.doubts.Load() > 0 || p.topic.state.Load().settings.Cleanup&CleanupDelete == 0 {
 			continue
 		}
 		at, active, ok := p.oldestSegment()
