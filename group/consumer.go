@@ -268,6 +268,12 @@ func (c *Consumer) Shutdown(ctx context.Context) error {
 	}
 }
 
+func (c *Consumer) isClosing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing
+}
+
 func (c *Consumer) startClosing() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

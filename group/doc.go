@@ -1,5 +1,5 @@
-// Package group is the room for readers that share work: members of a group, who reads which partition, what each has done, and queues
-// whose records are acknowledged one by one.
+// Package group is the room for readers that share work: members of a group, who reads which partition, what each has done, queues
+// whose records are acknowledged one by one, and routers that copy records to those who want them.
 //
 // It stands on topic and keeps its facts as records in internal topics, so it owns no files.
 //
@@ -50,6 +50,20 @@
 //
 // What is promised is said at [Queue]. Who has how much at a time, and how fast, is for [MaxInFlight], [MaxInFlightPerKey], [Rate] and
 // [RatePerKey] to say; who comes first, for [OrderByKey], [Priority] and [FairBy].
+//
+// # Routers
+//
+// A router copies records to the topics of those who want them, as the exchanges of RabbitMQ do:
+//
+//	r, err := group.OpenRouter(ctx, eng, "post", group.From("orders"), group.Alternate("orders.rest"), group.Bind(
+//		group.ByPattern("*.eu.#", "orders.europe"),
+//		group.Fanout("audit")))
+//	...
+//	err = r.Run(ctx, 4) // while bindings come and go: r.Bind, r.Unbind
+//
+// It is a member of a group whose handler finds the bindings of each record (the table: exact keys, a trie of patterns, an index of headers,
+// functions), appends the copies to all their partitions at once, and marks the batch when they are on disk. What is promised is said at
+// [Router].
 //
 // # Who reads what
 //
@@ -153,4 +167,10 @@
 //	priority.go              priorities and weights         turns.go             whose turn it is: ranks, deficit round robin
 //	mark.go                  marks, commits, Seek, Pause    lag.go               how far members and groups have come
 //	consumer_metrics.go      what a member counts
+//	run.go                   Run: workers                   mark.go              marks, commits, Seek, Pause
+//	router.go                Router: what it promises, open, bind, run, close     router_options.go  its choices
+//	router_binding.go        bindings as users see them     router_table.go      all bindings, found by record
+//	router_pattern.go        the trie of key patterns       router_headers.go    the index of headers
+//	router_plan.go           a batch becomes copies         router_copy.go       copies become durable
+//	router_trace.go          headers that tell where a copy comes from
 package group
