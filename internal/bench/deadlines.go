@@ -10,12 +10,15 @@ import (
 
 // deadlines are the rows that have no log beneath them to be compared with; each prints a table of its own.
 func deadlines() map[string]func(*env, io.Writer) ([]string, error) {
-	return map[string]func(*env, io.Writer) ([]string, error){"P14": measureTimers, "delayed": measureDelays}
+	return map[string]func(*env, io.Writer) ([]string, error){
+		"P14": measureTimers, "delayed": measureDelays,
+		"rebalance": measureRebalance, "commits": measureCommits, "groups": measureIdleGroups, "jetstream": measureQueues,
+	}
 }
 
 // splitDeadlines takes the names of deadlines out of a -run list. With an empty list all are wanted.
 func splitDeadlines(run []string) (names, rest []string) {
-	all := []string{"P14", "delayed"}
+	all := []string{"P14", "delayed", "rebalance", "commits", "groups", "jetstream"}
 	if len(run) == 0 {
 		return all, nil
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 )
 
@@ -35,7 +36,7 @@ func peerVersions() string {
 	}
 	var list []string
 	for _, m := range info.Deps {
-		if m.Path == "github.com/tidwall/wal" || m.Path == "github.com/hashicorp/raft-wal" {
+		if slices.Contains([]string{"github.com/tidwall/wal", "github.com/hashicorp/raft-wal", "github.com/nats-io/nats-server/v2"}, m.Path) {
 			list = append(list, strings.TrimPrefix(m.Path, "github.com/")+" "+m.Version)
 		}
 	}
