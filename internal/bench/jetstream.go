@@ -23,7 +23,6 @@ type jetQueue struct {
 	server *server.Server
 	conns  []*nats.Conn
 	stream jetstream.Stream
-	queue  jetstream.Consumer
 }
 
 const jetSubject = "jobs"
