@@ -158,7 +158,7 @@ func TestAssignorsOnPublishedExamples(t *testing.T) {
 		{
 			"uniform, from nothing", group.Uniform(), "t1:3 t2:2",
 			[]group.Subscriber{member("A t1 t2", ""), member("B t1 t2", "")},
-			"A: t1-0 t1-1 t1-2; B: t2-0 t2-1",
+			"A: t1-0 t1-1; B: t1-2 t2-0 t2-1",
 		},
 		{
 			"uniform, a member joins", group.Uniform(), "t1:3 t2:3",

@@ -8,7 +8,7 @@ import (
 // Uniform is the server-side protocol's default: even shares, and within that as few moves as can be. What members have, in Owned, is their
 // former target. Kafka's UniformAssignor with its two builders; members are taken in the order of their ids.
 //
-// With equal subscriptions the first members, as many as partitions do not divide evenly, get one more than the others. With different ones
+// With equal subscriptions members differ by one at most; those that have one more keep it, else the last ones get it. With different ones
 // topics are levelled in turn, at most 16 rounds: members that share no topic directly may differ by more than one.
 func Uniform() Assignor { return uniform{} }
 
@@ -38,6 +38,7 @@ func (uniform) Assign(meta Metadata, members []Subscriber) (Plan, error) {
 }
 
 // shareAlike is for members with equal subscriptions: each keeps what it has up to its share, members short of theirs fill up from the rest.
+// Where partitions do not divide evenly, one more goes to members that have it already, and for what is left of that to the last members.
 func shareAlike(b *board, owner []int) {
 	share, extra := b.partitions()/len(b.members), b.partitions()%len(b.members)
 	var free []int
@@ -51,13 +52,19 @@ func shareAlike(b *board, owner []int) {
 	}
 	room := make([]int, len(b.members))
 	for m := range b.members {
-		quota := share
-		if m < extra {
+		quota, more := share, extra > 0
+		if more {
 			quota++
 		}
 		for _, p := range held[m][min(quota, len(held[m])):] {
 			owner[p] = -1
 			free = append(free, p)
+		}
+		if more && len(held[m]) < quota && len(b.members)-m > extra { // it has no use for one more yet, and enough members come after it
+			quota, more = quota-1, false
+		}
+		if more {
+			extra--
 		}
 		room[m] = max(0, quota-len(held[m]))
 	}

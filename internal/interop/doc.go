@@ -10,6 +10,7 @@
 //	a  files that this library wrote, read by Kafka's DumpLogSegments and Kafka's own classes
 //	b  directories that a broker wrote, stopped in order and killed, opened here
 //	c  partitions written here, put under a broker, which serves them and appends to them, and opened here again
+//	d  Kafka's assignors and ours, asked the same questions
 //
 // # File map
 //
@@ -19,5 +20,6 @@
 //	content.go    records                      write.go      a directory with every kind of file
 //	dump.go       what DumpLogSegments prints  files.go      part a
 //	brokers.go    part b                       graduate.go   part c
+//	assignors.go  part d
 //	java/         what Kafka's clients do, what Kafka's classes read, how a broker logs
 package main

@@ -49,6 +49,9 @@ func run() int {
 	if parts.MatchString("b") || parts.MatchString("c") {
 		judgeBrokers(t, j, filepath.Join(work, "b"))
 	}
+	if parts.MatchString("d") {
+		judgeAssignors(t, j, filepath.Join(work, "d"))
+	}
 	fmt.Printf("took %.0f s\n%d passed, %d failed\n", time.Since(began).Seconds(), t.passed, t.failed)
 	if t.failed > 0 || t.passed == 0 {
 		return 1
