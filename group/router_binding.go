@@ -75,7 +75,7 @@ func ByHeaders(headers []topic.Header, to string) Binding {
 	return Binding{Kind: AllHeaders, Headers: headers, To: to}
 }
 
-// ByAnyHeader binds records that have at least one of the headers (any-with-x).
+// ByAnyHeader binds records that have at least one of the headers (any-with-x). None at all are an ErrInvalid: no record would match.
 func ByAnyHeader(headers []topic.Header, to string) Binding {
 	return Binding{Kind: AnyHeaders, Headers: headers, To: to}
 }
