@@ -15,6 +15,7 @@ const (
 	powerPerDisk  = 15 // cuts of one machine
 	thinMachines  = 6  // in the fast tier: machines whose fsync fails
 	thinDirectory = "thin"
+	powerServices = 2 // in the fast tier, servicePerDir cuts each
 )
 
 // runPower cuts the power of real file systems while a child process appends, and
@@ -34,8 +35,13 @@ func runPower(r *runner, t *tally, seed uint64) {
 		name := caseName{t.lane.name, thinDirectory, strconv.Itoa(i), "fsync", seed}
 		r.try(t, name, func() error { return thinDisk(i, seed) })
 	}
-	t.note("%d cuts of ext4 by its shutdown call, levels %v take turns; %d disks whose fsync failed for want of space",
-		disks*powerPerDisk, levelNames(), thinMachines*r.count)
+	r.each(powerServices*r.count, func(i int) {
+		name := caseName{t.lane.name, serviceLevel, strconv.Itoa(i), "cut", seed}
+		r.try(t, name, func() error { return powerService(i, seed) })
+		t.cases.Add(servicePerDir - 1)
+	})
+	t.note("%d cuts of ext4 by its shutdown call, levels %v take turns; %d of services; %d disks whose fsync failed for want of space",
+		disks*powerPerDisk, levelNames(), powerServices*servicePerDir*r.count, thinMachines*r.count)
 }
 
 // powerDisk cuts one machine's power again and again.
@@ -88,6 +94,19 @@ func (k *killer) powerCycle(m *machine) error {
 	return k.verify()
 }
 
+// powerService cuts the power of a machine on which the service of lane service runs.
+func powerService(number int, seed uint64) error {
+	m, err := newMachine(false)
+	if err != nil {
+		return err
+	}
+	defer m.remove()
+	return box{dir: filepath.Join(m.mnt, "data"), dark: true, boot: m.boot, end: func(child *os.Process) {
+		_ = m.cut()
+		_ = child.Kill()
+	}}.live(number, seed)
+}
+
 // thinDisk appends to a disk that promised more space than there is, until an fsync
 // fails for real: what was acknowledged must be there after the next boot.
 func thinDisk(number int, seed uint64) error {
@@ -123,8 +142,11 @@ func replayPower(_ *runner, c caseName) error {
 	if err != nil {
 		return fmt.Errorf("proof: operation %q is not the number of a machine", c.Op)
 	}
-	if c.Scenario == thinDirectory {
+	switch c.Scenario {
+	case thinDirectory:
 		return thinDisk(number, c.Seed)
+	case serviceLevel:
+		return powerService(number, c.Seed)
 	}
 	m, err := newMachine(false)
 	if err != nil {

@@ -29,7 +29,7 @@ func lanes() []lane {
 		{"faults", "the k-th call of each kind fails", runFaults, replayFaults},
 		{"model", "random programs against the model", runModel, replayModel},
 		{"kill", "SIGKILL of a child process on a real disk", runKill, replayKill},
-		{"service", "SIGKILL of a service with a queue, a group and delayed messages", runService, replayService},
+		{"service", "SIGKILL of a service: a queue, groups, a router, delayed messages", runService, replayService},
 		{"power", "power cuts of a real file system, and fsyncs that fail", runPower, replayPower},
 		{"fuzz", "the module's fuzz targets", runFuzz, replayFuzz},
 	}

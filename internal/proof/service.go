@@ -21,8 +21,8 @@ const (
 	servicePerDir = 10 // cycles on one directory
 )
 
-// runService kills a service that has a queue, a group and delayed messages, lets it
-// come back on what is left, and in the end compares what it told with what there is.
+// runService kills a service that has a queue, groups, a router and delayed messages, lets
+// it come back on what is left, and in the end compares what it told with what there is.
 func runService(r *runner, t *tally, seed uint64) {
 	r.each(serviceCycles*r.count/servicePerDir, func(i int) {
 		name := caseName{t.lane.name, serviceLevel, strconv.Itoa(i), "kill", seed}
@@ -40,33 +40,52 @@ func replayService(_ *runner, c caseName) error {
 	return killService(number, c.Seed)
 }
 
-// killService kills one service again and again, then lets it come to an end.
+// box is where a service lives, and how it is ended.
+type box struct {
+	dir  string
+	end  func(child *os.Process)
+	boot func() error // makes the directory whole again
+	// dark says that the power goes: the child may see failing calls before it is killed.
+	dark bool
+}
+
+// killService kills one service on the machine's own disk.
 func killService(number int, seed uint64) error {
 	dir, err := os.MkdirTemp("", "quire-proof-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	return box{dir: dir, end: func(child *os.Process) { _ = child.Kill() }, boot: func() error { return nil }}.live(number, seed)
+}
+
+// live ends a service again and again, then lets it come to its own end.
+func (b box) live(number int, seed uint64) error {
 	dice := rand.New(rand.NewPCG(seed, uint64(number)))
 	told := newServiceBook()
 	for cycle := range servicePerDir {
-		if err := serviceOnce(dir, cycle, dice, told); err != nil {
+		if err := b.once(cycle, dice, told); err != nil {
+			return err
+		}
+		if err := b.boot(); err != nil {
 			return err
 		}
 		if cycle%3 == 2 { // the others have to recover on their own
-			if err := lookAtService(dir, told); err != nil {
+			if err := lookAtService(b.dir, told); err != nil {
 				return fmt.Errorf("after cycle %d: %w", cycle, err)
 			}
 		}
 	}
-	return endService(dir, told)
+	return endService(b.dir, told)
 }
 
-// serviceOnce starts a service, writes down what it tells, and kills it.
-func serviceOnce(dir string, cycle int, dice *rand.Rand, told *serviceBook) error {
+// once starts a service, writes down what it tells, and ends it.
+func (b box) once(cycle int, dice *rand.Rand, told *serviceBook) error {
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %d", childEnv, dir, serviceLevel, cycle))
-	cmd.Stderr = os.Stderr
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %d", childEnv, b.dir, serviceLevel, cycle))
+	if !b.dark {
+		cmd.Stderr = os.Stderr
+	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
@@ -78,11 +97,16 @@ func serviceOnce(dir string, cycle int, dice *rand.Rand, told *serviceBook) erro
 	patient := time.AfterFunc(openPatient, func() { _ = cmd.Process.Kill() })
 	_, early := lines.Peek(1)
 	patient.Stop()
-	time.AfterFunc(time.Duration(dice.IntN(200_000))*time.Microsecond, func() { _ = cmd.Process.Kill() })
+	ended := make(chan struct{})
+	time.AfterFunc(time.Duration(dice.IntN(200_000))*time.Microsecond, func() {
+		defer close(ended)
+		b.end(cmd.Process)
+	})
 	err = told.write(lines)
 	waited := cmd.Wait()
+	<-ended
 	switch {
-	case early != nil || cmd.ProcessState.Exited():
+	case early != nil || !b.dark && cmd.ProcessState.Exited():
 		return faultf(wrong, "the service did not run: %v", waited)
 	case err != nil:
 		return faultf(wrong, "the service told nonsense: %v", err)
@@ -118,6 +142,14 @@ func endService(dir string, told *serviceBook) error {
 	}
 	if err := s.readToEnd(limited, told); err != nil {
 		return faultf(wrong, "reading to the end: %v", err)
+	}
+	if !told.eventsHandled() {
+		if err := s.handleEvents(limited, told.eventsHandled); err != nil {
+			return faultf(wrong, "handling to the end: %v", err)
+		}
+	}
+	if err := s.copyEvents(limited, func() (bool, error) { return told.compareCopies(s) }); err != nil {
+		return faultf(wrong, "copying to the end: %v", err)
 	}
 	if err := s.awaitLater(limited, told); err != nil {
 		return err

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/quirelog/quire/group"
@@ -21,13 +22,15 @@ type jobTold struct {
 
 // serviceBook is what a service told, over all its lives.
 type serviceBook struct {
+	mu        sync.Mutex // of what is told; what is compared is one goroutine's
 	moment    int64
 	jobs      map[int64]*jobTold
 	sent      map[int64]bool // acknowledged appends
 	later     map[int64]bool // messages that are to come
 	cancelled map[int64]bool
-	read      map[int64][][2]int64 // stretches by partition
-	committed map[int64]int64      // by partition
+	read      map[int64][][2]int64     // stretches by partition
+	committed map[int64]int64          // by partition
+	handled   map[int64]map[int64]bool // by partition and offset
 	eventEnds map[int64]int64
 	dead      map[int64]group.DeadReason
 	present   map[int64]bool // jobs in the topic
@@ -37,7 +40,7 @@ type serviceBook struct {
 func newServiceBook() *serviceBook {
 	return &serviceBook{
 		jobs: map[int64]*jobTold{}, sent: map[int64]bool{}, later: map[int64]bool{}, cancelled: map[int64]bool{},
-		read: map[int64][][2]int64{}, committed: map[int64]int64{}, dead: map[int64]group.DeadReason{}, present: map[int64]bool{},
+		read: map[int64][][2]int64{}, handled: map[int64]map[int64]bool{}, committed: map[int64]int64{}, dead: map[int64]group.DeadReason{}, present: map[int64]bool{},
 	}
 }
 
@@ -58,6 +61,8 @@ func (b *serviceBook) write(lines *bufio.Reader) error {
 
 // hear notes one line.
 func (b *serviceBook) hear(verb string, n [3]int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.moment++
 	switch verb {
 	case "job":
@@ -72,6 +77,15 @@ func (b *serviceBook) hear(verb string, n [3]int64) {
 		b.read[n[0]] = append(b.read[n[0]], [2]int64{n[1], n[2]})
 	case "committed":
 		b.committed[n[0]] = max(b.committed[n[0]], n[1])
+	case "handled":
+		if b.handled[n[0]] == nil {
+			b.handled[n[0]] = map[int64]bool{}
+		}
+		b.handled[n[0]][n[1]] = true
+	case "kept":
+		if upTo := b.handledTo(n[0]); n[1] > upTo {
+			b.fault(faultf(lost, "partition %d was committed up to %d, event %d was not handled", n[0], n[1], upTo))
+		}
 	case "try":
 		b.fault(b.try(n[0], n[1]))
 	case "ack", "fail", "reject":
@@ -280,6 +294,62 @@ func (b *serviceBook) eventsRead() bool {
 		}
 	}
 	return true
+}
+
+// handledTo is the first event of a partition that was not handled.
+func (b *serviceBook) handledTo(partition int64) (next int64) {
+	for b.handled[partition][next] {
+		next++
+	}
+	return next
+}
+
+// eventsHandled reports whether every event was handled.
+func (b *serviceBook) eventsHandled() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for p, end := range b.eventEnds {
+		if b.handledTo(p) < end {
+			return false
+		}
+	}
+	return true
+}
+
+// compareCopies reports whether every event has a copy. Of one source partition copies stand
+// in their order wherever they are, but for those that are there again.
+func (b *serviceBook) compareCopies(s *service) (whole bool, err error) {
+	type way struct{ from, to int32 }
+	last := map[way]int64{}
+	copied := map[int64]map[int64]bool{}
+	err = recordsOf(s.eng, copiesTopic, func(rec *topic.Record) error {
+		r, ok := group.ParseRouted(*rec)
+		if !ok || r.Source.Topic != eventsTopic {
+			return faultf(wrong, "a copy that is none: %q", rec.Value)
+		}
+		from := int64(r.Source.Partition)
+		if copied[from] == nil {
+			copied[from] = map[int64]bool{}
+		}
+		w := way{r.Source.Partition, rec.Partition}
+		switch {
+		case copied[from][r.Source.Offset]: // again
+		case last[w] > r.Source.Offset:
+			return faultf(wrong, "%v was copied behind %d of its partition", r.Source, last[w])
+		default:
+			last[w] = r.Source.Offset
+		}
+		copied[from][r.Source.Offset] = true
+		return nil
+	})
+	for p, end := range b.eventEnds {
+		for at := range end {
+			if !copied[p][at] {
+				return false, err
+			}
+		}
+	}
+	return true, err
 }
 
 // finished looks that each job ended as it had to.

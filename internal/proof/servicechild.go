@@ -18,9 +18,11 @@ import (
 const serviceLevel = "service"
 
 const (
-	jobsTopic, deadTopic, laterTopic, eventsTopic = "jobs", "jobs.dead", "later", "events"
+	jobsTopic, deadTopic, laterTopic, eventsTopic, copiesTopic = "jobs", "jobs.dead", "later", "events", "copies"
 
 	serviceGroup    = "readers"
+	serviceHands    = "hands"
+	serviceRouter   = "copier"
 	serviceQueue    = "workers"
 	serviceKeys     = 5
 	serviceAttempts = 4
@@ -30,7 +32,7 @@ const (
 )
 
 // service is a program that uses everything at once: a queue with workers, a group of
-// readers, delayed messages. It tells each thing before it does it, and again once it
+// readers, a member with order by key, a router, delayed messages. It tells each thing before it does it, and again once it
 // is known to be done, by one line each.
 type service struct {
 	eng   *topic.Engine
@@ -47,7 +49,7 @@ func openService(dir string) (*service, error) {
 		return nil, err
 	}
 	s := &service{eng: eng}
-	for name, partitions := range map[string]int{jobsTopic: 2, laterTopic: 2, eventsTopic: 3} {
+	for name, partitions := range map[string]int{jobsTopic: 2, laterTopic: 2, eventsTopic: 3, copiesTopic: 2} {
 		opts := []topic.TopicOption{topic.Partitions(partitions), topic.SegmentBytes(16 << 10)}
 		if name == laterTopic {
 			opts = append(opts, topic.TimestampsAre(record.LogAppendTime))
@@ -71,7 +73,8 @@ func childService(dir, _ string, cycle int) error {
 	}
 	s.cycle = cycle
 	s.tell("ready")
-	duties := []func() error{s.sendJobs, s.sendEvents, s.sendLater, s.readEvents, s.readEvents}
+	duties := []func() error{s.sendJobs, s.sendEvents, s.sendLater, s.readEvents, s.readEvents,
+		func() error { return s.handleEvents(ctx(), nil) }, func() error { return s.copyEvents(ctx(), nil) }}
 	for range serviceWorkers {
 		duties = append(duties, func() error { return s.work(ctx(), nil) })
 	}
@@ -131,7 +134,7 @@ func (s *service) sendJobs() error {
 func (s *service) sendEvents() error {
 	t, err := s.eng.Topic(ctx(), eventsTopic)
 	for i := 0; err == nil; i++ {
-		_, err = t.Append(ctx(), topic.Record{Value: fmt.Appendf(nil, "event %d", s.id(i))})
+		_, err = t.Append(ctx(), topic.Record{Key: fmt.Appendf(nil, "key-%d", i%serviceKeys), Value: fmt.Appendf(nil, "event %d", s.id(i))})
 	}
 	return err
 }
@@ -177,6 +180,58 @@ func (s *service) readEvents() error {
 		}
 	}
 	return nil
+}
+
+// handleEvents handles each event in the order of its key, until enough says so.
+func (s *service) handleEvents(ctx context.Context, enough func() bool) error {
+	c, err := group.Join(ctx, s.eng, serviceHands, group.Topics(eventsTopic), group.CommitEvery(5*time.Millisecond),
+		group.OnCommit(func(list []group.PartitionOffset, err error) {
+			for _, o := range list {
+				if err == nil && o.Err == nil {
+					s.tell("kept", int64(o.Partition), o.Offset)
+				}
+			}
+		}))
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	err = c.RunByKey(ctx, serviceWorkers, func(_ context.Context, b *group.Batch) error {
+		for _, rec := range b.Records {
+			s.tell("handled", int64(rec.Partition), rec.Offset)
+		}
+		if enough != nil && enough() {
+			stop()
+		}
+		return nil
+	})
+	if enough != nil && enough() {
+		return c.Close()
+	}
+	return errors.Join(err, c.Close())
+}
+
+// copyEvents runs the router until enough says so.
+func (s *service) copyEvents(ctx context.Context, enough func() (bool, error)) error {
+	r, err := group.OpenRouter(ctx, s.eng, serviceRouter, group.From(eventsTopic), group.Bind(group.Fanout(copiesTopic)))
+	if err != nil {
+		return err
+	}
+	if enough == nil {
+		return r.Run(ctx, 2)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx, 2) }()
+	for done, err := enough(); ; done, err = enough() {
+		if done || err != nil || ctx.Err() != nil {
+			stop()
+			<-ended // a context that ended
+			return errors.Join(err, r.Close())
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 // fate is how a job's attempts end.
