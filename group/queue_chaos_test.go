@@ -28,6 +28,7 @@ const (
 	chaosAttempts = 5
 	chaosKeys     = 97
 	chaosParts    = 3
+	chaosMost     = 11
 )
 
 // chaos is the ledger of a run with failing workers and crashes.
@@ -42,6 +43,7 @@ type chaos struct {
 	sure     map[string]bool   // acknowledged before a clean stop
 	faults   []string
 	handled  int
+	most     int // that may be under way
 }
 
 func (c *chaos) fault(format string, args ...any) {
@@ -57,6 +59,8 @@ func (c *chaos) begin(d *group.Delivery) (rest time.Duration, fate int) {
 	switch {
 	case d.Attempt <= c.attempts[job] || d.Attempt > chaosAttempts:
 		c.fault("%s: attempt %d after %d", job, d.Attempt, c.attempts[job])
+	case len(c.busy) >= c.most:
+		c.fault("%s: %d are under way", job, len(c.busy))
 	case c.busy[key]:
 		c.fault("%s: key %s is in flight", job, key)
 	case n < c.newest[key]:
@@ -73,7 +77,7 @@ func (c *chaos) begin(d *group.Delivery) (rest time.Duration, fate int) {
 func (c *chaos) finish(d *group.Delivery, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.busy[string(d.Key)] = false
+	delete(c.busy, string(d.Key))
 	if err == nil {
 		c.ended[string(d.Value)] = true
 		return
@@ -100,8 +104,17 @@ func (c *chaos) handle(_ context.Context, d *group.Delivery) (err error) {
 }
 
 // round runs 16 workers until the time is up, then stops them in order or by a power cut.
-func (c *chaos) round(t *testing.T, e *topictest.Engine, span time.Duration, crash bool) (left int64) {
-	q := openQueue(t, e, group.OrderByKey(), group.MaxAttempts(chaosAttempts), group.Backoff(50*time.Millisecond, time.Second), group.DeadLetter("jobs.dead"))
+func (c *chaos) round(t *testing.T, e *topictest.Engine, span time.Duration, crash, limited bool) (left int64) {
+	opts := []group.QueueOption{
+		group.OrderByKey(), group.MaxAttempts(chaosAttempts), group.Backoff(50*time.Millisecond, time.Second), group.DeadLetter("jobs.dead"),
+	}
+	c.most = 16
+	if limited {
+		c.most = chaosMost
+		opts = append(opts, group.MaxInFlight(chaosMost), group.Rate(2000, 50), group.RatePerKey(100, 5),
+			group.FairBy(func(r *topic.Record) string { return string(r.Key[len(r.Key)-1:]) }))
+	}
+	q := openQueue(t, e, opts...)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	over := make(chan error, 1)
@@ -145,7 +158,7 @@ func TestQueueChaos(t *testing.T) {
 		span := time.Duration(jobs) * time.Millisecond / 6
 		rounds := 0
 		for left := int64(-1); left != 0; rounds++ {
-			left = c.round(t, e, span, rounds < 9 && rounds%3 != 2)
+			left = c.round(t, e, span, rounds < 9 && rounds%3 != 2, rounds%2 == 1)
 			require.Empty(t, c.faults)
 			require.Less(t, rounds, 100)
 		}

@@ -273,3 +273,23 @@ func TestCallbacksOfAQueueMayPanic(t *testing.T) {
 		assert.Equal(t, []string{"one", "two"}, drain(t, q, 2, (*group.Delivery).Ack))
 	})
 }
+
+// A queue that nobody waits at has no timer, however empty its buckets are; nor does one whose workers wait for records.
+func TestIdleLimitsCostNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		e := topictest.New(t)
+		q := openQueue(t, e, group.Rate(1e-3, 1), group.RatePerKey(1e-3, 1), group.MaxInFlight(1), group.FairBy(tenantOf))
+		put(t, e, "a:1")
+		s := newShift()
+		runFor(t, q, 4, 365*24*time.Hour, s.job(0))
+		assert.Equal(t, []string{"a:1 0s"}, s.log)
+		put(t, e, "a:2", "b:1")
+		runFor(t, q, 4, time.Second, s.job(0))
+		assert.Len(t, s.log, 2)
+		before := e.Metrics()
+		time.Sleep(999 * time.Second)
+		synctest.Wait()
+		assert.Equal(t, before, e.Metrics())
+		assert.Equal(t, 1, q.Metrics().Ready)
+	})
+}

@@ -385,6 +385,25 @@ func TestShareWalk(t *testing.T) {
 	}
 }
 
+// Keys are remembered while their buckets fill up, and no longer.
+func TestIdleKeysAreForgotten(t *testing.T) {
+	l, p, now := newLineup(), newShare(3, newShareState(0)), time.Unix(1000, 0)
+	l.limits.keyRate = pace{time.Second, 10}
+	for n := range int64(5000) {
+		s := p.fill(n)
+		l.enter(s, fmt.Append(nil, n), false, 0, now)
+		require.Equal(t, s, l.take(now))
+		p.acquire(s, time.Time{})
+		p.finish(s, stateAcknowledged)
+		l.finished(s, now)
+		now = now.Add(10 * time.Millisecond)
+		require.LessOrEqual(t, len(l.lanes), 101, "a token comes back in a second")
+	}
+	require.Greater(t, len(l.lanes), 50)
+	l.clear(now.Add(time.Second))
+	require.Empty(t, l.lanes)
+}
+
 // What is stored brings back the same: what was finished stays so, counts and rests go on.
 func TestShareGoesOnFromWhatIsStored(t *testing.T) {
 	at := time.Unix(5000, 0)
