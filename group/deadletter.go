@@ -50,8 +50,8 @@ type DeadRecord struct {
 // bury makes a dead letter of a record that will not be delivered again. After an error it is as if it had not been taken.
 func (q *Queue) bury(got *taken) error {
 	ok, err := q.read(context.Background(), got)
-	if ok && q.dead != nil {
-		_, err = q.dead.Append(context.Background(), q.letter(got))
+	if ok && q.cfg.dead != "" {
+		err = q.mail(context.Background(), q.letter(got))
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -70,6 +70,19 @@ func (q *Queue) bury(got *taken) error {
 	s.share.finish(s, stateArchived)
 	q.forgetLocked(s, now)
 	return nil
+}
+
+// deadLetters is the topic of the dead letters; it is made again if somebody has deleted it.
+func (q *Queue) deadLetters(ctx context.Context) (*topic.Topic, error) {
+	return q.hub.eng.Topic(ctx, q.cfg.dead)
+}
+
+func (q *Queue) mail(ctx context.Context, letter topic.Record) error {
+	t, err := q.deadLetters(ctx)
+	if err == nil {
+		_, err = t.Append(ctx, letter)
+	}
+	return err
 }
 
 // letter is the record's bytes and headers, and its story.

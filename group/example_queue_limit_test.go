@@ -1,6 +1,7 @@
 package group_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -159,4 +160,48 @@ func ExampleQueue_Entries() {
 	// one: resting, 1 attempts
 	// two: in flight, 1 attempts
 	// three: ready, 0 attempts
+}
+
+// What comes next, without taking it: of each customer, named by the first word, one at a time.
+func ExampleQueue_Peek() {
+	ctx := context.Background()
+	eng := memory()
+	defer eng.Close()
+	appendAll(eng, "orders", "ada tea", "ada milk", "bob bread", "ada eggs")
+	q, err := group.OpenQueue(ctx, eng, "orders", group.OrderByKey(), group.KeyBy(func(r *topic.Record) []byte {
+		customer, _, _ := bytes.Cut(r.Value, []byte(" "))
+		return customer
+	}))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	list, err := q.Peek(ctx, 10)
+	for _, e := range list {
+		fmt.Println(string(e.Value))
+	}
+	fmt.Println(err)
+	// Output:
+	// ada tea
+	// bob bread
+	// <nil>
+}
+
+// Each queue of a topic has every record.
+func ExampleQueues() {
+	ctx := context.Background()
+	eng := memory()
+	defer eng.Close()
+	for _, name := range []string{"thumbnails", "index"} {
+		q, err := group.OpenQueue(ctx, eng, "uploads", group.QueueName(name))
+		if err == nil {
+			err = q.Close()
+		}
+		if err != nil {
+			fmt.Println(err)
+		}
+	}
+	fmt.Println(group.Queues(ctx, eng, "uploads"))
+	// Output:
+	// [index thumbnails] <nil>
 }

@@ -32,7 +32,6 @@ type Queue struct {
 	hub   *hub
 	id    queueID
 	topic *topic.Topic
-	dead  *topic.Topic // nil without dead letters
 	cfg   *queueConfig
 	feed  *topic.Consumer
 	parts []*stall
@@ -95,7 +94,7 @@ func OpenQueue(ctx context.Context, eng *topic.Engine, topicName string, opts ..
 	q := &Queue{hub: h, id: queueID{t.ID(), cfg.name}, topic: t, cfg: cfg, line: newLineup(), runs: map[*sync.WaitGroup]context.CancelCauseFunc{}}
 	q.line.limits = cfg.limits
 	if cfg.dead != "" {
-		if q.dead, err = eng.Topic(ctx, cfg.dead); err != nil {
+		if _, err = q.deadLetters(ctx); err != nil {
 			return nil, err
 		}
 	}

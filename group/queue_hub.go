@@ -69,11 +69,14 @@ func (h *hub) stateLog(ctx context.Context, key shareKey) (*stateLog, error) {
 
 // logIn gives the log that holds the state of key in the topic of the states. The caller has the turn.
 func (h *hub) logIn(ctx context.Context, t *topic.Topic, key shareKey) (*stateLog, error) {
+	return h.logAt(ctx, t, key.home(int32(t.Partitions())))
+}
+
+func (h *hub) logAt(ctx context.Context, t *topic.Topic, n int32) (*stateLog, error) {
 	if t.ID() != h.states { // it was deleted, and what it said is gone
 		h.states = t.ID()
 		clear(h.logs)
 	}
-	n := key.home(int32(t.Partitions()))
 	if l := h.logs[n]; l != nil {
 		return l, nil
 	}

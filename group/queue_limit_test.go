@@ -293,3 +293,31 @@ func TestIdleLimitsCostNothing(t *testing.T) {
 		assert.Equal(t, 1, q.Metrics().Ready)
 	})
 }
+
+// The key may be made of anything in the record.
+func TestKeysOfOnesOwn(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		e := topictest.New(t)
+		put(t, e, "a:x", "b:x", "c:y", "d:-", "e:x", "f:-")
+		q := openQueue(t, e, group.OrderByKey(), group.KeyBy(func(r *topic.Record) []byte {
+			if r.Value[2] == '-' {
+				return nil
+			}
+			return r.Value[2:]
+		}))
+		s := newShift()
+		runFor(t, q, 6, time.Minute, s.job(time.Second))
+		assert.ElementsMatch(t, []string{"a:x 0s", "c:y 0s", "d:- 0s", "f:- 0s", "b:x 1s", "e:x 2s"}, s.log)
+	})
+}
+
+func TestKeyFunctionThatPanics(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		e := topictest.New(t)
+		put(t, e, "a:1", "a:2", "b:1")
+		q := openQueue(t, e, group.MaxInFlightPerKey(1), group.KeyBy(func(*topic.Record) []byte { panic("boom") }))
+		s := newShift()
+		runFor(t, q, 3, time.Minute, s.job(time.Second))
+		assert.ElementsMatch(t, []string{"a:1 0s", "b:1 0s", "a:2 1s"}, s.log)
+	})
+}

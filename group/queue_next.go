@@ -304,7 +304,7 @@ func (q *Queue) enterLocked(r *topic.Record, now time.Time) {
 		s.line.rec = r
 		q.kept += n
 	}
-	q.line.enter(s, r.Key, q.cfg.ordered, q.cfg.rank(r), now)
+	q.line.enter(s, q.cfg.keyOf(r), q.cfg.ordered, q.cfg.rank(r), now)
 }
 
 // wakeOneLocked wakes one of those who wait.

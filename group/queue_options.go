@@ -35,6 +35,7 @@ type queueConfig struct {
 	ordered    bool
 	window     int
 	start      topic.ResetPolicy
+	key        func(*topic.Record) []byte
 	priority   func(*topic.Record) int
 	tenant     func(*topic.Record) string
 	limits     limits
@@ -58,13 +59,18 @@ func Backoff(first, most time.Duration) QueueOption {
 	return func(c *queueConfig) { c.backoffMin, c.backoffMax = first, most }
 }
 
-// DeadLetter is the topic that records go to which are rejected or have used up their attempts; it is created when it is missing. See
+// DeadLetter is the topic that records go to which are rejected or have used up their attempts; it is created whenever it is missing. See
 // [DeadRecord] for what they carry. Without it such records are done and counted, and that is all.
 func DeadLetter(topicName string) QueueOption { return func(c *queueConfig) { c.dead = topicName } }
 
 // OrderByKey delivers the records of one key one after the other, in their order: the next only when the one before is acknowledged or
 // dead. A record that rests after a failure holds back its key and nothing else, up to [Window]. Records without a key have no order.
 func OrderByKey() QueueOption { return func(c *queueConfig) { c.ordered = true } }
+
+// KeyBy makes a record's key for [OrderByKey], [MaxInFlightPerKey] and [RatePerKey], in the place of its own: a customer's number out of its
+// value, say. nil is no key. f is called once for a record, under a lock: it must be quick and must not use the queue. After a panic in it the
+// record's own key counts. The result is not kept.
+func KeyBy(f func(*topic.Record) []byte) QueueOption { return func(c *queueConfig) { c.key = f } }
 
 // Window is how many records of a partition may be unfinished behind its oldest unfinished one before no more are looked at, 1 to 20000:
 // Kafka's group.share.partition.max.record.locks. Default 5000.
@@ -186,6 +192,16 @@ func (c *queueConfig) rank(r *topic.Record) (n int) {
 	}
 	defer func() { _ = recover() }()
 	return c.priority(r)
+}
+
+// keyOf is the key by which a record is ordered and limited.
+func (c *queueConfig) keyOf(r *topic.Record) (key []byte) {
+	if c.key == nil {
+		return r.Key
+	}
+	key = r.Key
+	defer func() { _ = recover() }()
+	return c.key(r)
 }
 
 // owner is a record's tenant.

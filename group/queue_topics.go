@@ -107,6 +107,46 @@ func (q *Queue) grow(ctx context.Context) (err error) {
 	return nil
 }
 
+// Queues lists the names of a topic's queues, open or not, in order. It reads all of [ShareStateTopic] unless that was done already. A topic of
+// dead letters has one more for each queue that was redriven.
+//
+// Errors: topic.ErrNotFound if there is no such topic; those of reading.
+func Queues(ctx context.Context, eng *topic.Engine, topicName string) ([]string, error) {
+	h, err := hubOf(eng)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.takeTurn(ctx); err != nil {
+		return nil, err
+	}
+	defer h.endTurn()
+	t, err := h.topicOf(topicName)
+	if err != nil {
+		return nil, err
+	}
+	if t == nil {
+		return nil, fmt.Errorf("%w: topic %q", topic.ErrNotFound, topicName)
+	}
+	states, err := h.findStateTopic()
+	if err != nil || states == nil {
+		return nil, err
+	}
+	var names []string
+	for n := range states.Partitions() {
+		l, err := h.logAt(ctx, states, int32(n))
+		if err != nil {
+			return nil, err
+		}
+		for _, key := range l.keysOf(t.ID()) {
+			if key.partition == 0 { // without it there is no queue
+				names = append(names, key.queue)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
 // DeleteQueue deletes a queue of a topic with all that is stored of it: a queue opened later under the name begins anew. The topic, its records
 // and the queue's dead letters stay. If the queue is open it ends with [ErrGroupNotFound] for those who take part, and answers for what
 // they hold are refused; handlers of a Run are not waited for. It may be called again after an error, or a crash, which may leave a part done.

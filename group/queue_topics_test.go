@@ -55,8 +55,11 @@ func TestDeletedQueueEndsAndBeginsAnew(t *testing.T) {
 			require.ErrorIs(t, err, group.ErrGroupNotFound)
 		}
 		require.ErrorIs(t, answer, group.ErrInvalidRecordState)
+		names, err := group.Queues(t.Context(), e.Engine, "jobs")
+		require.NoError(t, err)
+		assert.Equal(t, []string{"other"}, names)
 		require.NoError(t, q.Close())
-		_, err := q.Peek(t.Context(), 1)
+		_, err = q.Peek(t.Context(), 1)
 		require.ErrorIs(t, err, group.ErrGroupNotFound)
 		require.ErrorIs(t, group.DeleteQueue(t.Context(), e.Engine, "jobs", "jobs"), group.ErrGroupNotFound)
 		require.ErrorIs(t, group.DeleteQueue(t.Context(), e.Engine, "nothing", "jobs"), topic.ErrNotFound)
@@ -71,6 +74,10 @@ func TestDeletedQueueEndsAndBeginsAnew(t *testing.T) {
 			require.NoError(t, group.DeleteQueue(t.Context(), e.Engine, "jobs", "jobs"))
 			e.Crash(topictest.LoseUnsynced)
 		}
+		openQueue(t, e, group.QueueName("an"))
+		names, err = group.Queues(t.Context(), e.Engine, "jobs")
+		require.NoError(t, err)
+		assert.Equal(t, []string{"an", "other"}, names)
 		other = openQueue(t, e, group.QueueName("other"))
 		assert.Len(t, drain(t, other, 1, (*group.Delivery).Ack), 1, "the other queue is as it was")
 		assert.Zero(t, other.Metrics().Open)
@@ -148,5 +155,26 @@ func TestQueueTakesInNewPartitions(t *testing.T) {
 		q = openQueue(t, e, group.StartAt(topic.Latest))
 		assert.Equal(t, []string{"in 4"}, drain(t, q, 1, (*group.Delivery).Ack), "the queue was there before the partition")
 		assert.Zero(t, q.Metrics().Open)
+	})
+}
+
+// Dead letters have a topic when the next one comes, whatever has become of it.
+func TestDeadLettersAreMadeAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		e := topictest.New(t)
+		put(t, e, "first", "second", "last")
+		q := openQueue(t, e, group.DeadLetter("jobs.dead"))
+		require.NoError(t, e.DeleteTopic(t.Context(), "jobs.dead"))
+		drain(t, q, 3, func(d *group.Delivery) {
+			if string(d.Value) == "last" {
+				d.Ack()
+				return
+			}
+			d.Reject(nil)
+		})
+		assert.Len(t, deadLetters(t, e), 2)
+		n, err := q.Redrive(t.Context(), nil)
+		require.NoError(t, err)
+		assert.Equal(t, 2, n)
 	})
 }

@@ -30,14 +30,18 @@ type redriving struct {
 //
 // Without [DeadLetter] it is an ErrInvalid; while another Redrive of the queue runs, ErrExists; a panic in want is an error.
 func (q *Queue) Redrive(ctx context.Context, want func(d DeadRecord) bool) (n int, err error) {
-	if q.dead == nil {
+	if q.cfg.dead == "" {
 		return 0, fmt.Errorf("%w: queue %q has no dead letters", topic.ErrInvalid, q.id.name)
 	}
-	ends, err := endsOf(q.dead)
+	dead, err := q.deadLetters(ctx)
 	if err != nil {
 		return 0, err
 	}
-	letters, err := OpenQueue(ctx, q.hub.eng, q.dead.Name(), QueueName("quire.redrive."+q.id.name), MaxAttempts(math.MaxInt16), Window(mostWindow))
+	ends, err := endsOf(dead)
+	if err != nil {
+		return 0, err
+	}
+	letters, err := OpenQueue(ctx, q.hub.eng, dead.Name(), QueueName("quire.redrive."+q.id.name), MaxAttempts(math.MaxInt16), Window(mostWindow))
 	if err != nil {
 		return 0, err
 	}
