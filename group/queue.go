@@ -28,6 +28,8 @@ import (
 //	Q3  Every record ends acknowledged, or dead: rejected, or without an attempt left. With DeadLetter a dead one is on disk among the dead
 //	    letters before it is done; a crash between the two leaves it there twice, with the same topic, partition and offset.
 //	Q4  With OrderByKey the records of a key in one partition are delivered in their order, one at a time, crashes included.
+//	Q5  Limits hold for all who take part in this engine together. Buckets are full when a queue is opened.
+//	Q6  A queue that is deleted leaves nothing, and one is wholly there or not at all, crashes included.
 type Queue struct {
 	hub   *hub
 	id    queueID

@@ -199,8 +199,11 @@ func (c *queueConfig) keyOf(r *topic.Record) (key []byte) {
 	if c.key == nil {
 		return r.Key
 	}
-	key = r.Key
-	defer func() { _ = recover() }()
+	defer func() {
+		if recover() != nil {
+			key = r.Key
+		}
+	}()
 	return c.key(r)
 }
 
