@@ -91,7 +91,7 @@ func measureCommits(e *env, w io.Writer) (broken []string, err error) {
 	for i, c := range shapes {
 		o := &ours[i]
 		t = append(t, []string{fmt.Sprintf("%d groups at once, %d offsets each", c.groups, c.partitions), fmt.Sprintf("%.0f", mid(o, rate)),
-			fmt.Sprintf("%.0f", mid(o, rate)*float64(c.partitions)), showCount(mid(o, allocsPerRecord)), showRatio(mid(o, rate) / mid(base, rate))})
+			fmt.Sprintf("%.0f", mid(o, rate)*float64(c.partitions)), showCount(mid(o, allocsPerRecord)), showRatio(roundRatio(o, base))})
 	}
 	out := &lines{w: w}
 	out.line("\nCOMMITS: each on disk before its group goes on; raw writes and syncs 64 B")

@@ -251,7 +251,7 @@ func measureQueues(e *env, w io.Writer) (broken []string, err error) {
 		}
 		for i, c := range queueContests() {
 			o := &all[i]
-			t = append(t, []string{fmt.Sprint(workers), c.name, fmt.Sprintf("%.0f", mid(o, rate)), showCount(mid(o, allocsPerRecord)), showRatio(mid(o, rate) / mid(&all[0], rate))})
+			t = append(t, []string{fmt.Sprint(workers), c.name, fmt.Sprintf("%.0f", mid(o, rate)), showCount(mid(o, allocsPerRecord)), showRatio(roundRatio(o, &all[0]))})
 		}
 	}
 	out := &lines{w: w}

@@ -38,6 +38,17 @@ func (r *result) ratio(o *outcome) float64 {
 	return median(list)
 }
 
+// roundRatio is the median over the rounds of one outcome's rate by another's in the same round.
+func roundRatio(o, base *outcome) float64 {
+	var list []float64
+	for i := range min(len(o.samples), len(base.samples)) {
+		if b := base.samples[i].rate(); b > 0 {
+			list = append(list, o.samples[i].rate()/b)
+		}
+	}
+	return median(list)
+}
+
 // bestPeer is the peer with the highest ratio, nil when no peer took part.
 func (r *result) bestPeer() (best *outcome) {
 	for _, o := range r.outcomes {
