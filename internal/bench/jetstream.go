@@ -96,41 +96,48 @@ func (q *jetQueue) fill(jobs, size int) error {
 	}
 }
 
-// work has each connection take jobs, one at a time in hand, and wait until the server has confirmed that it is acknowledged.
-func (q *jetQueue) work(jobs int) error {
-	var left atomic.Int64
-	left.Store(int64(jobs))
+// work has each connection take jobs, one at a time in hand, and wait until the server has confirmed that it is acknowledged. What is found out
+// beforehand is not timed.
+func (q *jetQueue) work(jobs int) (s sample, err error) {
 	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()
-	faults := make([]error, len(q.conns))
-	var wg sync.WaitGroup
+	handles := make([]jetstream.Consumer, len(q.conns))
 	for i, c := range q.conns {
-		wg.Go(func() { faults[i] = jetWorker(ctx, c, &left, stop) })
+		js, err := jetstream.New(c)
+		if err != nil {
+			return s, err
+		}
+		if handles[i], err = js.Consumer(ctx, "JOBS", "workers"); err != nil {
+			return s, err
+		}
+	}
+	var left atomic.Int64
+	left.Store(int64(jobs))
+	faults := make([]error, len(handles))
+	var wg sync.WaitGroup
+	m := startMeter(nil)
+	for i, h := range handles {
+		wg.Go(func() {
+			if err := jetWorker(ctx, h, &left, stop); left.Load() > 0 { // else all is done, and it was told to stop
+				faults[i] = err
+			}
+		})
 	}
 	wg.Wait()
+	s = m.stop()
+	s.records = int64(jobs)
 	if err := errors.Join(faults...); err != nil {
-		return err
-	}
-	if n := left.Load(); n != 0 {
-		return fmt.Errorf("%d jobs of %d are left", n, jobs)
+		return s, err
 	}
 	info, err := q.stream.Info(context.Background())
-	if err == nil && info.State.Msgs != 0 {
-		err = fmt.Errorf("%d jobs are still in the stream", info.State.Msgs)
+	if err == nil && (left.Load() != 0 || info.State.Msgs != 0) {
+		err = fmt.Errorf("%d jobs of %d are left, %d still in the stream", left.Load(), jobs, info.State.Msgs)
 	}
-	return err
+	return s, err
 }
 
-func jetWorker(ctx context.Context, c *nats.Conn, left *atomic.Int64, stop func()) error {
-	js, err := jetstream.New(c)
-	if err != nil {
-		return err
-	}
-	cons, err := js.Consumer(ctx, "JOBS", "workers")
-	if err != nil {
-		return err
-	}
-	msgs, err := cons.Messages(jetstream.PullMaxMessages(100))
+func jetWorker(ctx context.Context, queue jetstream.Consumer, left *atomic.Int64, stop func()) error {
+	msgs, err := queue.Messages(jetstream.PullMaxMessages(100))
 	if err != nil {
 		return err
 	}
@@ -139,16 +146,10 @@ func jetWorker(ctx context.Context, c *nats.Conn, left *atomic.Int64, stop func(
 	defer quit()
 	for {
 		m, err := msgs.Next()
-		if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
-			return nil
-		}
 		if err == nil {
 			err = m.DoubleAck(ctx)
 		}
 		if err != nil {
-			if ctx.Err() != nil && left.Load() == 0 {
-				return nil
-			}
 			return err
 		}
 		if left.Add(-1) == 0 {
@@ -227,11 +228,7 @@ func deliverByJetStream(e *env, workers, jobs int, synced bool) (s sample, err e
 	if err := q.fill(jobs, contestBytes); err != nil {
 		return s, err
 	}
-	m := startMeter(nil)
-	err = q.work(jobs)
-	s = m.stop()
-	s.records = int64(jobs)
-	return s, err
+	return q.work(jobs)
 }
 
 // measureQueues prints how many jobs a second are delivered and acknowledged, by us and by JetStream, in turns.
