@@ -42,8 +42,8 @@ type Retention struct {
 
 // RetentionPolicy is a rule of the user's own.
 type RetentionPolicy interface {
-	// Deletable returns how many of the segments, oldest first and the active one last, may go. The slice is the
-	// callee's; its first segment may begin below the log's start.
+	// Deletable returns how many of the segments, oldest first and the active one last, may go; a number that is out
+	// of range counts as the nearest one. The slice is the callee's; its first segment may begin below the log's start.
 	Deletable(now time.Time, segments []Facts) int
 }
 
@@ -250,7 +250,7 @@ func (p *removal) byPolicy(policy RetentionPolicy) {
 	for i := p.n; i < len(p.segments); i++ {
 		facts = append(facts, p.facts(i))
 	}
-	last := p.n + policy.Deletable(p.now, facts)
+	last := p.n + max(0, min(policy.Deletable(p.now, facts), len(facts)))
 	p.scan(ByPolicy, func(*segment.Segment, int64) bool { return p.n < last })
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -69,7 +70,8 @@ type RestoreOptions struct {
 	FS vfs.FS
 	// Topics are the topics to restore; none means all.
 	Topics []string
-	// Until ends partitions at an offset, at the begin of the batch that holds it; those that it does not name are restored whole.
+	// Until ends partitions at an offset, at the begin of the batch that holds it; those that it does not name are restored whole. One
+	// that is not among what is restored is an error that matches ErrNotFound.
 	Until map[TopicPartition]int64
 	// UntilTime, if it is not zero, ends every partition that Until does not name in front of the first batch that holds a record of that
 	// time or later.
@@ -91,7 +93,8 @@ func Restore(ctx context.Context, from, to string, opts RestoreOptions) (*Backup
 	if err != nil {
 		return nil, err
 	}
-	c := &copier{ctx: ctx, e: e, fs: opts.FS, dir: filepath.Clean(to), topics: opts.Topics, link: opts.Link, progress: meter{tell: opts.Progress}, limit: opts.limit}
+	c := &copier{ctx: ctx, e: e, fs: opts.FS, dir: filepath.Clean(to), topics: opts.Topics, link: opts.Link, progress: meter{tell: opts.Progress}, limit: opts.limit,
+		named: slices.SortedFunc(maps.Keys(opts.Until), TopicPartition.Compare)}
 	report, err := c.run()
 	return report, errors.Join(err, e.Close())
 }
@@ -118,6 +121,7 @@ type copier struct {
 	fs       vfs.FS // of the copy
 	dir      string
 	topics   []string
+	named    []TopicPartition // must be among what is copied
 	link     bool
 	allow    bool // damage that the original has too
 	limit    func(*log.Log, TopicPartition) (int64, error)
@@ -160,12 +164,21 @@ func (c *copier) locked() error {
 		return err
 	}
 	defer func() { _ = unlock() }()
-	for _, step := range []func() error{c.claim, c.plan, c.partitions, c.forget, c.finish} {
+	for _, step := range []func() error{c.distinct, c.plan, c.claim, c.partitions, c.forget, c.finish} {
 		if err := step(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// distinct makes sure that the directory is not the engine's own by another name, such as a symbolic link.
+func (c *copier) distinct() error {
+	id, found, _, err := readIdentity(c.fs, c.dir)
+	if err == nil && found && id.directory != "" && id.directory == c.e.identity.directory {
+		err = fmt.Errorf("%w: %s is the directory to be copied, or was made of it by other means", ErrInvalid, c.dir)
+	}
+	return err
 }
 
 // claim makes sure that the directory is ours to write to, and says durably that it is no copy yet.
@@ -190,8 +203,12 @@ func (c *copier) claim() error {
 	return err
 }
 
-// plan settles what is copied, and up to where: for all partitions as much at the same moment as can be.
+// plan settles what is copied, and up to where: for all partitions as much at the same moment as can be. It writes nothing: what is asked
+// for in vain leaves an earlier backup what it is.
 func (c *copier) plan() error {
+	if err := context.Cause(c.ctx); err != nil {
+		return err
+	}
 	if err := c.takeManifest(); err != nil {
 		return err
 	}
@@ -211,6 +228,11 @@ func (c *copier) plan() error {
 			}
 			c.progress.at.Total += l.Size()
 			c.list = append(c.list, planned{tp, p, -1})
+		}
+	}
+	for _, tp := range c.named {
+		if !slices.ContainsFunc(c.list, func(job planned) bool { return job.tp == tp }) {
+			return fmt.Errorf("%w: partition %v, which was to end at an offset", ErrNotFound, tp)
 		}
 	}
 	for i := range c.list {

@@ -37,7 +37,7 @@ func (c *cleaner) throttle() func(ctx context.Context, bytes int) error {
 		return nil
 	}
 	return func(ctx context.Context, bytes int) error {
-		wait := c.book(time.Now(), bytes)
+		wait, took := c.book(time.Now(), bytes)
 		if wait <= 0 {
 			return nil
 		}
@@ -47,20 +47,29 @@ func (c *cleaner) throttle() func(ctx context.Context, bytes int) error {
 		case <-timer.C:
 			return nil
 		case <-ctx.Done():
+			c.unbook(took)
 			return context.Cause(ctx)
 		}
 	}
 }
 
-// book gives bytes their time behind what was booked before, and tells how long to wait for it.
-func (c *cleaner) book(now time.Time, bytes int) time.Duration {
+// book gives bytes their time behind what was booked before, and tells how long to wait for its end and how long it is.
+func (c *cleaner) book(now time.Time, bytes int) (wait, took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.free.Before(now) {
 		c.free = now
 	}
-	c.free = c.free.Add(time.Duration(float64(bytes) / float64(c.rate) * float64(time.Second)))
-	return c.free.Sub(now)
+	took = time.Duration(float64(bytes) / float64(c.rate) * float64(time.Second))
+	c.free = c.free.Add(took)
+	return c.free.Sub(now), took
+}
+
+// unbook gives time back that nobody waited for.
+func (c *cleaner) unbook(took time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.free = c.free.Add(-took)
 }
 
 // giveUp leaves a partition alone from now on. It reports whether that is news.

@@ -28,6 +28,9 @@ func Open(dir string, opts ...Option) (*Engine, error) {
 		opt(&o)
 	}
 	o.fill()
+	if o.fault != nil {
+		return nil, o.fault
+	}
 	if dir == "" {
 		if !o.memory {
 			return nil, fmt.Errorf("%w: an engine on disk needs a directory", ErrInvalid)

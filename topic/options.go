@@ -41,6 +41,7 @@ type options struct {
 	scrubRate    int64
 	delayedNear  int
 	wall         func() time.Time // the time of day; a test makes it jump
+	fault        error            // of the last choice that cannot be
 }
 
 // DefaultMaxOpenFiles is how many files an engine keeps open at most, unless told otherwise.
@@ -115,7 +116,12 @@ func WithRetention(h RetentionHooks) Option { return func(o *options) { o.retain
 // room. Indexes and the engine's small files are not counted; see [DiskReserve]. Default: no bound. A topic may have a
 // budget of its own by [Budget].
 func DiskBudget(bytes int64, full WhenFull) Option {
-	return func(o *options) { o.budget, o.budgetFull = max(bytes, 1), full }
+	return func(o *options) {
+		o.budget, o.budgetFull = max(bytes, 1), full
+		if full < RefuseAppends || full > BlockAppends {
+			o.fault = fmt.Errorf("%w: disk budget with %v", ErrInvalid, full)
+		}
+	}
 }
 
 // DiskReserve is the size of the file quire.reserve, which the engine gives up when the disk is full so that
@@ -138,9 +144,14 @@ func CompactionRate(bytesPerSecond int64) Option {
 	return func(o *options) { o.cleanRate = bytesPerSecond }
 }
 
-// WithCompactionStrategy gives a strategy of your own a name, for [CompactBy].
+// WithCompactionStrategy gives a strategy of your own a name, for [CompactBy]: not one that means something already, and
+// without spaces; else Open fails with an error that matches ErrInvalid, as for a nil strategy.
 func WithCompactionStrategy(name string, s CompactionStrategy) Option {
 	return func(o *options) {
+		_, err := parseStrategy(name)
+		if err != nil || s == nil || name == strategyOffset || name == strategyTimestamp || strings.HasPrefix(name, strategyHeader) {
+			o.fault = fmt.Errorf("%w: %T as compaction strategy %q", ErrInvalid, s, clip(name))
+		}
 		if o.strategies == nil {
 			o.strategies = map[string]CompactionStrategy{}
 		}

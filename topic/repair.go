@@ -228,13 +228,18 @@ func (r *repairer) finish() error {
 
 // RebuildIndexes makes every derived file of the topics anew from their batches: indexes, lists of aborted transactions, side files,
 // producer snapshots, histories of leader epochs. No topics means all. It may run beside appends and reads; what the active segment needs it
-// has in memory. Damage in the data ends it with an error that matches ErrCorrupt: [Repair] first.
+// has in memory. ErrNotFound for a topic that is not there, ErrReadOnly, ErrClosed. Damage in the data ends it with an error that matches ErrCorrupt: [Repair] first.
 func (e *Engine) RebuildIndexes(ctx context.Context, topics ...string) error {
 	if err := e.usable(ctx); err != nil {
 		return err
 	}
 	if e.readOnly {
-		return ErrReadOnly
+		return fmt.Errorf("%w: engine %s", ErrReadOnly, e.dir)
+	}
+	for _, name := range topics {
+		if _, err := e.lookup(name); err != nil {
+			return err
+		}
 	}
 	for _, p := range e.allPartitions() {
 		if len(topics) > 0 && !slices.Contains(topics, p.topic.name) {

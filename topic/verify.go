@@ -41,7 +41,8 @@ func (f *Fault) Unwrap() error { return f.Err }
 
 // VerifyOptions say what to verify.
 type VerifyOptions struct {
-	// Topics are the topics to look at; none means all, and the engine's own files.
+	// Topics are the topics to look at; none means all, and the engine's own files. One of which there is no trace is an error that
+	// matches ErrNotFound.
 	Topics []string
 	// Shallow leaves the records alone and checks what the checksums cover.
 	Shallow bool
@@ -69,8 +70,11 @@ func (e *Engine) Verify(ctx context.Context, opts VerifyOptions) (*VerifyReport,
 }
 
 // VerifyDirectory is [Engine.Verify] for a directory that no engine need have open, damaged as it may be; also for the directory of one
-// partition alone.
+// partition alone. A nil file system is the operating system's.
 func VerifyDirectory(ctx context.Context, fsys vfs.FS, dir string, opts VerifyOptions) (*VerifyReport, error) {
+	if fsys == nil {
+		fsys = vfs.OS()
+	}
 	v := &verifier{ctx: ctx, fs: vfs.ReadOnly(fsys), dir: dir, opts: opts, out: &VerifyReport{}}
 	if err := v.run(); err != nil {
 		return nil, fmt.Errorf("topic: verify %s: %w", dir, err)
@@ -103,6 +107,11 @@ func (v *verifier) run() error {
 		return err
 	}
 	list := v.partitions(names)
+	for _, topic := range v.opts.Topics {
+		if !slices.ContainsFunc(list, func(tp TopicPartition) bool { return tp.Topic == topic }) {
+			return fmt.Errorf("%w: topic %q", ErrNotFound, clip(topic))
+		}
+	}
 	dirs := make([]string, len(list))
 	for i, tp := range list {
 		dirs[i] = filepath.Join(v.dir, dirName(tp.Topic, tp.Partition))
