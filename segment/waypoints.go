@@ -1,7 +1,9 @@
 package segment
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -75,6 +77,11 @@ type Finder struct {
 	buf     []byte
 	decoder record.Decoder
 	found   record.Record
+
+	// After a find by waypoint: the decoder stands before the record at next, within the stretch up to end that buf
+	// holds. The records behind the one found cost no read then.
+	way       *waypoints
+	next, end int32 // offset deltas
 }
 
 // Memory is how many bytes the finder holds for its next use.
@@ -89,6 +96,7 @@ func (s *Segment) Find(f *Finder, offset, bound int64) (r *record.Record, ok boo
 		return r, ok, err
 	}
 	cuts := s.cuts.Load()
+	f.way = nil
 	run, next, err := s.Read(f.buf[:0], Place{offset, -1}, bound, 1)
 	f.buf = run
 	if err != nil || len(run) == 0 {
@@ -168,26 +176,37 @@ func (s *Segment) findByWaypoint(f *Finder, offset, bound int64) (r *record.Reco
 	cuts := s.cuts.Load()
 	head := record.Batch(w.head[:])
 	delta := int32(offset - head.BaseOffset())
-	i := 0
-	for i+2 < len(w.marks) && w.marks[i+1].delta <= delta {
-		i++
-	}
-	from, to := w.marks[i], w.marks[i+1]
-	f.buf = grow(f.buf[:0], int(to.at-from.at))
-	if err := s.ReadAt(f.buf, pos+record.HeaderSize+int64(from.at)); err != nil {
-		if cuts != s.cuts.Load() {
-			return nil, false, nil // cut meanwhile: look properly
+	if f.way != w || delta < f.next || delta >= f.end {
+		from, to := w.around(delta)
+		f.way = nil
+		f.buf = grow(f.buf[:0], int(to.at-from.at))
+		if err := s.ReadAt(f.buf, pos+record.HeaderSize+int64(from.at)); err != nil {
+			if cuts != s.cuts.Load() {
+				return nil, false, nil // cut meanwhile: look properly
+			}
+			return nil, false, err
 		}
-		return nil, false, err
+		f.decoder.Resume(head, f.buf, int(to.delta-from.delta))
+		f.next, f.end = from.delta, to.delta
 	}
-	f.decoder.Resume(head, f.buf, int(to.delta-from.delta))
+	f.way = nil
 	if head.Count() == int(head.LastOffsetDelta())+1 {
-		f.decoder.Skip(int(delta - from.delta))
+		f.decoder.Skip(int(delta - f.next))
 	}
 	if !f.pick(offset) {
 		return nil, false, nil // not there, or the bytes changed: the whole batch tells
 	}
+	f.way, f.next = w, delta+1
 	return &f.found, cuts == s.cuts.Load(), nil
+}
+
+// around gives the waypoints before and behind a record.
+func (w *waypoints) around(delta int32) (from, to waypoint) {
+	i, found := slices.BinarySearchFunc(w.marks[:len(w.marks)-1], delta, func(m waypoint, d int32) int { return cmp.Compare(m.delta, d) })
+	if !found {
+		i = max(i-1, 0)
+	}
+	return w.marks[i], w.marks[i+1]
 }
 
 // wayTo finds the waypoints of the batch that holds offset. A large batch has an

@@ -61,6 +61,16 @@ func TestFindReadsEveryRecordTwice(t *testing.T) {
 			requireFound(t, s, &f, offset)
 		}
 	}
+	for _, step := range []int64{2, 7, 40, -1, -3} { // what the finder holds is behind, ahead, or not there
+		for i := range (next - 101) / max(step, -step) {
+			offset := 100 + i*step
+			if step < 0 {
+				offset = next - 1 + i*step
+			}
+			requireFound(t, s, &f, offset)
+			requireFound(t, s, &f, offset)
+		}
+	}
 	require.Len(t, s.ways.known.Load().at, 2, "large and uncompressed batches have waypoints")
 	_, ok, err := s.Find(&f, next-1, next-1)
 	require.NoError(t, err)
@@ -142,4 +152,21 @@ func TestFindBesideAppendsAndCuts(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
+}
+
+// Records of a large batch that are asked for one after the other share reads.
+func TestFindOfRecordsInARowReadsLittle(t *testing.T) {
+	disk := vfs.NewFault(vfs.NewMem())
+	require.NoError(t, disk.MkdirAll("d"))
+	s, err := Create(disk, "d", 0, &Config{})
+	require.NoError(t, err)
+	defer s.Close()
+	require.NoError(t, s.Append(batchOf(t, 0, 900, 200, compress.None)))
+	var f Finder
+	requireFound(t, s, &f, 0)
+	before := disk.Count(vfs.OpRead)
+	for offset := range int64(900) {
+		requireFound(t, s, &f, offset)
+	}
+	require.Less(t, disk.Count(vfs.OpRead)-before, int64(900/8))
 }
