@@ -84,6 +84,9 @@ func (f cronField) parse(text string) (set uint64, err error) {
 				if to, err = f.value(high); err != nil {
 					return 0, err
 				}
+				if f.to == 7 && to == 0 && from > 0 {
+					to = 7 // as in fri-sun
+				}
 			case !stepped:
 				to = from
 			}

@@ -137,6 +137,7 @@
 //	delay_damage.go  what cannot be read, stepped over    recurring_open.go   the same for recurring messages
 //	producer_delay.go   delayed sends of a Producer    holdback.go       delay by the reader, retry topics
 //	recurring.go, recurring_fire.go   messages again and again    recurrence.go, cron.go   when
+//	recurring_clock.go   by a clock that is put back
 //	reader.go        Topic.Read                    typed.go, codec.go   typed topics
 //
 // Stability: firm. What is exported here changes only with a new major version once the module has reached 1.

@@ -39,7 +39,7 @@ func DailyAt(hour, minute int, zone *time.Location) Recurrence {
 //	0-59    0-23  1-31          1-12   0-7 (0 and 7 are Sunday)
 //
 // or six, with the second first. A field is a list, by commas, of * or ? (all), values, ranges (1-5) and steps (*/15, 8-18/2,
-// 3/5: from 3 on), without spaces; months and days of the week may be named (jan, mon). When both days are restricted either will
+// 3/5: from 3 on), without spaces; months and days of the week may be named (jan, fri-sun). When both days are restricted either will
 // do. @hourly, @daily, @weekly, @monthly and @yearly stand for the obvious.
 //
 // Each time of day that the expression names comes once a day. When clocks are put forward, what they leave out comes at

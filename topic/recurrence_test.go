@@ -50,6 +50,17 @@ func TestCronOnDaysWhenClocksChange(t *testing.T) {
 	}
 }
 
+func TestCronRangeUpToSunday(t *testing.T) {
+	for text, same := range map[string]string{"* * * * fri-sun": "* * * * 5-7", "* * * * 6-0": "* * * * sat,sun", "* * * * sun-sun": "* * * * 0",
+		"* * * * sun-tue": "* * * * 0-2"} {
+		a, err := parseCron(text)
+		require.NoError(t, err)
+		b, err := parseCron(same)
+		require.NoError(t, err)
+		assert.Equal(t, b, a, text)
+	}
+}
+
 func TestBadRecurrences(t *testing.T) {
 	for _, text := range []string{"", "every", "every 0s", "every -1h", "sometimes", "cron UTC", "cron UTC * * * *", "cron UTC 60 * * * *",
 		"cron UTC * 24 * * *", "cron UTC * * 0 * *", "cron UTC * * * 13 *", "cron UTC * * * * 8", "cron UTC 5-1 * * * *", "cron UTC */0 * * * *",

@@ -44,6 +44,9 @@ func CatchUp() RecurOption { return func(s *recurringState) { s.CatchUp = true }
 // RecurIn names the partition; by default it is chosen by key.
 func RecurIn(partition int32) RecurOption { return func(s *recurringState) { s.Partition = partition } }
 
+// recurringFormat is that of a state with Fired; others are written as delayFormat.
+const recurringFormat = 2
+
 // recurringState is what is stored of a recurring message. A firing is stored, durably, before it is appended: Firing is the
 // newest one, numbered in the target log by Producer and Firings-1, so that after a crash the log tells whether
 // it is there.
@@ -62,6 +65,9 @@ type recurringState struct {
 	Producer  int64    `json:"producer"`
 	Firings   int64    `json:"firings"` // with the newest one
 	Firing    *firing  `json:"firing,omitempty"`
+	Run       int64    `json:"run,omitempty"` // due time of the first of the firings that led to the newest without a gap
+	// Fired, of a clock that was put back: due times to come that were appended when it was ahead. With it the format is 2.
+	Fired []firedSpan `json:"fired,omitempty"`
 }
 
 // firing is the newest firing of a recurring message.
@@ -109,14 +115,15 @@ func (c *recurrences) init(e *Engine) {
 
 // Recur appends the record to its partition each time the recurrence says, exactly once per firing, over any number of
 // restarts, until it is removed by name. It is on disk at return. A record's time is that at which it was to be appended. Of
-// firings that were missed the last is appended, or all of them with [CatchUp].
+// firings that were missed the last is appended, or all of them with [CatchUp]. It follows a clock of the machine that is set, within
+// five minutes: what was appended while that was ahead does not come again when its time comes.
 //
 // Setting up again what is there with the same content changes nothing, so a program may do it whenever it
 // starts; with other content it replaces what was there. Names are the engine's: one that another topic uses is
 // an ErrExists. Other errors: ErrInvalid (name, recurrence, one that never happens), and as in [Topic.Append].
 func (t *Topic) Recur(ctx context.Context, name string, rec Record, when Recurrence, opts ...RecurOption) error {
 	c := &t.eng.recurring
-	now := time.Now()
+	now := t.eng.wall()
 	s := recurringState{Format: delayFormat, Topic: t.id, TopicName: t.name, Partition: AnyPartition, When: when.text, Since: now.UnixMilli()}
 	for _, opt := range opts {
 		opt(&s)
@@ -173,7 +180,7 @@ func (c *recurrences) set(ctx context.Context, name string, when Recurrence, s r
 func (s *recurringState) same(o *recurringState) bool {
 	a, b := *s, *o
 	for _, x := range []*recurringState{&a, &b} {
-		x.Since, x.Next, x.Producer, x.Firings, x.Firing = 0, 0, 0, 0, nil
+		x.Format, x.Since, x.Next, x.Producer, x.Firings, x.Firing, x.Run, x.Fired = 0, 0, 0, 0, 0, nil, 0, nil
 	}
 	aText, err := json.Marshal(&a)
 	bText, err2 := json.Marshal(&b)
@@ -329,6 +336,9 @@ func (c *recurrences) store(ctx context.Context, states map[string]*recurringSta
 	for _, name := range slices.Sorted(maps.Keys(states)) {
 		r := Record{Key: []byte(name)}
 		if s := states[name]; s != nil {
+			if s.Format = delayFormat; len(s.Fired) > 0 {
+				s.Format = recurringFormat
+			}
 			value, err := json.Marshal(s)
 			if err != nil {
 				return err

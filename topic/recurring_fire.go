@@ -32,18 +32,18 @@ func (c *recurrences) armLocked() {
 	if c.running {
 		return
 	}
-	next := int64(0)
+	wait, some := lookAtClock, false
+	now := c.eng.wall()
 	for _, r := range c.table {
-		at := r.state.Next
-		if r.open || r.doubt {
-			at = max(r.retry.UnixMilli()+1, 1)
-		}
-		if at > 0 && (next == 0 || at < next) {
-			next = at
+		switch {
+		case r.open || r.doubt:
+			wait, some = min(wait, time.Until(r.retry)), true
+		case r.state.Next > 0:
+			wait, some = min(wait, time.UnixMilli(r.state.Next).Sub(now)), true
 		}
 	}
-	if next > 0 {
-		c.eng.runner.After(&c.timer, min(time.Until(time.UnixMilli(next)), lookAtClock))
+	if some {
+		c.eng.runner.After(&c.timer, wait)
 	}
 }
 
@@ -58,7 +58,7 @@ func (c *recurrences) fire() {
 			}
 			break
 		}
-		more, err := c.round(time.Now())
+		more, err := c.round(c.eng.wall())
 		if !more || c.eng.isClosed() {
 			c.noteSettled()
 		}
@@ -86,16 +86,24 @@ func (c *recurrences) fire() {
 func (c *recurrences) round(now time.Time) (more bool, err error) {
 	due := map[string]*recurringState{}
 	var list []*recurring
-	c.clearDoubts(now)
+	c.clearDoubts(time.Now())
+	if err := c.follow(now); err != nil {
+		return false, err
+	}
+	tries := time.Now()
 	c.mu.Lock()
 	for name, r := range c.table {
 		switch {
 		case r.doubt:
-		case r.open && !now.Before(r.retry):
+		case r.open && !tries.Before(r.retry):
 			list = append(list, r)
 		case !r.open && r.state.Next > 0 && r.state.Next <= now.UnixMilli():
-			s := r.advance(now)
-			due[name] = &s
+			s, fires := r.advance(now)
+			if fires {
+				due[name] = &s
+			} else { // it was appended when the clock was ahead
+				r.state = s
+			}
 		}
 	}
 	c.mu.Unlock()
@@ -122,21 +130,30 @@ func (c *recurrences) round(now time.Time) (more bool, err error) {
 	return len(list) > 0, c.shorten()
 }
 
-// advance gives the state with the firing that is due now as the newest one.
-func (r *recurring) advance(now time.Time) recurringState {
-	s := r.state
+// advance gives the state with the firing that is due now as the newest one, if it is to come.
+func (r *recurring) advance(now time.Time) (s recurringState, fires bool) {
+	s = r.state
 	start, at := time.UnixMilli(s.Since), time.UnixMilli(s.Next)
 	next := r.when.Next(start, at)
+	follows := s.Firing != nil && r.when.Next(start, time.UnixMilli(s.Firing.Due)).Equal(at)
 	if !s.CatchUp && !next.IsZero() && !next.After(now) {
 		at, next = r.latest(start, at, next, now)
+		follows = false
 	}
-	s.Firing = &firing{Due: at.UnixMilli()}
-	s.Firings++
+	fires = s.skip(r.when, at).Equal(at)
+	if fires {
+		s.Firing = &firing{Due: at.UnixMilli()}
+		s.Firings++
+	}
+	if fires && (!follows || s.Run == 0) {
+		s.Run = at.UnixMilli()
+	}
 	s.Next = 0
-	if !next.IsZero() {
+	if next = s.skip(r.when, next); !next.IsZero() {
 		s.Next = next.UnixMilli()
 	}
-	return s
+	s.forget()
+	return s, fires
 }
 
 // latest is the last time up to now, and the one after it, given two times that follow each other.

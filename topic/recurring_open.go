@@ -76,7 +76,7 @@ func parseRecurring(name string, value []byte) (*recurring, error) {
 	if err := json.Unmarshal(value, &r.state); err != nil {
 		return nil, fmt.Errorf("%w: recurring message %q: %w", ErrCorrupt, clip(name), err)
 	}
-	if r.state.Format > delayFormat {
+	if r.state.Format > recurringFormat {
 		return nil, fmt.Errorf("%w: recurring message %q has format %d", ErrNewerFormat, clip(name), r.state.Format)
 	}
 	var err error
@@ -135,7 +135,7 @@ func (c *recurrences) newestFiring(r *recurring) (recurringState, error) {
 			return
 		}
 		s.Firings += ahead + 1
-		s.Firing, s.Next = &firing{Due: b.MaxTimestamp(), From: b.BaseOffset()}, 0
+		s.Firing, s.Run, s.Next = &firing{Due: b.MaxTimestamp(), From: b.BaseOffset()}, b.MaxTimestamp(), 0
 		if next := r.when.Next(start, time.UnixMilli(b.MaxTimestamp())); !next.IsZero() {
 			s.Next = next.UnixMilli()
 		}
