@@ -162,7 +162,7 @@ func (m *membership) quickly() {
 func (m *membership) step(ctx context.Context) (again bool, err error) {
 	c := m.c
 	c.mu.Lock()
-	closing, late, ended, held := c.closing, c.late, c.ended, c.heldLocked()
+	closing, late, ended := c.closing, c.late, c.ended
 	c.mu.Unlock()
 	switch {
 	case ended != nil:
@@ -173,6 +173,7 @@ func (m *membership) step(ctx context.Context) (again bool, err error) {
 		m.joining, m.syncing = nil, nil
 		m.due = func(ctx context.Context) error {
 			c.mu.Lock()
+			held := c.heldLocked()
 			c.late = false
 			c.mu.Unlock()
 			return m.startOver(ctx, held, ErrLate)

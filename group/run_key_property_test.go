@@ -19,7 +19,7 @@ import (
 	"github.com/quirelog/quire/topic"
 )
 
-var keySeeds = flag.Int("keys.seeds", 200, "how many random histories of members that keep order by key")
+var keySeeds = flag.Int("keys.seeds", 100, "how many random histories of members that keep order by key")
 
 // keyWorld is what members that keep order by key do, and what must hold meanwhile.
 type keyWorld struct {

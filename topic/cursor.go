@@ -34,6 +34,7 @@ type cursor struct {
 	// afloat says that nothing was read yet from a position that stands for the first record there is, of all or from a time on:
 	// it rises with the start of the partition.
 	afloat  bool
+	stride  int // how many bytes to read at a time; 0 is as many as may be
 	paused  bool
 	moved   uint64 // when the position was last set from outside, by the owner's count
 	until   int64  // no record at or after it is wanted

@@ -27,6 +27,7 @@ type fetcher struct {
 
 	buf   []byte  // memory of the run, used again
 	run   []byte  // batches not yet taken
+	size  int     // of the run when it was read
 	owner *cursor // whose run it is
 
 	decoder record.Decoder
@@ -50,7 +51,7 @@ func (f *fetcher) load(c *cursor) (bool, error) {
 	}
 	for tried := unresolved; ; {
 		limit := c.log.Limit(f.cfg.isolation.bound())
-		run, next, err := c.log.Read(f.buf, c.place, f.options())
+		run, next, err := c.log.Read(f.buf, c.place, f.options(c))
 		if err == nil {
 			return f.begin(c, run, next, limit)
 		}
@@ -65,8 +66,12 @@ func (f *fetcher) load(c *cursor) (bool, error) {
 	}
 }
 
-func (f *fetcher) options() log.ReadOptions {
-	return log.ReadOptions{Bound: f.cfg.isolation.bound(), MaxBytes: f.cfg.maxPartitionBytes, Check: !f.cfg.skipChecksums}
+func (f *fetcher) options(c *cursor) log.ReadOptions {
+	most := f.cfg.maxPartitionBytes
+	if c.stride > 0 {
+		most = min(most, c.stride)
+	}
+	return log.ReadOptions{Bound: f.cfg.isolation.bound(), MaxBytes: most, Check: !f.cfg.skipChecksums}
 }
 
 // begin takes a run over from the log. An empty one says that compaction left nothing below the limit of
@@ -86,7 +91,7 @@ func (f *fetcher) begin(c *cursor, run []byte, next log.Place, limit int64) (boo
 			return false, c.part.fault(err)
 		}
 	}
-	f.run, f.owner, c.place, c.afloat = run, c, next, false
+	f.run, f.owner, f.size, c.place, c.afloat = run, c, len(run), next, false
 	c.part.topic.stats.fetched(int64(len(run)))
 	return true, nil
 }
@@ -94,13 +99,22 @@ func (f *fetcher) begin(c *cursor, run []byte, next log.Place, limit int64) (boo
 // holds tells whether batches of c's run are left.
 func (f *fetcher) holds(c *cursor) bool { return f.owner == c && len(f.run) > 0 }
 
-// drop gives the run up; its cursor will read it again.
+// drop gives the run up; its cursor will read what is left of it again. So that this is little, it reads no more at a time than its turns
+// use, as when it is paused while its records are worked on.
 func (f *fetcher) drop() {
-	if f.owner != nil && len(f.run) > 0 {
-		f.owner.rewind()
+	switch o := f.owner; {
+	case o == nil:
+	case len(f.run) > 0:
+		o.rewind()
+		o.stride = max(f.size-len(f.run), leastStride)
+	default:
+		o.stride = min(o.stride+o.stride/4, f.cfg.maxPartitionBytes)
 	}
 	f.run, f.owner = nil, nil
 }
+
+// leastStride is the least that is read at a time, if the caller allows it.
+const leastStride = 8 << 10
 
 // moved is called when a cursor's position was set: a run of its is worthless.
 func (f *fetcher) moved(c *cursor) {

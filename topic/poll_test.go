@@ -70,3 +70,32 @@ func TestPollFromNamedPartitions(t *testing.T) {
 	_, err = c.PollFrom(at(0))
 	require.ErrorIs(t, err, ErrClosed)
 }
+
+// Partitions that take turns are not read again and again for what their turns leave.
+func TestTurnsReadWhatTheyUse(t *testing.T) {
+	eng := clientEngine(t)
+	top := clientTopic(t, eng, "t", Partitions(2))
+	recs := make([]Record, 10)
+	for i := range recs {
+		recs[i].Value = make([]byte, 100)
+	}
+	const batches = 300
+	for p := range int32(2) {
+		for range batches {
+			_, err := top.AppendBatch(t.Context(), recs, AppendTo(p))
+			require.NoError(t, err)
+		}
+	}
+	c := clientConsumer(t, eng, MaxPollRecords(100))
+	at := []TopicPartition{{Topic: "t"}, {Topic: "t", Partition: 1}}
+	require.NoError(t, c.Assign(at...))
+	got := 0
+	for turn := 0; got < 2*batches*len(recs); turn++ {
+		recs, err := c.PollFrom(at[turn%2])
+		require.NoError(t, err)
+		require.NotEmpty(t, recs)
+		got += len(recs)
+	}
+	m := top.Metrics()
+	require.Less(t, m.BytesOut, 4*m.BytesIn)
+}
