@@ -111,6 +111,8 @@ type holding struct {
 	inLine bool     // of its class
 	out    int      // batches handed out
 	window *window  // of RunByKey
+	done   spans    // finished, and not read yet since
+	noted  string   // of what is finished, with the last commit
 }
 
 type seek struct {

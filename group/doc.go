@@ -116,6 +116,7 @@
 //	I9  A Consumer hands over a partition only when no handler of it runs, and what was marked has been stored or refused. Its commits of
 //	    one partition reach the coordinator in rising order, unless it was told to Seek back.
 //	I10 With RunByKey no two handlers have records of one key of a partition, and nothing is committed beyond a record that is not marked.
+//	    What is marked beyond it is noted with the commit, and handed out to nobody again, as far as metadata has room.
 //
 // The windows (W1 to W3) and the turns (T1 to T3) of a Consumer have rules of their own, said where they are. The searches and walks in search_test.go hold the machine to these, swarm_test.go the consumers.
 //
@@ -164,6 +165,7 @@
 //	loop.go                  Batches: reading               batch.go             records in one handler's hand
 //	run.go                   Run, RunByKey: workers         window.go            what RunByKey has in hand of a partition
 //	serve.go                 which batch is handed out next, what is read for it
+//	finished.go              what is finished beyond the committed offset, as its metadata
 //	priority.go              priorities and weights         turns.go             whose turn it is: ranks, deficit round robin
 //	mark.go                  marks, commits, Seek, Pause    lag.go               how far members and groups have come
 //	consumer_metrics.go      what a member counts

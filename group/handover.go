@@ -178,8 +178,9 @@ func (m *membership) settleDown(offsets []PartitionOffset) error {
 	for _, o := range offsets {
 		h := &holding{
 			tp: o.TopicPartition, topic: meta[o.Topic].ID, next: o.Offset, from: o.Offset, mark: -1, committed: o.Offset,
-			stored: o.Offset,
+			stored: o.Offset, done: parseSpans(o.Offset, o.Metadata),
 		}
+		h.noted = h.note(o.Offset, c.coord.cfg.MaxMetadata)
 		if c.keyed {
 			h.window = newWindow()
 		}

@@ -66,7 +66,7 @@ func (h *holding) position() int64 {
 			return oldest
 		}
 	}
-	return h.next
+	return max(h.next, h.mark)
 }
 
 // endOf is the end of a partition for readers of a level, -1 if it cannot be read.

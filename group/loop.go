@@ -263,8 +263,16 @@ func (c *Consumer) sort(recs []topic.Record) {
 }
 
 func (c *Consumer) sortLocked(h *holding, recs []topic.Record) {
+	if slices.ContainsFunc(c.seeks, func(s seek) bool { return s.tp == h.tp }) {
+		return // it goes on elsewhere
+	}
 	if h.window == nil {
-		c.readyLocked(h, c.batch(h, recs))
+		if len(h.done) > 0 {
+			recs = slices.DeleteFunc(recs, func(r topic.Record) bool { return h.done.hold(r.Offset) })
+		}
+		if len(recs) > 0 {
+			c.readyLocked(h, c.batch(h, recs))
+		}
 		return
 	}
 	switch first := recs[0].Offset; {
@@ -275,7 +283,9 @@ func (c *Consumer) sortLocked(h *holding, recs []topic.Record) {
 		h.committed = -1
 	}
 	h.next = recs[len(recs)-1].Offset + 1
-	c.readyLocked(h, h.window.take(recs, func(recs []topic.Record) *Batch { return c.batch(h, recs) })...)
+	c.readyLocked(h, h.window.take(recs, h.done, func(recs []topic.Record) *Batch { return c.batch(h, recs) })...)
+	h.done = h.done.from(h.next)
+	c.markLocked(h, h.window.settle())
 }
 
 func (c *Consumer) batch(h *holding, recs []topic.Record) *Batch {

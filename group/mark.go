@@ -58,6 +58,12 @@ func (c *Consumer) markLocked(h *holding, next int64) {
 		return
 	}
 	h.mark = next
+	if h.window == nil {
+		h.done = h.done.from(next)
+		if len(h.done) > 0 && h.done[0].first == next {
+			h.mark = h.done[0].end
+		}
+	}
 	if !c.due && !c.cfg.manual && c.ended == nil {
 		c.due = true
 		c.coord.timers.After(&c.committer, c.cfg.interval)
@@ -77,7 +83,7 @@ func (c *Consumer) commitDue() {
 	asyncs := c.asyncs
 	c.asyncs = nil
 	c.mu.Unlock()
-	c.send(context.Background(), func(err error) {
+	c.send(context.Background(), false, func(err error) {
 		<-c.turn
 		for _, f := range asyncs {
 			f(err)
@@ -94,7 +100,7 @@ const timerGrain = time.Millisecond
 // retry commits again later what could not be committed, as during a rebalance.
 func (c *Consumer) retry() {
 	c.mu.Lock()
-	arm := !c.due && !c.cfg.manual && c.ended == nil && len(c.dirtyLocked()) > 0
+	arm := !c.due && !c.cfg.manual && c.ended == nil && len(c.dirtyLocked(false)) > 0
 	c.due = c.due || arm
 	c.mu.Unlock()
 	if arm {
@@ -102,16 +108,30 @@ func (c *Consumer) retry() {
 	}
 }
 
-// dirtyLocked lists what is marked and not committed.
-func (c *Consumer) dirtyLocked() []PartitionOffset {
+// dirtyLocked lists what is marked and not committed; all, also what is finished beyond offsets that are committed already.
+func (c *Consumer) dirtyLocked(all bool) []PartitionOffset {
 	var list []PartitionOffset
 	for tp, h := range c.hold {
-		if h.mark > h.committed {
-			list = append(list, PartitionOffset{TopicPartition: tp, Offset: h.mark, LeaderEpoch: -1})
+		if o := (PartitionOffset{TopicPartition: tp, Offset: h.mark, LeaderEpoch: -1}); h.mark > h.committed {
+			o.Metadata = h.note(o.Offset, c.coord.cfg.MaxMetadata)
+			list = append(list, o)
+		} else if o.Offset = max(h.from, h.mark); all && o.Offset >= 0 {
+			if o.Metadata = h.note(o.Offset, c.coord.cfg.MaxMetadata); o.Metadata != h.noted {
+				list = append(list, o)
+			}
 		}
 	}
 	slices.SortFunc(list, func(a, b PartitionOffset) int { return a.Compare(b.TopicPartition) })
 	return list
+}
+
+// note is what is finished beyond an offset, as metadata.
+func (h *holding) note(offset int64, most int) string {
+	list := h.done
+	if h.window != nil {
+		list = h.window.finished().and(list)
+	}
+	return list.text(offset, most)
 }
 
 // Commit commits what was marked; it is on disk at return. Errors: the context's cause (the commit may be done all the same), [Code]s:
@@ -143,7 +163,7 @@ func (c *Consumer) commit(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	c.send(ctx, func(err error) {
+	c.send(ctx, true, func(err error) {
 		<-c.turn
 		done <- err
 	})
@@ -155,10 +175,10 @@ func (c *Consumer) commit(ctx context.Context) error {
 	}
 }
 
-// send commits what is marked. The caller has the turn, so that a later commit never overtakes an earlier one; then gets it back.
-func (c *Consumer) send(ctx context.Context, then func(error)) {
+// send commits what is dirty. The caller has the turn, so that a later commit never overtakes an earlier one; then gets it back.
+func (c *Consumer) send(ctx context.Context, all bool, then func(error)) {
 	c.mu.Lock()
-	list, id, ended := c.dirtyLocked(), c.id, c.ended
+	list, id, ended := c.dirtyLocked(all), c.id, c.ended
 	c.mu.Unlock()
 	switch {
 	case ended != nil:
@@ -202,6 +222,7 @@ func (c *Consumer) committed(list []PartitionOffset, r CommitResponse) error {
 		if h == nil {
 			continue
 		}
+		h.noted = o.Metadata
 		if h.stored = o.Offset; o.Offset <= h.mark {
 			h.committed = max(h.committed, o.Offset)
 		}
@@ -277,16 +298,6 @@ func (c *Consumer) applySeeks() error {
 	c.mu.Lock()
 	list := c.seeks
 	c.seeks = nil
-	for _, s := range list { // records that were read between Seek and here are dropped with it
-		h := c.hold[s.tp]
-		switch {
-		case h == nil:
-		case h.window != nil:
-			c.anewLocked(h, s.offset)
-		default:
-			h.ready = nil
-		}
-	}
 	c.mu.Unlock()
 	for _, s := range list {
 		if err := c.src.Seek(s.tp, s.offset); err != nil {

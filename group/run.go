@@ -23,7 +23,8 @@ func (c *Consumer) Run(ctx context.Context, workers int, fn func(ctx context.Con
 //
 // What is committed of a partition is never beyond a record whose fn has not returned, or marked it: a slow key holds back the committed
 // offset, and after [ReadAhead] records also the reading of its partition, but not the other keys until then. What other keys have
-// finished beyond it is read again when the loop ends, or the partition goes to somebody else, before the slow one is done.
+// finished beyond it is noted in the metadata of the committed offset, and no [Consumer] processes it again after the partition was handed
+// over or the member closed. (As far as it has room there, Config.MaxMetadata: more than a thousand gaps at the default.)
 //
 // Otherwise it is as Run. After an error of fn nothing more of that key is handed out. When a partition is revoked, those at work on it are
 // told by their contexts and awaited, what waits is dropped, what is finished without a gap is committed, and it is handed over.
@@ -83,6 +84,7 @@ func (c *Consumer) sortByPartition() {
 	c.keyed = false
 	for _, h := range c.hold {
 		if oldest, ok := h.window.oldest(); ok {
+			h.done = h.window.finished().and(h.done)
 			h.next = oldest
 			c.seeks = append(c.seeks, seek{h.tp, oldest})
 		}

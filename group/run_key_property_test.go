@@ -28,6 +28,7 @@ type keyWorld struct {
 	atWork map[string]bool  // "partition key"
 	reach  map[string]int64 // the last offset of a key that was processed
 	done   map[topic.TopicPartition]map[int64]bool
+	marked map[topic.TopicPartition]map[int64]bool
 	stored map[topic.TopicPartition]int64
 	calm   bool
 }
@@ -47,6 +48,9 @@ func (w *keyWorld) begin(b *group.Batch) {
 		w.fail("a batch of %d records without key", len(b.Records))
 	}
 	for _, r := range b.Records {
+		if w.marked[b.TopicPartition()][r.Offset] {
+			w.fail("%s: offset %d was marked and came again", b.TopicPartition(), r.Offset)
+		}
 		if string(r.Key) != string(first.Key) {
 			w.fail("a batch of keys %q and %q", first.Key, r.Key)
 		}
@@ -101,6 +105,15 @@ func (w *keyWorld) committed(list []group.PartitionOffset, err error) {
 	}
 }
 
+func (w *keyWorld) mark(b *group.Batch, recs []topic.Record) {
+	b.MarkThrough(recs[len(recs)-1].Offset)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, r := range recs {
+		w.marked[b.TopicPartition()][r.Offset] = true
+	}
+}
+
 var errTrip = errors.New("trip")
 
 // work is a handler that takes its time and fails in each of the ways there are.
@@ -122,8 +135,8 @@ func (w *keyWorld) work(ctx context.Context, rng *rand.Rand, b *group.Batch) err
 			panic(errTrip)
 		}
 		w.process(b, r)
-		if dice%3 == 0 && i%2 == 0 {
-			b.MarkThrough(r.Offset)
+		if dice%3 == 0 && i%2 == 0 || i == len(b.Records)-1 {
+			w.mark(b, b.Records[:i+1])
 		}
 	}
 	return nil
@@ -167,10 +180,11 @@ func runKeys(t *testing.T, seed uint64) {
 	require.NoError(t, err)
 	w := &keyWorld{
 		atWork: map[string]bool{}, reach: map[string]int64{}, done: map[topic.TopicPartition]map[int64]bool{},
+		marked: map[topic.TopicPartition]map[int64]bool{},
 		stored: map[topic.TopicPartition]int64{},
 	}
 	for p := range int32(at.Partitions()) {
-		w.done[tp("a", p)] = map[int64]bool{}
+		w.done[tp("a", p)], w.marked[tp("a", p)] = map[int64]bool{}, map[int64]bool{}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -214,7 +228,7 @@ func runKeys(t *testing.T, seed uint64) {
 }
 
 // Whatever handlers and members do: the records of a key are processed in order and one at a time, nothing is committed that was not
-// processed, no commit goes back, and in the end everything is done.
+// processed, no commit goes back, what was marked does not come again, and in the end everything is done.
 func TestRunByKeyKeepsItsPromises(t *testing.T) {
 	for seed := range *keySeeds {
 		synctest.Test(t, func(t *testing.T) { runKeys(t, uint64(seed)) })

@@ -40,11 +40,15 @@ type keyLane struct {
 func newWindow() *window { return &window{lanes: map[string]*keyLane{}} }
 
 // take takes in what one read brought, and gives the batches of it that need not wait: the records of one key make one batch, and each
-// record without a key one of its own.
-func (w *window) take(recs []topic.Record, batch func([]topic.Record) *Batch) (ready []*Batch) {
+// record without a key one of its own. Those that were finished before are only noted.
+func (w *window) take(recs []topic.Record, done spans, batch func([]topic.Record) *Batch) (ready []*Batch) {
 	w.reads++
 	for i := range recs {
-		w.entries = append(w.entries, inHand{offset: recs[i].Offset})
+		finished := done.hold(recs[i].Offset)
+		w.entries = append(w.entries, inHand{recs[i].Offset, finished})
+		if finished {
+			continue
+		}
 		if recs[i].Key == nil {
 			ready = append(ready, batch(recs[i:i+1:i+1]))
 			continue
@@ -92,6 +96,11 @@ func (w *window) finish(offset int64) (through int64) {
 		return -1
 	}
 	w.entries[at].finished = true
+	return w.settle()
+}
+
+// settle lets go of what is finished at the beginning, and tells how far that is as finish does.
+func (w *window) settle() (through int64) {
 	through = -1
 	for len(w.entries) > 0 && w.entries[0].finished {
 		through = w.entries[0].offset + 1
@@ -102,6 +111,20 @@ func (w *window) finish(offset int64) (through int64) {
 
 // size is how many records count against the limit: the unfinished ones, and the finished ones between them.
 func (w *window) size() int { return len(w.entries) }
+
+// finished is what is finished behind the oldest record that is not.
+func (w *window) finished() (list spans) {
+	for i, e := range w.entries {
+		switch {
+		case !e.finished:
+		case i > 0 && w.entries[i-1].finished:
+			list[len(list)-1].end = e.offset + 1
+		default:
+			list = append(list, span{e.offset, e.offset + 1})
+		}
+	}
+	return list
+}
 
 // oldest is the oldest record that is not finished.
 func (w *window) oldest() (offset int64, ok bool) {
