@@ -31,6 +31,7 @@ type keyWorld struct {
 	marked map[topic.TopicPartition]map[int64]bool
 	stored map[topic.TopicPartition]int64
 	calm   bool
+	stalls bool // members are removed for not coming back: others may then have what they had, and their marks do not count
 }
 
 func (w *keyWorld) fail(format string, args ...any) {
@@ -48,7 +49,7 @@ func (w *keyWorld) begin(b *group.Batch) {
 		w.fail("a batch of %d records without key", len(b.Records))
 	}
 	for _, r := range b.Records {
-		if w.marked[b.TopicPartition()][r.Offset] {
+		if w.marked[b.TopicPartition()][r.Offset] && !w.stalls {
 			w.fail("%s: offset %d was marked and came again", b.TopicPartition(), r.Offset)
 		}
 		if string(r.Key) != string(first.Key) {
@@ -56,7 +57,7 @@ func (w *keyWorld) begin(b *group.Batch) {
 		}
 	}
 	if at := fmt.Sprint(b.Partition, " ", string(first.Key)); first.Key != nil {
-		if w.atWork[at] {
+		if w.atWork[at] && !w.stalls {
 			w.fail("key %s is at work twice", at)
 		}
 		w.atWork[at] = true
@@ -114,6 +115,9 @@ func (w *keyWorld) mark(b *group.Batch, recs []topic.Record) {
 	}
 }
 
+// keyLate is when a member is removed.
+const keyLate = 5 * time.Second
+
 var errTrip = errors.New("trip")
 
 // work is a handler that takes its time and fails in each of the ways there are.
@@ -123,6 +127,9 @@ func (w *keyWorld) work(ctx context.Context, rng *rand.Rand, b *group.Batch) err
 	w.mu.Lock()
 	calm, dice, rest := w.calm, rng.IntN(100), time.Duration(rng.IntN(50))*time.Millisecond
 	w.mu.Unlock()
+	if dice == 9 && w.stalls && !calm {
+		time.Sleep(2 * keyLate) // it does not even look at its context
+	}
 	for i, r := range b.Records {
 		time.Sleep(rest)
 		switch {
@@ -147,7 +154,7 @@ func (w *keyWorld) member(ctx context.Context, eng *topic.Engine, seed uint64) e
 	rng := rand.New(rand.NewPCG(seed, 3))
 	for ctx.Err() == nil {
 		assignors := []group.Assignor{group.CooperativeSticky(), group.Range()}
-		c, err := group.Join(ctx, eng, "g", group.Topics("a"), group.OnCommit(w.committed), group.ReadAhead(1+rng.IntN(30)),
+		c, err := group.Join(ctx, eng, "g", group.Topics("a"), group.OnCommit(w.committed), group.MaxPollInterval(keyLate), group.ReadAhead(1+rng.IntN(30)),
 			group.CommitEvery(time.Duration(rng.IntN(100))*time.Millisecond), group.ReadWith(topic.MaxPollRecords(1+rng.IntN(10))),
 			group.AssignWith(assignors[seed%2]))
 		if err != nil {
@@ -181,7 +188,7 @@ func runKeys(t *testing.T, seed uint64) {
 	w := &keyWorld{
 		atWork: map[string]bool{}, reach: map[string]int64{}, done: map[topic.TopicPartition]map[int64]bool{},
 		marked: map[topic.TopicPartition]map[int64]bool{},
-		stored: map[topic.TopicPartition]int64{},
+		stored: map[topic.TopicPartition]int64{}, stalls: seed%4 == 0,
 	}
 	for p := range int32(at.Partitions()) {
 		w.done[tp("a", p)], w.marked[tp("a", p)] = map[int64]bool{}, map[int64]bool{}
