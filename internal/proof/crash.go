@@ -169,8 +169,8 @@ func (c cutting) state() state {
 func again(r *runner, t *tally, w world, disk *vfs.Crash, sc scenario, n int, seed uint64) {
 	dice := rand.New(rand.NewPCG(seed, uint64(n)))
 	firsts := []cutting{{crashKill, seed}, {vfs.TornSectors.String(), dice.Uint64N(100)}}
-	if r.tier == "fast" { // each operation in one way, one of four recoveries
-		every := max(sc.second, 4)
+	if r.tier == "fast" { // each operation in one way, one of six recoveries
+		every := max(sc.second, 6)
 		if n%every != 0 {
 			return
 		}

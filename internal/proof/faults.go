@@ -229,7 +229,7 @@ func runFaults(r *runner, t *tally, _ uint64) {
 
 // faultMost is about how many calls of one kind fail in a scenario, in the fast tier; they
 // lie at equal distances.
-const faultMost = 24
+const faultMost = 12
 
 func (r *runner) faultStep(calls int64) int64 {
 	if r.tier != "fast" {
