@@ -118,7 +118,9 @@
 //	I10 With RunByKey no two handlers have records of one key of a partition, and nothing is committed beyond a record that is not marked.
 //	    What is marked beyond it is noted with the commit, and handed out to nobody again, as far as metadata has room.
 //
-// The windows (W1 to W3) and the turns (T1 to T3) of a Consumer have rules of their own, said where they are. The searches and walks in search_test.go hold the machine to these, swarm_test.go the consumers.
+// The windows (W1 to W3) and the turns (T1 to T3) of a Consumer have rules of their own, said where they are. The searches and walks in
+// search_test.go hold the machine to these, swarm_test.go the consumers; sweep_test.go cuts the power and lets calls fail wherever something
+// is stored, of groups and of queues.
 //
 // # Errors
 //

@@ -73,7 +73,7 @@ func OrderByKey() QueueOption { return func(c *queueConfig) { c.ordered = true }
 func KeyBy(f func(*topic.Record) []byte) QueueOption { return func(c *queueConfig) { c.key = f } }
 
 // Window is how many records of a partition may be unfinished behind its oldest unfinished one before no more are looked at, 1 to 20000:
-// Kafka's group.share.partition.max.record.locks. Default 5000.
+// Kafka's group.share.partition.max.record.locks. Records are read up to 500 at a time, so that there may be so many more. Default 5000.
 func Window(n int) QueueOption { return func(c *queueConfig) { c.window = n } }
 
 // StartAt is where a queue that does not exist yet begins: [topic.Earliest], the default, [topic.Latest], or a [topic.ByDuration].
