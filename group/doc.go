@@ -171,7 +171,6 @@
 //	priority.go              priorities and weights         turns.go             whose turn it is: ranks, deficit round robin
 //	mark.go                  marks, commits, Seek, Pause    lag.go               how far members and groups have come
 //	consumer_metrics.go      what a member counts
-//	run.go                   Run: workers                   mark.go              marks, commits, Seek, Pause
 //	router.go                Router: what it promises, open, bind, run, close     router_options.go  its choices
 //	router_binding.go        bindings as users see them     router_table.go      all bindings, found by record
 //	router_pattern.go        the trie of key patterns       router_headers.go    the index of headers
