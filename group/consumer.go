@@ -24,8 +24,8 @@ var (
 )
 
 // A Consumer is a member of a group in this process. It reads the partitions that the group gives it, in the one loop that may run at a
-// time: [Consumer.Batches] in the caller's goroutine, or [Consumer.Run] and [Consumer.RunByKey] with workers. Joining, rebalances and callbacks happen in the loop;
-// between loops nothing does. There are no heartbeats: it is a member while it is open and comes back in time ([MaxPollInterval]).
+// time: [Consumer.Batches] in the caller's goroutine, or [Consumer.Run] and [Consumer.RunByKey] with workers. Joining, rebalances and
+// callbacks happen in the loop; between loops nothing does. There are no heartbeats: it is a member while it is open and comes back in time ([MaxPollInterval]).
 //
 // What was processed is marked, and what was marked is committed: in the background, before partitions go to others, and by Close. So after
 // a crash, or when a member is removed, records that were not committed are read again; after a Close in good order those are none that
