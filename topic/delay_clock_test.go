@@ -86,9 +86,9 @@ func TestClockPutBackByLittle(t *testing.T) {
 		after, err := progress.End()
 		require.NoError(t, err)
 		assert.Equal(t, before, after)
-		assert.Empty(t, e.delays.settled.ceilings)
 		time.Sleep(100 * time.Millisecond)
 		synctest.Wait()
+		assert.Empty(t, e.delays.settled.ceilings)
 		assert.Equal(t, []string{"a", "b"}, delivered(t, tp))
 	})
 }

@@ -14,7 +14,7 @@ import (
 // Recurring messages go on when a clock that was ahead is put back, with each due time once: those that were appended ahead of
 // time do not come again, over restarts too.
 func TestRecurringMessagesFollowAClockThatWasPutBack(t *testing.T) {
-	for restarts := range 8 {
+	for _, restarts := range []int{0, 1, 6, 7} {
 		for _, catchUp := range []bool{false, true} {
 			t.Run(fmt.Sprintf("restarts %03b, catch up %v", restarts, catchUp), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
