@@ -37,7 +37,10 @@ type RedactOptions struct {
 // file goes later, at the latest with the next Open.
 func (l *Log) Redact(ctx context.Context, offset int64, o RedactOptions) error {
 	defer l.tell()
-	return l.inTurn(ctx, o.Wait, func(ctx context.Context) error { return l.redact(ctx, offset, o) })
+	return l.inTurn(ctx, o.Wait, func(ctx context.Context) error {
+		// A segment that was deleted meanwhile is looked for again: then the offset is out of range.
+		return retried(ctx, func() error { return l.redact(ctx, offset, o) })
+	})
 }
 
 func (l *Log) redact(ctx context.Context, offset int64, o RedactOptions) error {

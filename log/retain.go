@@ -324,6 +324,10 @@ func (p *removal) giveAway(ctx context.Context, i int, hook func(context.Context
 
 // remove raises the start to the first segment that is kept, drops those in front of it, and counts them.
 func (p *removal) remove(done *Removed) {
+	there := make([]bool, p.n) // else somebody else has removed it meanwhile
+	for i, s := range p.segments[:p.n] {
+		there[i] = !s.Retired()
+	}
 	start, err := p.l.removeBelow(p.next(p.n - 1))
 	p.l.tell()
 	p.l.watchers.notify()
@@ -335,6 +339,9 @@ func (p *removal) remove(done *Removed) {
 	for i, s := range p.segments[:p.n] {
 		if left != nil && left.segments[0].Base() <= s.Base() {
 			return // its files could not be renamed
+		}
+		if !there[i] {
+			continue
 		}
 		done.Segments++
 		done.Bytes += s.Size()

@@ -340,3 +340,20 @@ func TestRetentionUnderFaults(t *testing.T) {
 		}
 	}
 }
+
+// Segments that somebody else deletes while a pass decides are no failure of the pass, nor its work.
+func TestDeletionDuringRetention(t *testing.T) {
+	disk := vfs.NewMem()
+	require.NoError(t, segmented(t, disk, &Config{}, 1, 2, 3, 4).Close())
+	l, _, err := Open(disk, testDir, &Config{}, OpenState{})
+	require.NoError(t, err)
+	removed, err := l.ApplyRetention(t.Context(), time.Now(), &Retention{Acknowledged: func() (int64, bool) {
+		_, err := l.DeleteRecords(2)
+		require.NoError(t, err)
+		return 3, true
+	}})
+	require.NoError(t, err)
+	require.Equal(t, 1, removed.Segments)
+	require.EqualValues(t, 3, removed.Start)
+	require.NoError(t, l.Close())
+}

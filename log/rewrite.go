@@ -71,6 +71,9 @@ func (w *rewriting) rewrite(group []*segment.Segment, visit func(b record.Batch)
 		g.written = w.out.Size()
 		err = w.l.replace(group, w.out, w.delay())
 	}
+	if err != nil && !errors.Is(err, errDecided) && slices.ContainsFunc(group, (*segment.Segment).Retired) {
+		err = errors.Join(errMoved, err) // whatever went wrong with its files
+	}
 	switch {
 	case err == nil && w.changed:
 		g.fresh = w.out

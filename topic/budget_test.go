@@ -3,6 +3,7 @@ package topic
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -369,4 +370,20 @@ func TestReserve(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, topics)
 	require.NoError(t, e.Close())
+}
+
+// The file is as large as this engine's reserve is to be, and is gone when it is to have none.
+func TestReserveOfAnotherSize(t *testing.T) {
+	disk := vfs.NewMem()
+	for _, c := range []struct{ wanted, size int64 }{{64 << 10, 64 << 10}, {1 << 10, 1 << 10}, {1 << 20, 1 << 20}, {0, -1}, {5, 5}, {-1, -1}} {
+		e := openOn(t, disk, DiskReserve(c.wanted))
+		info, err := disk.Stat(filepath.Join("data", reserveFile))
+		if c.size < 0 {
+			require.ErrorIs(t, err, fs.ErrNotExist, "%d", c.wanted)
+		} else {
+			require.NoError(t, err)
+			require.Equal(t, c.size, info.Size)
+		}
+		require.NoError(t, e.Close())
+	}
 }

@@ -49,6 +49,9 @@ func Open(dir string, opts ...Option) (*Engine, error) {
 			e.delays.settleEarlier()
 			e.recurring.settleEarlier()
 		}
+		if e.reserve.size <= 0 {
+			e.dropReserve()
+		}
 		e.holdReserve()
 		e.countBudgets()
 		e.armRetention()

@@ -34,7 +34,7 @@ func (e *Engine) holdReserve() {
 		return
 	}
 	path := filepath.Join(e.dir, reserveFile)
-	if info, err := e.fs.Stat(path); err == nil && info.Size >= r.size {
+	if info, err := e.fs.Stat(path); err == nil && info.Size == r.size {
 		r.held = true
 		return
 	}
@@ -44,6 +44,13 @@ func (e *Engine) holdReserve() {
 		return
 	}
 	r.held = true
+}
+
+// dropReserve removes what an engine that was to have a reserve has left. That it cannot is no fault: the next may.
+func (e *Engine) dropReserve() {
+	if err := e.fs.Remove(filepath.Join(e.dir, reserveFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		e.logger.Warn("the reserve of an earlier engine could not be removed", "dir", e.dir, "err", err)
+	}
 }
 
 // fill writes a file of zeros: no hole, which would take no room.
