@@ -173,6 +173,13 @@ func byHand(disk vfs.FS) map[string]func(ctx context.Context, e *Engine) error {
 		"backup": func(ctx context.Context, e *Engine) error {
 			return second(e.Backup(ctx, "saved", BackupOptions{FS: disk, Copy: true}))
 		},
+		"restore": func(ctx context.Context, e *Engine) error {
+			_ = e.Close()
+			if _, err := readBackupMark(disk, "back"); err == nil { // not there, or restored by an earlier call
+				_ = vfs.RemoveAll(disk, "back")
+			}
+			return second(Restore(ctx, "data", "back", RestoreOptions{FS: disk}))
+		},
 		"scrub": func(ctx context.Context, e *Engine) error { return second(e.Scrub(ctx, ScrubOptions{})) },
 	}
 }
