@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -66,76 +67,63 @@ func TestTidy(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
-// Whatever call the power is cut at, the next Tidy ends with the new segment whole or the old ones.
+// Whatever call of a Tidy the power is cut at, the next one ends with the new segment whole or, where a process killed right after it
+// had decided on the swap left names that are not on disk, with the old ones: never with neither.
 func TestPowerCutInTidy(t *testing.T) {
 	batches := someBatches(t, 0, 20)
 	half := batches[10].BaseOffset()
 	clean := append(append([]record.Batch{}, batches[:5]...), batches[15:]...)
-	for step := 1; ; step++ {
-		c := vfs.NewCrash()
-		newDir(t, c)
-		build(t, c, 0, 0, batches[:10])
-		build(t, c, half, 0, batches[10:])
-		build(t, c, 0, Swap, clean)
-		require.NoError(t, c.SyncDir(dir))
-		c.CrashAt(c.Ops() + step)
-		names, err := c.List(dir)
-		if err == nil {
-			_, err = Tidy(c, dir, names)
-		}
-		if err == nil {
-			break
-		}
-		require.ErrorIs(t, err, vfs.ErrCrashed)
-		for seed := range uint64(20) {
-			disk := c.After(vfs.KeepRandom, seed)
-			logs := tidy(t, disk)
-			require.Equal(t, []string{FileName(0, LogSuffix)}, logs, "step %d seed %d", step, seed)
-			s := OpenSealed(disk, dir, 0, batches[19].NextOffset(), &Config{})
-			require.Equal(t, clean, readAll(t, s, 0, 1000), "step %d seed %d", step, seed)
-			require.NoError(t, s.Close())
+	for name, c := range map[string]struct {
+		durable bool // the decision
+		policy  vfs.Policy
+		seeds   uint64
+	}{"a power cut before": {true, vfs.KeepRandom, 20}, "a kill before": {false, vfs.RandomEntries, 40}} {
+		for step := 1; ; step++ {
+			disk := vfs.NewCrash()
+			newDir(t, disk)
+			build(t, disk, 0, 0, batches[:10])
+			build(t, disk, half, 0, batches[10:])
+			require.NoError(t, disk.SyncDir(dir))
+			build(t, disk, 0, Swap, clean)
+			if c.durable {
+				require.NoError(t, disk.SyncDir(dir))
+			}
+			disk.CrashAt(disk.Ops() + step)
+			names, err := disk.List(dir)
+			if err == nil {
+				_, err = Tidy(disk, dir, names)
+			}
+			if err == nil {
+				break
+			}
+			require.ErrorIs(t, err, vfs.ErrCrashed)
+			for seed := range c.seeds {
+				hint := fmt.Sprintf("%s, step %d seed %d", name, step, seed)
+				requireSwapped(t, disk.After(c.policy, seed), hint, c.durable, clean, batches[:10], batches[10:])
+			}
 		}
 	}
 }
 
-// A process killed right after it decided on a swap leaves names that are not on disk. A power cut in the next Tidy may take
-// them back, but never the old segments as well.
-func TestPowerCutInTidyAfterAKill(t *testing.T) {
-	batches := someBatches(t, 0, 20)
-	half := batches[10].BaseOffset()
-	clean := append(append([]record.Batch{}, batches[:5]...), batches[15:]...)
-	for step := 1; ; step++ {
-		c := vfs.NewCrash()
-		newDir(t, c)
-		build(t, c, 0, 0, batches[:10])
-		build(t, c, half, 0, batches[10:])
-		require.NoError(t, c.SyncDir(dir))
-		build(t, c, 0, Swap, clean) // complete under .cleaned; the renames are not synced
-		c.CrashAt(c.Ops() + step)
-		names, err := c.List(dir)
-		if err == nil {
-			_, err = Tidy(c, dir, names)
-		}
-		if err == nil {
-			break
-		}
-		require.ErrorIs(t, err, vfs.ErrCrashed)
-		for seed := range uint64(40) {
-			disk := c.After(vfs.RandomEntries, seed)
-			want := clean
-			logs := tidy(t, disk)
-			if len(logs) == 2 {
-				want = batches[:10]
-				s := OpenSealed(disk, dir, half, batches[19].NextOffset(), &Config{})
-				require.Equal(t, batches[10:], readAll(t, s, half, 1000), "step %d seed %d", step, seed)
-				require.NoError(t, s.Close())
-			}
-			require.Equal(t, FileName(0, LogSuffix), logs[0], "step %d seed %d: %v", step, seed, logs)
-			s := OpenSealed(disk, dir, 0, half, &Config{})
-			require.Equal(t, want, readAll(t, s, 0, 1000), "step %d seed %d", step, seed)
-			require.NoError(t, s.Close())
-		}
+// requireSwapped tidies and fails unless the new segment is there alone or, if it need not be, the two old ones.
+func requireSwapped(t testing.TB, disk vfs.FS, hint string, must bool, clean, first, second []record.Batch) {
+	t.Helper()
+	logs := tidy(t, disk)
+	require.Equal(t, FileName(0, LogSuffix), logs[0], hint)
+	holds := func(base, next int64, want []record.Batch) {
+		s := OpenSealed(disk, dir, base, next, &Config{})
+		require.Equal(t, want, readAll(t, s, base, 1000), hint)
+		require.NoError(t, s.Close())
 	}
+	half, end := second[0].BaseOffset(), second[len(second)-1].NextOffset()
+	if len(logs) == 1 {
+		holds(0, end, clean)
+		return
+	}
+	require.False(t, must, "%s: %v", hint, logs)
+	require.Len(t, logs, 2, hint)
+	holds(0, half, first)
+	holds(half, end, second)
 }
 
 // The files of a replaced segment that still wait for their removal do not make those of its successor look like theirs: when

@@ -80,32 +80,3 @@ func (f repairFact) String() string {
 	text := fmt.Sprintf("%d faults, %d mended without loss, %d given up, %d bytes cut out, %d files saved aside", f.Found, f.Mended, f.Lost, f.Cut, f.Saved)
 	return text + ifSo(f.Refused, "; partitions that would lose records were left alone") + ifSo(f.DryRun, "; nothing was changed")
 }
-
-func (t *tool) rebuildIndex(name string, args []string) error {
-	f := t.flags(name, "[TOPIC...]", `Make every derived file of the topics, all of them if none is named, anew from the batches: indexes, side files,
-producer snapshots, histories of leader epochs.`)
-	dir := dirFlag(f)
-	asJSON := f.Bool("json", false, "one JSON object a line")
-	topics, err := t.parse(f, args, 0, -1)
-	if err != nil {
-		return err
-	}
-	out := teller{t: t, dir: *dir, asJSON: *asJSON}
-	err = t.eachPartition(*dir, topics, func(p *topic.Partition) error {
-		err := p.RebuildIndexes(t.ctx)
-		if err == nil && *asJSON {
-			out.tell(rebuildFact{"rebuilt", p.Topic().Name(), p.ID()})
-		}
-		return err
-	})
-	return errors.Join(err, out.err)
-}
-
-// rebuildFact tells that a partition's derived files were made anew.
-type rebuildFact struct {
-	Kind      string `json:"kind"`
-	Topic     string `json:"topic"`
-	Partition int32  `json:"partition"`
-}
-
-func (r rebuildFact) String() string { return fmt.Sprintf("%s/%d: rebuilt", r.Topic, r.Partition) }

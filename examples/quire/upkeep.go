@@ -32,38 +32,20 @@ and verify works beside it.`)
 }
 
 func (t *tool) retain(name string, args []string) error {
-	f := t.flags(name, "[TOPIC...]", `Remove what the topics, all of them if none is named, need not keep any more by their settings: retention.ms,
-retention.bytes, and what lies below a partition's start.`)
-	dir := dirFlag(f)
-	asJSON := f.Bool("json", false, "one JSON object a line")
-	topics, err := t.parse(f, args, 0, -1)
-	if err != nil {
-		return err
-	}
-	out := teller{t: t, dir: *dir, asJSON: *asJSON}
-	err = t.eachPartition(*dir, topics, func(p *topic.Partition) error {
+	return t.upkeep(name, args, `Remove what the topics, all of them if none is named, need not keep any more by their settings: retention.ms,
+retention.bytes, and what lies below a partition's start.`, func(p *topic.Partition, _ bool, out *teller) error {
 		done, err := p.ApplyRetention(t.ctx)
 		if err == nil && done.Segments > 0 {
 			out.tell(retainFact{"retained", p.Topic().Name(), p.ID(), done.Segments, done.Bytes, done.Start})
 		}
 		return err
 	})
-	return errors.Join(err, out.err)
 }
 
 func (t *tool) compact(name string, args []string) error {
-	f := t.flags(name, "[TOPIC...]", `Compact the topics now, all whose cleanup.policy includes compact if none is named: of each key only the newest record
-stays. The segment that is written to is left out.`)
-	dir := dirFlag(f)
-	asJSON := f.Bool("json", false, "one JSON object a line")
-	topics, err := t.parse(f, args, 0, -1)
-	if err != nil {
-		return err
-	}
-	out := teller{t: t, dir: *dir, asJSON: *asJSON}
-	err = t.eachPartition(*dir, topics, func(p *topic.Partition) error {
-		settings := p.Topic().Settings()
-		if len(topics) == 0 && settings.Cleanup&topic.CleanupCompact == 0 {
+	return t.upkeep(name, args, `Compact the topics now, all whose cleanup.policy includes compact if none is named: of each key only the newest record
+stays. The segment that is written to is left out.`, func(p *topic.Partition, named bool, out *teller) error {
+		if !named && p.Topic().Settings().Cleanup&topic.CleanupCompact == 0 {
 			return nil
 		}
 		done, err := p.Compact(t.ctx)
@@ -73,6 +55,30 @@ stays. The segment that is written to is left out.`)
 		}
 		return err
 	})
+}
+
+func (t *tool) rebuildIndex(name string, args []string) error {
+	return t.upkeep(name, args, `Make every derived file of the topics, all of them if none is named, anew from the batches: indexes, side files,
+producer snapshots, histories of leader epochs.`, func(p *topic.Partition, _ bool, out *teller) error {
+		err := p.RebuildIndexes(t.ctx)
+		if err == nil && out.asJSON {
+			out.tell(rebuildFact{"rebuilt", p.Topic().Name(), p.ID()})
+		}
+		return err
+	})
+}
+
+// upkeep is a command that does one thing to each partition of the topics that are named, or of all.
+func (t *tool) upkeep(name string, args []string, about string, do func(p *topic.Partition, named bool, out *teller) error) error {
+	f := t.flags(name, "[TOPIC...]", about)
+	dir := dirFlag(f)
+	asJSON := f.Bool("json", false, "one JSON object a line")
+	topics, err := t.parse(f, args, 0, -1)
+	if err != nil {
+		return err
+	}
+	out := &teller{t: t, dir: *dir, asJSON: *asJSON}
+	err = t.eachPartition(*dir, topics, func(p *topic.Partition) error { return do(p, len(topics) > 0, out) })
 	return errors.Join(err, out.err)
 }
 
@@ -153,3 +159,12 @@ type retainFact struct {
 func (r retainFact) String() string {
 	return fmt.Sprintf("%s/%d: %d segments removed, %d bytes; begins at offset %d now", r.Topic, r.Partition, r.Segments, r.Bytes, r.Start)
 }
+
+// rebuildFact tells that a partition's derived files were made anew.
+type rebuildFact struct {
+	Kind      string `json:"kind"`
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+}
+
+func (r rebuildFact) String() string { return fmt.Sprintf("%s/%d: rebuilt", r.Topic, r.Partition) }
