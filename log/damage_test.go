@@ -17,21 +17,7 @@ import (
 
 // However many batches are damaged, first or last, sealed or not: each read tells exactly which offsets, and everything else is read.
 func TestDamageIsToldAndTheRestIsRead(t *testing.T) {
-	clean, killed := vfs.NewMem(), vfs.NewMem()
-	stock(t, clean, identified, true)
-	stock(t, killed, identified, false)
-	states := []map[string]string{snapshotOf(t, clean), snapshotOf(t, killed)}
-	for seed := range 300 {
-		rng := rand.New(rand.NewPCG(uint64(seed), 5))
-		before := states[seed%2]
-		disk := copyOf(t, before)
-		var what []string
-		for range 1 + rng.IntN(4) {
-			what = append(what, harmBatch(t, disk, rng))
-		}
-		hint := fmt.Sprintf("seed %d: %v", seed, what)
-		want := intact(t, before, snapshotOf(t, disk))
-
+	eachHarmed(t, 300, 4, harmBatch, func(hint string, disk *vfs.Mem, want map[int64]bool) {
 		v := verified(t, disk, identified)
 		told := map[int64]bool{}
 		for _, f := range v.Faults {
@@ -48,7 +34,7 @@ func TestDamageIsToldAndTheRestIsRead(t *testing.T) {
 			require.Equal(t, !want[o], lost[o], "%s: offset %d told by a read", hint, o)
 			require.Equal(t, !want[o], told[o], "%s: offset %d told by Verify", hint, o)
 		}
-	}
+	})
 }
 
 // harmBatch changes a byte that a batch's checksum covers.

@@ -199,22 +199,8 @@ func intact(t testing.TB, before, after map[string]string) map[int64]bool {
 // Whatever is damaged: after a repair the log opens, nothing is wrong with it, everything that could be read before is there, and the report
 // names exactly what is not.
 func TestRepairOfRandomDamage(t *testing.T) {
-	clean, killed := vfs.NewMem(), vfs.NewMem()
-	stock(t, clean, identified, true)
-	stock(t, killed, identified, false)
-	states := []map[string]string{snapshotOf(t, clean), snapshotOf(t, killed)}
-	for seed := range 240 {
-		rng := rand.New(rand.NewPCG(uint64(seed), 11))
-		before := states[seed%2]
-		disk := copyOf(t, before)
-		var what []string
-		for range 1 + rng.IntN(3) {
-			what = append(what, harm(t, disk, rng))
-		}
-		hint := fmt.Sprintf("seed %d: %s", seed, strings.Join(what, ", "))
+	eachHarmed(t, 240, 3, harm, func(hint string, disk *vfs.Mem, want map[int64]bool) {
 		damaged := snapshotOf(t, disk)
-		want := intact(t, before, damaged)
-
 		dry, dryErr := Repair(disk, testDir, identified, RepairOptions{DryRun: true, AcceptLoss: true})
 		require.True(t, maps.Equal(damaged, snapshotOf(t, disk)), hint)
 		require.NoError(t, dryErr, hint)
@@ -249,5 +235,27 @@ func TestRepairOfRandomDamage(t *testing.T) {
 		again, err := Repair(disk, testDir, identified, RepairOptions{})
 		require.NoError(t, err, hint)
 		require.Empty(t, again.Found, hint)
+	})
+}
+
+// eachHarmed damages copies of a log, stopped in order and killed by turns, in up to most places each, and gives f the offsets whose batches
+// have all their bytes still.
+func eachHarmed(t testing.TB, seeds, most int, harm func(testing.TB, vfs.FS, *rand.Rand) string, f func(hint string, disk *vfs.Mem, whole map[int64]bool)) {
+	t.Helper()
+	var states [2]map[string]string
+	for i := range states {
+		disk := vfs.NewMem()
+		stock(t, disk, identified, i == 0)
+		states[i] = snapshotOf(t, disk)
+	}
+	for seed := range seeds {
+		rng := rand.New(rand.NewPCG(uint64(seed), 11))
+		before := states[seed%2]
+		disk := copyOf(t, before)
+		var what []string
+		for range 1 + rng.IntN(most) {
+			what = append(what, harm(t, disk, rng))
+		}
+		f(fmt.Sprintf("seed %d: %s", seed, strings.Join(what, ", ")), disk, intact(t, before, snapshotOf(t, disk)))
 	}
 }
