@@ -94,6 +94,7 @@ func TestCloseFromInside(t *testing.T) {
 		go func() { outside <- e.Close() }()
 		assert.NoError(t, <-inside)
 		assert.NoError(t, <-outside)
+		synctest.Wait() // the one that called Close ends after it
 		assert.Zero(t, e.goroutines.size())
 	})
 	for name, events := range map[string]func(e **Engine) Events{
