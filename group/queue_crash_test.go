@@ -118,6 +118,9 @@ func TestQueueCrash(t *testing.T) {
 	require.NoError(t, newWitness().work(whole))
 	total := whole.Ops() - before
 	step := max(total / *crashPoints, 1)
+	if testing.Short() {
+		step *= 4
+	}
 	if os.Getenv("QUIRE_EVERY_CUT") != "" {
 		step = 1
 	}

@@ -89,6 +89,9 @@ func TestRouterCrash(t *testing.T) {
 		require.NoError(t, routeAll(t.Context(), whole))
 		total := whole.Ops() - before
 		step := max(total / *routerCrashPoints, 1)
+		if testing.Short() {
+			step *= 4
+		}
 		for n := before + 1; n <= before+total; n += step {
 			disk := stockedOrders(t)
 			disk.CrashAt(n)

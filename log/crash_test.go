@@ -300,6 +300,8 @@ func every(n int) int {
 		return 1
 	case invariant.Enabled:
 		return 11 * n
+	case testing.Short():
+		return 4 * n
 	}
 	return n
 }

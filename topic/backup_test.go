@@ -187,10 +187,13 @@ func settled(t testing.TB, files map[string]string) *vfs.Crash {
 	return disk
 }
 
-// every is how far apart the operations lie that a test tries: n, or all of them with QUIRE_EVERY_CUT set.
+// every is how far apart the operations lie that a test tries: n, further with -short, or all of them with QUIRE_EVERY_CUT set.
 func every(n int) int {
-	if os.Getenv("QUIRE_EVERY_CUT") != "" {
+	switch {
+	case os.Getenv("QUIRE_EVERY_CUT") != "":
 		return 1
+	case testing.Short():
+		return 4 * n
 	}
 	return n
 }

@@ -16,7 +16,11 @@ import (
 // Two days in the life of an engine: a topic with time retention, one under a budget and one that is compacted, under
 // random load with quiet hours, restarts in between, within their bounds at every moment.
 func TestTwoDays(t *testing.T) {
-	for _, seed := range []uint64{1, 2} {
+	seeds := []uint64{1, 2}
+	if testing.Short() {
+		seeds = seeds[:1]
+	}
+	for _, seed := range seeds {
 		synctest.Test(t, func(t *testing.T) {
 			d := &days{t: t, rnd: rand.New(rand.NewPCG(seed, 0)), disk: vfs.NewMem(), began: time.Now(), newest: map[string]int{}}
 			d.live(48 * time.Hour)

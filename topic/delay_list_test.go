@@ -83,7 +83,10 @@ func TestListingInManySelections(t *testing.T) {
 // at its time.
 func TestVeryManyPendingMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const batches, each = 105, 1000
+		batches, each := 105, 1000
+		if testing.Short() {
+			batches = 25
+		}
 		disk := vfs.NewMem()
 		e := openOn(t, disk, DelayedInMemory(10_000))
 		tp := openTopic(t, e, "mails", Partitions(2), quick(), Retention(-1))

@@ -3,6 +3,7 @@ package topic
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,13 +36,13 @@ func TestBudgetCountsWhatCompactionBuilds(t *testing.T) {
 				filthy(t, tp, 60)
 				require.NoError(t, e.Close())
 
-				var looks int
+				var looks atomic.Int64
 				watched := vfs.NewFault(disk)
 				e = openOn(t, watched)
 				tp = openTopic(t, e, "newest")
 				b := tp.budget.Load()
 				watched.Add(vfs.Rule{Op: vfs.OpSync, Path: "*.log.cleaned", Count: vfs.Forever, Hook: func(vfs.Op, string) {
-					looks++
+					looks.Add(1)
 					onDisk := dataBytes(t, disk, "data")
 					assert.GreaterOrEqual(t, b.used.Load(), onDisk)
 					b.freed()
@@ -53,7 +54,7 @@ func TestBudgetCountsWhatCompactionBuilds(t *testing.T) {
 				} else {
 					time.Sleep(time.Hour)
 				}
-				require.NotZero(t, looks)
+				require.NotZero(t, looks.Load())
 				assert.Equal(t, used, partitionOf(t, tp, 0).log.Load() != nil)
 				b.freed()
 				b.count(0)

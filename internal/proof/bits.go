@@ -71,7 +71,7 @@ func flipAndCount(r *runner, t *tally, ref *reference, offsets []int64, at int64
 
 // engineEvery is in how many flips of a partition's files the whole engine is opened
 // and closed on them; the others are read by the log alone.
-const engineEvery = 256
+const engineEvery = 1024
 
 // flip flips one bit and reads it all. noticed says that an error told of it.
 //
