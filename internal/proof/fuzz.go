@@ -14,7 +14,7 @@ const moduleRoot = "../.."
 
 // fuzzTime is how long each target is fuzzed in the fast tier, as -fuzztime wants it:
 // a number of inputs, so that a busy machine tests as much.
-const fuzzTime = "1000x"
+const fuzzTime = "500x"
 
 // target is one fuzz target, with the compiled tests it is in.
 type target struct{ pkg, name, binary string }

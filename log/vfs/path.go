@@ -10,7 +10,7 @@ import (
 // of the common ones on disk.
 const nameBytes = 255
 
-// splitPath cuts a cleaned path into its elements; the root gives none. Relative
+// splitPath cleans a path and cuts it into its elements; the root gives none. Relative
 // paths start at the root too.
 func splitPath(name string) ([]string, error) {
 	if name == "" {
@@ -19,15 +19,17 @@ func splitPath(name string) ([]string, error) {
 	if strings.IndexByte(name, 0) >= 0 {
 		return nil, syscall.EINVAL
 	}
-	var parts []string
-	for part := range strings.SplitSeq(filepath.ToSlash(filepath.Clean(name)), "/") {
-		if part == "" || part == "." || part == ".." {
-			continue
-		}
-		if len(part) > nameBytes {
+	parts := make([]string, 0, 4)
+	for part := range strings.SplitSeq(filepath.ToSlash(name), "/") {
+		switch {
+		case part == "" || part == ".":
+		case part == "..":
+			parts = parts[:max(len(parts)-1, 0)]
+		case len(part) > nameBytes:
 			return nil, syscall.ENAMETOOLONG
+		default:
+			parts = append(parts, part)
 		}
-		parts = append(parts, part)
 	}
 	return parts, nil
 }
