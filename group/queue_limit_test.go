@@ -286,6 +286,7 @@ func TestIdleLimitsCostNothing(t *testing.T) {
 		put(t, e, "a:2", "b:1")
 		runFor(t, q, 4, time.Second, s.job(0))
 		assert.Len(t, s.log, 2)
+		synctest.Wait()
 		before := e.Metrics()
 		time.Sleep(999 * time.Second)
 		synctest.Wait()
