@@ -108,8 +108,13 @@ func (m *membership) settle(ctx context.Context) error {
 		if err == nil && m.due != nil {
 			due := m.due
 			m.due = nil
-			if err = due(ctx); ctx.Err() != nil && m.due == nil {
-				m.due = due // the next loop does it
+			if err = due(ctx); ctx.Err() != nil {
+				if m.due == nil {
+					m.due = due // the next loop does it
+				}
+				if err == nil {
+					err = context.Cause(ctx)
+				}
 			}
 			again = true
 		}
