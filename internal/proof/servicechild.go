@@ -221,16 +221,24 @@ func (s *service) copyEvents(ctx context.Context, enough func() (bool, error)) e
 	if enough == nil {
 		return r.Run(ctx, 2)
 	}
-	ctx, stop := context.WithCancel(ctx)
+	running, stop := context.WithCancel(ctx)
+	defer stop()
 	ended := make(chan error, 1)
-	go func() { ended <- r.Run(ctx, 2) }()
-	for done, err := enough(); ; done, err = enough() {
-		if done || err != nil || ctx.Err() != nil {
+	go func() { ended <- r.Run(running, 2) }()
+	for {
+		done, err := enough()
+		select {
+		case fault := <-ended:
+			return errors.Join(err, fault, r.Close(), faultf(wrong, "the router ended before its time"))
+		case <-ctx.Done():
+			err = errors.Join(err, faultf(lost, "events that were never copied"))
+		case <-time.After(5 * time.Millisecond):
+		}
+		if done || err != nil {
 			stop()
-			<-ended // a context that ended
+			<-ended // that the context ended
 			return errors.Join(err, r.Close())
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 }
 
