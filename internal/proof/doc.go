@@ -5,7 +5,7 @@
 // a hole appeared, damage went unnoticed, an outcome told was not true, or the host died.
 //
 //	go run . -tier fast            # all lanes, some five minutes
-//	go run . -run 'crash|bits'     # lanes by regular expression
+//	go run . -lane 'crash|bits'    # lanes by regular expression
 //	go run . -tier long -duration 8h -seed 7
 //	go run . -replay crash:roll:31:torn:2
 //

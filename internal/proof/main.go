@@ -21,6 +21,7 @@ type options struct {
 	workers  int
 	verbose  bool
 	ledger   bool
+	failfast bool
 	replay   string
 }
 
@@ -30,7 +31,9 @@ func main() {
 	}
 	o, err := parseFlags(os.Args[1:])
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		if !errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintln(os.Stderr, err)
+		}
 		os.Exit(2)
 	}
 	os.Exit(prove(o))
@@ -41,13 +44,14 @@ func parseFlags(args []string) (*options, error) {
 	var lanes, only string
 	f := flag.NewFlagSet("proof", flag.ContinueOnError)
 	f.StringVar(&o.tier, "tier", "fast", "fast: all lanes in some five minutes; long: more of everything")
-	f.StringVar(&lanes, "run", "", "run lanes whose name matches this regular expression")
+	f.StringVar(&lanes, "lane", "", "run the lanes whose name matches this regular expression:\n"+laneHelp())
 	f.StringVar(&only, "scenario", "", "of lanes crash and engine, run scenarios whose name matches this regular expression")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of all that is random")
 	f.IntVar(&o.count, "count", 1, "multiplies seeds, cycles and programs")
 	f.DurationVar(&o.duration, "duration", 0, "repeat with new seeds until this time is over")
 	f.IntVar(&o.workers, "workers", 0, "cases at once; 0: one for each processor")
 	f.BoolVar(&o.verbose, "v", false, "print scenarios as they end")
+	f.BoolVar(&o.failfast, "failfast", false, "exit at the first case that fails")
 	f.BoolVar(&o.ledger, "ledger", false, "append this run to LEDGER.md")
 	f.StringVar(&o.replay, "replay", "", "play one case again: lane:scenario:op:policy:seed")
 	if err := f.Parse(args); err != nil {

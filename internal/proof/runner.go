@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,15 @@ func lanes() []lane {
 		{"power", "power cuts of a real file system, and fsyncs that fail", runPower, replayPower},
 		{"fuzz", "the module's fuzz targets", runFuzz, replayFuzz},
 	}
+}
+
+// laneHelp lists the lanes for the flag that chooses among them.
+func laneHelp() string {
+	var b strings.Builder
+	for _, l := range lanes() {
+		fmt.Fprintf(&b, "%-9s %s\n", l.name, l.about)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // kind is what is wrong with a failed case; a column of the table.
@@ -195,7 +205,12 @@ func (r *runner) each(n int, f func(i int)) {
 
 // try runs one case and counts it.
 func (r *runner) try(t *tally, name caseName, f func() error) {
-	t.add(name, r.guarded(name, f))
+	err := r.guarded(name, f)
+	t.add(name, err)
+	if err != nil && r.failfast {
+		fmt.Printf("FAIL %s\n\t%v\n", name, err)
+		os.Exit(1)
+	}
 }
 
 // guarded runs f; a panic in it becomes an error, a hang ends the program.
