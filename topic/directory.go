@@ -55,13 +55,22 @@ func ensureDir(fsys vfs.FS, dir string) error {
 	return nil
 }
 
-// takeLock takes the directory's lock; *LockedError when another engine has it.
+// takeLock takes the directory's lock; *LockedError when another engine has it. It is that of the lock file, which says
+// who has it, and that of the directory itself where there is one: the file may be removed under a live engine.
 func takeLock(fsys vfs.FS, dir string) (unlock func() error, err error) {
-	c, err := fsys.Lock(filepath.Join(dir, lockFile), "quire engine on "+dir)
+	holder := "quire engine on " + dir
+	file, err := fsys.Lock(filepath.Join(dir, lockFile), holder)
 	if err != nil {
 		return nil, err
 	}
-	return c.Close, nil
+	whole, err := fsys.Lock(dir, holder)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return file.Close, nil
+	case err != nil:
+		return nil, errors.Join(err, file.Close())
+	}
+	return func() error { return errors.Join(whole.Close(), file.Close()) }, nil
 }
 
 // identity is what a meta.properties file says: who wrote the directory.

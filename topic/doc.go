@@ -46,7 +46,7 @@
 //
 // The directory is an Apache Kafka data directory; quire.* files are this library's own.
 //
-//	.lock                              held while an engine has the directory open
+//	.lock                              held while an engine has the directory open, as is the directory itself
 //	meta.properties                    cluster and directory ids
 //	.kafka_cleanshutdown               only after an orderly stop; removed before anything else is written
 //	quire.manifest, quire.manifest.prev   topics, ids, partitions, settings: two generations
@@ -59,6 +59,9 @@
 //	    00000000000000000000.log ...   see packages log and segment
 //	    *.log.cut-<position>, *.damaged    what a recovery or a repair cut out or replaced; nobody reads them
 //	orders-0.<32 hex>-delete/          of a deleted topic, about to go
+//
+// Files are 0600 and directories 0700 unless [ReadableBy] says otherwise. What is no regular file where one should be
+// (a FIFO, a device) is an error that matches [vfs.ErrNotRegular]; nothing waits for it.
 //
 // The manifest is a JSON object (format 1) and a line "crc32c:" with the CRC-32C of all bytes before it. Each
 // change writes a new generation to a file of its own, syncs it, and puts it in place by two renames; the

@@ -18,6 +18,7 @@ type Option func(*options)
 // options is what Open gathers; the zero value, completed by fill, is an engine on the real disk.
 type options struct {
 	fs           vfs.FS
+	access       *vfs.Access // nil: not asked for
 	memory       bool
 	readOnly     bool
 	acceptLoss   bool
@@ -61,6 +62,17 @@ func InMemory() Option {
 
 // On keeps everything on the given file system instead of the operating system's.
 func On(fs vfs.FS) Option { return func(o *options) { o.fs = fs } }
+
+// ReadableBy says who may read the files that the engine makes on the operating system's disk. Default [vfs.OwnerOnly]:
+// files 0600, directories 0700. With [On] or [InMemory], whose disk decides for itself, Open fails with ErrInvalid.
+func ReadableBy(a vfs.Access) Option {
+	return func(o *options) {
+		o.access = &a
+		if a < vfs.OwnerOnly || a > vfs.UmaskDecides {
+			o.fault = fmt.Errorf("%w: files readable by %d", ErrInvalid, a)
+		}
+	}
+}
 
 // ReadOnlyMode opens the directory without its lock, beside a live writer if there is one, and changes
 // nothing on disk. The engine sees what was durable when a partition is first used; everything that would
@@ -164,6 +176,18 @@ func WithCompactionStrategy(name string, s CompactionStrategy) Option {
 // 65,536; values below 8 are raised to 8.
 func DelayedInMemory(n int) Option { return func(o *options) { o.delayedNear = n } }
 
+// fillDisk chooses the disk.
+func (o *options) fillDisk() {
+	switch {
+	case o.fs == nil && o.access == nil:
+		o.fs = vfs.OS()
+	case o.fs == nil:
+		o.fs = vfs.OSFor(*o.access)
+	case o.access != nil:
+		o.fault = fmt.Errorf("%w: ReadableBy is for the operating system's disk", ErrInvalid)
+	}
+}
+
 func (o *options) fill() {
 	if o.cleanEvery <= 0 {
 		o.cleanEvery = defaultCleanInterval
@@ -178,9 +202,7 @@ func (o *options) fill() {
 		o.delayedNear = nearMost
 	}
 	o.delayedNear = max(o.delayedNear, 8)
-	if o.fs == nil {
-		o.fs = vfs.OS()
-	}
+	o.fillDisk()
 	if o.logger == nil {
 		o.logger = slog.New(slog.DiscardHandler)
 	}

@@ -245,7 +245,7 @@ func (c *Crash) Stat(name string) (Info, error) {
 	return Info{Size: n.now.size, ModTime: time.Unix(0, n.modified), IsDir: n.isDir}, nil
 }
 
-// Lock takes the exclusive lock of a file; see FS. It dies with a crash.
+// Lock takes the exclusive lock of a file or directory; see FS. It dies with a crash.
 func (c *Crash) Lock(name, holder string) (io.Closer, error) {
 	c.mu.Lock()
 	n, err := c.find(name)
@@ -257,9 +257,6 @@ func (c *Crash) Lock(name, holder string) (io.Closer, error) {
 	defer c.mu.Unlock()
 	if err := c.check("lock", name); err != nil {
 		return nil, err
-	}
-	if err == nil && n.isDir {
-		err = syscall.EISDIR
 	}
 	if err == nil {
 		if held, taken := c.locks[n]; taken {

@@ -34,10 +34,12 @@
 //	I3  A handle belongs to the file, not to its name: renaming, replacing or
 //	    removing the name changes nothing for it.
 //	I4  Rename is one step for everyone who looks, and for a power cut.
-//	I5  A lock excludes everybody else: in this process, in another one, and by
-//	    another path to the same file. It ends with its process.
+//	I5  A lock excludes all others: in this process, in another one, and by
+//	    another path to the same file. It ends with its process. On Linux the lock of
+//	    a file excludes fcntl's record locks too, Java's.
 //	I6  Nothing is allocated for a length that a file claims before it was
-//	    compared with a limit (ReadFile).
+//	    compared with a limit (ReadFile), and nothing is opened that is no regular
+//	    file: a FIFO or a device hangs no call.
 //	I7  No goroutine is started here and no lock is held during the I/O of others.
 //
 // # Concurrency
@@ -55,6 +57,7 @@
 //
 // # Systems
 //
+// OS makes files and directories that only their owner may read; OSFor lets others.
 // Linux is complete: fdatasync, fallocate, flock, sendfile. macOS syncs with
 // F_FULLFSYNC, the BSDs with fsync. Windows opens with all sharing, locks with
 // LockFileEx and flushes directories where it may. Where a system has no lock that
@@ -71,7 +74,7 @@
 //	os_linux.go           fdatasync, fallocate, sendfile
 //	os_darwin.go          F_FULLFSYNC
 //	os_windows.go         Windows
-//	os_portable.go, os_fsync.go, os_flock.go, os_nolock.go    by kind of system
+//	os_portable.go, os_fsync.go, os_flock.go, os_flock_only.go, os_nolock.go    by kind of system
 //	path.go               paths of the disks in memory
 //	mem.go, mem_file.go   Mem: names, budgets, locks; its handles
 //	extent.go             the memory of its files

@@ -8,10 +8,12 @@ import (
 )
 
 var (
-	// ErrLocked is matched by a *LockedError: somebody else holds the lock.
+	// ErrLocked is matched by a *LockedError: another holds the lock.
 	ErrLocked = errors.New("vfs: locked")
 	// ErrReadOnly answers every change through ReadOnly or a handle of OpenRead.
 	ErrReadOnly = errors.New("vfs: read-only")
+	// ErrNotRegular answers the opening of what is neither a file nor a directory: a FIFO, a device, a socket.
+	ErrNotRegular = errors.New("vfs: not a regular file")
 	// ErrTooLarge answers ReadFile when the file is longer than the limit.
 	ErrTooLarge = errors.New("vfs: file larger than the limit")
 	// ErrCrashed answers every call to a Crash after its power cut.

@@ -358,7 +358,7 @@ func (m *Mem) SyncDir(dir string) error {
 	return nil
 }
 
-// Lock takes the exclusive lock of a file; see FS.
+// Lock takes the exclusive lock of a file or directory; see FS.
 func (m *Mem) Lock(name, holder string) (io.Closer, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -366,8 +366,6 @@ func (m *Mem) Lock(name, holder string) (io.Closer, error) {
 	switch {
 	case err == syscall.ENOENT:
 		n, err = m.create(name)
-	case err == nil && n.dir != nil:
-		err = syscall.EISDIR
 	case err == nil:
 		if held, taken := m.locks[n]; taken {
 			return nil, &LockedError{Path: name, Holder: held}

@@ -7,31 +7,78 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 const (
-	fileMode = 0o644
-	dirMode  = 0o755
 	// holderBytes bounds what is read of a lock file to name its holder.
 	holderBytes = 1024
 	// copyBytes is the buffer of a SendTo that has to copy.
 	copyBytes = 64 << 10
 )
 
-// OS returns the file system of the operating system. On Linux Sync is fdatasync,
-// Preallocate is fallocate and SendTo is sendfile; on macOS Sync is F_FULLFSYNC.
-func OS() FS { return &osFS{} }
+// Access says who may read the files and directories that are made. The umask may take more away. What exists
+// already keeps its modes; Windows has rules of its own, inherited from the directory above.
+type Access int
 
-type osFS struct {
-	buffers sync.Pool // of *[]byte, copyBytes long, for SendTo without sendfile
+// Who may read.
+const (
+	OwnerOnly     Access = iota // 0600, directories 0700
+	GroupReadable               // 0640, directories 0750
+	UmaskDecides                // 0666, directories 0777, as the umask leaves them
+)
+
+// modes are those of files and directories.
+func (a Access) modes() (file, dir os.FileMode) {
+	switch a {
+	case GroupReadable:
+		return 0o640, 0o750
+	case UmaskDecides:
+		return 0o666, 0o777
+	}
+	return 0o600, 0o700
 }
 
+// OS returns the file system of the operating system; what it makes is the owner's only. On Linux Sync is fdatasync,
+// Preallocate is fallocate and SendTo is sendfile; on macOS Sync is F_FULLFSYNC.
+func OS() FS { return OSFor(OwnerOnly) }
+
+// OSFor is OS with files and directories that others may read too.
+func OSFor(a Access) FS {
+	o := &osFS{}
+	o.fileMode, o.dirMode = a.modes()
+	return o
+}
+
+type osFS struct {
+	fileMode, dirMode os.FileMode
+	buffers           sync.Pool // of *[]byte, copyBytes long, for SendTo without sendfile
+}
+
+// open waits for nothing and takes regular files only: a FIFO would wait for its other end, a device do what it likes.
 func (o *osFS) open(name string, flag int) (File, error) {
-	f, err := openFile(name, flag, fileMode)
+	f, err := openFile(name, flag|nonBlock, o.fileMode)
 	if err != nil {
 		return nil, err
 	}
+	if err := regular(f); err != nil {
+		_ = f.Close()
+		return nil, pathError("open", name, err)
+	}
 	return &osFile{f: f, fs: o}, nil
+}
+
+func regular(f *os.File) error {
+	st, err := f.Stat()
+	switch {
+	case err != nil:
+		return err
+	case st.IsDir():
+		return syscall.EISDIR
+	case !st.Mode().IsRegular():
+		return ErrNotRegular
+	}
+	return nil
 }
 
 func (o *osFS) Create(name string) (File, error) {
@@ -42,11 +89,11 @@ func (o *osFS) OpenRead(name string) (File, error)   { return o.open(name, os.O_
 func (o *osFS) Remove(name string) error             { return os.Remove(name) }
 func (o *osFS) Rename(oldname, newname string) error { return os.Rename(oldname, newname) }
 func (o *osFS) Link(oldname, newname string) error   { return os.Link(oldname, newname) }
-func (o *osFS) MkdirAll(name string) error           { return os.MkdirAll(name, dirMode) }
+func (o *osFS) MkdirAll(name string) error           { return os.MkdirAll(name, o.dirMode) }
 func (o *osFS) SyncDir(dir string) error             { return syncDir(dir) }
 
 func (o *osFS) List(dir string) ([]string, error) {
-	f, err := os.Open(dir)
+	f, err := openDir(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -118,10 +165,17 @@ func (f *osFile) SendTo(w io.Writer, off, n int64) (int64, error) {
 // Lock uses a lock that belongs to the open file, not to the process, so that a
 // second opener is refused inside one process too and through any path.
 func (o *osFS) Lock(name, holder string) (io.Closer, error) {
+	if st, err := os.Stat(name); err == nil && st.IsDir() {
+		return lockDir(name)
+	}
 	for {
-		f, err := openFile(name, os.O_RDWR|os.O_CREATE, fileMode)
+		f, err := openLock(name, os.O_RDWR|os.O_CREATE|nonBlock, o.fileMode)
 		if err != nil {
 			return nil, err
+		}
+		if err := regular(f); err != nil {
+			_ = f.Close()
+			return nil, pathError("lock", name, err)
 		}
 		if err := tryLock(f); err != nil {
 			held := readHolder(f)
@@ -131,7 +185,7 @@ func (o *osFS) Lock(name, holder string) (io.Closer, error) {
 			}
 			return nil, pathError("lock", name, err)
 		}
-		// Somebody may have removed the file between open and lock; then this
+		// The file may have been removed between open and lock; then this
 		// lock guards nothing and the next round takes the file that is there.
 		if !sameFile(f, name) {
 			_ = f.Close()

@@ -18,6 +18,11 @@ func openFile(name string, flag int, mode os.FileMode) (*os.File, error) {
 	return os.OpenFile(name, flag|unix.O_CLOEXEC, mode)
 }
 
+// openDir opens a directory and nothing else.
+func openDir(name string) (*os.File, error) {
+	return os.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+}
+
 // control runs call on the descriptor of f until it is no longer interrupted.
 func control(f *os.File, op string, call func(fd int) error) error {
 	raw, err := f.SyscallConn()
@@ -42,6 +47,18 @@ func control(f *os.File, op string, call func(fd int) error) error {
 	return nil
 }
 
+// excludeRecordLocks takes the lock that a Java program, Apache Kafka's broker for one, takes of its lock file (fcntl),
+// but for the open file, not for the process. A system that has none goes without.
+func excludeRecordLocks(f *os.File) error {
+	err := control(f, "lock", func(fd int) error {
+		return unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
+	})
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+		return unix.EWOULDBLOCK
+	}
+	return nil
+}
+
 // dataSync makes data and length durable, but spares the times of the inode.
 func dataSync(f *os.File) error {
 	return control(f, "fdatasync", unix.Fdatasync)
@@ -62,7 +79,7 @@ func preallocate(f *os.File, off, n int64) error {
 // syncDir makes the entries of a directory durable. A file system that answers
 // EINVAL has no notion of it (some network ones) and nothing more can be done.
 func syncDir(dir string) error {
-	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	f, err := openDir(dir)
 	if err != nil {
 		return err
 	}

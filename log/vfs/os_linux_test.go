@@ -3,6 +3,7 @@ package vfs_test
 import (
 	"bytes"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -105,4 +106,44 @@ func TestSendToLeavesTheBytesInTheKernel(t *testing.T) {
 			require.NoError(t, f.Close())
 		})
 	}
+}
+
+// TestOSLockExcludesRecordLocks holds the lock that Java's FileChannel takes against ours, in both orders.
+func TestOSLockExcludesRecordLocks(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "lock")
+	f := must(os.Create(name))
+	defer f.Close()
+	take := func(kind int16) error {
+		return unix.FcntlFlock(f.Fd(), unix.F_SETLK, &unix.Flock_t{Type: kind})
+	}
+	require.NoError(t, take(unix.F_WRLCK))
+	require.ErrorIs(t, second(vfs.OS().Lock(name, "me")), vfs.ErrLocked)
+	require.NoError(t, take(unix.F_UNLCK))
+	lock := must(vfs.OS().Lock(name, "me"))
+	require.ErrorIs(t, take(unix.F_WRLCK), unix.EAGAIN)
+	require.NoError(t, lock.Close())
+	require.NoError(t, take(unix.F_WRLCK))
+}
+
+// TestOSOpensRegularFilesOnly asks for what would wait or is no file, by each way in.
+func TestOSOpensRegularFilesOnly(t *testing.T) {
+	dir, fsys := t.TempDir(), vfs.OS()
+	fifo, socket, link, sub := filepath.Join(dir, "fifo"), filepath.Join(dir, "socket"), filepath.Join(dir, "link"), filepath.Join(dir, "sub")
+	require.NoError(t, unix.Mkfifo(fifo, 0o600))
+	l := must(net.Listen("unix", socket))
+	defer l.Close()
+	require.NoError(t, os.Symlink("fifo", link))
+	require.NoError(t, os.Mkdir(sub, 0o700))
+	for _, name := range []string{fifo, link, "/dev/zero", "/dev/null"} {
+		require.ErrorIs(t, second(fsys.Open(name)), vfs.ErrNotRegular, name)
+		require.ErrorIs(t, second(fsys.OpenRead(name)), vfs.ErrNotRegular, name)
+		require.ErrorIs(t, second(fsys.Lock(name, "me")), vfs.ErrNotRegular, name)
+		require.ErrorIs(t, second(vfs.ReadFile(fsys, name, 100)), vfs.ErrNotRegular, name)
+		require.Error(t, second(fsys.List(name)), name)
+		require.Error(t, fsys.SyncDir(name), name)
+	}
+	require.Error(t, second(fsys.OpenRead(socket)))
+	require.ErrorIs(t, second(fsys.OpenRead(sub)), syscall.EISDIR)
+	require.NoError(t, vfs.WriteFile(fsys, fifo, []byte("new")))
+	require.Equal(t, "new", string(must(vfs.ReadFile(fsys, fifo, 100))))
 }

@@ -12,9 +12,31 @@ import (
 // because Windows refuses reads of a locked range.
 const lockOffset = 0x7fff0000
 
+const (
+	nonBlock  = 0
+	shareAll  = windows.FILE_SHARE_READ | windows.FILE_SHARE_WRITE | windows.FILE_SHARE_DELETE
+	shareKeep = windows.FILE_SHARE_READ | windows.FILE_SHARE_WRITE
+)
+
 // openFile opens with every kind of sharing, so that an open file can be renamed
 // and removed as on other systems.
 func openFile(name string, flag int, _ os.FileMode) (*os.File, error) {
+	return openShared(name, flag, shareAll)
+}
+
+// openLock opens a file that cannot be removed or renamed meanwhile.
+func openLock(name string, flag int, _ os.FileMode) (*os.File, error) {
+	return openShared(name, flag, shareKeep)
+}
+
+// lockDir: the lock file cannot go while it is open, so there is no need of another.
+func lockDir(name string) (io.Closer, error) {
+	return nil, pathError("lock", name, errors.ErrUnsupported)
+}
+
+func openDir(name string) (*os.File, error) { return os.Open(name) }
+
+func openShared(name string, flag int, share uint32) (*os.File, error) {
 	path, err := windows.UTF16PtrFromString(name)
 	if err != nil {
 		return nil, pathError("open", name, err)
@@ -30,9 +52,7 @@ func openFile(name string, flag int, _ os.FileMode) (*os.File, error) {
 	case flag&os.O_CREATE != 0:
 		disposition = windows.OPEN_ALWAYS
 	}
-	h, err := windows.CreateFile(path, access,
-		windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE|windows.FILE_SHARE_DELETE,
-		nil, disposition, windows.FILE_ATTRIBUTE_NORMAL, 0)
+	h, err := windows.CreateFile(path, access, share, nil, disposition, windows.FILE_ATTRIBUTE_NORMAL, 0)
 	if err != nil {
 		return nil, pathError("open", name, err)
 	}
@@ -54,9 +74,7 @@ func syncDir(dir string) error {
 	if err != nil {
 		return pathError("syncdir", dir, err)
 	}
-	h, err := windows.CreateFile(path, windows.GENERIC_READ|windows.GENERIC_WRITE,
-		windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE|windows.FILE_SHARE_DELETE,
-		nil, windows.OPEN_EXISTING, windows.FILE_FLAG_BACKUP_SEMANTICS, 0)
+	h, err := windows.CreateFile(path, windows.GENERIC_READ|windows.GENERIC_WRITE, shareAll, nil, windows.OPEN_EXISTING, windows.FILE_FLAG_BACKUP_SEMANTICS, 0)
 	if err != nil {
 		return pathError("syncdir", dir, err)
 	}

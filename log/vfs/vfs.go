@@ -20,10 +20,11 @@ type FS interface {
 	// fs.ErrExist when the name is taken. The entry is durable after SyncDir.
 	Create(name string) (File, error)
 
-	// Open opens an existing file for reading and writing.
+	// Open opens an existing file for reading and writing. It waits for nothing: a
+	// FIFO or a device gives ErrNotRegular.
 	Open(name string) (File, error)
 
-	// OpenRead opens an existing file for reading; its changing methods fail.
+	// OpenRead opens an existing file for reading, and otherwise like Open; its changing methods fail.
 	OpenRead(name string) (File, error)
 
 	// Remove deletes a file or an empty directory. Files that are open stay
@@ -60,9 +61,13 @@ type FS interface {
 
 	// Lock takes the exclusive lock of the file name, which is created when it
 	// does not exist, and holds it until the result is closed or the process
-	// ends. holder is a word to whoever is refused. When anyone has it already,
+	// ends. holder is a word to the one who is refused. When another has it already,
 	// in this process or in another, by whatever path, the error is a
 	// *LockedError and comes at once. The lock file is left behind unlocked.
+	//
+	// The name of a directory that exists locks the directory itself, whatever is
+	// locked in it: a lock that survives the removal of a lock file. A system that
+	// has none gives errors.ErrUnsupported.
 	Lock(name, holder string) (io.Closer, error)
 }
 

@@ -135,3 +135,28 @@ func (x *exam) lock() {
 	x.ok(again.Close())
 	x.lists(x.dir, "lock", "other")
 }
+
+// lockDirectory locks a directory itself: what lies in it may go, or be locked apart.
+func (x *exam) lockDirectory() {
+	first, err := x.fs.Lock(x.dir, "the first")
+	if errors.Is(err, errors.ErrUnsupported) {
+		x.Skip("no locks of directories here")
+	}
+	x.ok(err)
+	_, err = x.fs.Lock(x.dir, "the second")
+	x.is(err, vfs.ErrLocked)
+	inside, err := x.fs.Lock(x.path("lock"), "me")
+	x.ok(err)
+	x.ok(x.fs.Remove(x.path("lock")))
+	_, err = x.fs.Lock(x.dir, "the third")
+	x.is(err, vfs.ErrLocked)
+	x.ok(inside.Close())
+	x.ok(first.Close())
+	again, err := x.fs.Lock(x.dir, "the fourth")
+	x.ok(err)
+	_ = first.Close()
+	_, err = x.fs.Lock(x.dir, "the fifth")
+	x.is(err, vfs.ErrLocked)
+	x.ok(again.Close())
+	x.lists(x.dir)
+}

@@ -38,6 +38,7 @@ func Test(t *testing.T, newFS func(t *testing.T) (fsys vfs.FS, dir string)) {
 		{"Link", (*exam).link},
 		{"Directories", (*exam).directories},
 		{"Lock", (*exam).lock},
+		{"LockDirectory", (*exam).lockDirectory},
 		{"Whole", (*exam).whole},
 		{"SendTo", (*exam).sendTo},
 		{"ManyOpen", (*exam).manyOpen},
