@@ -31,14 +31,22 @@ func (m *machine) join(req JoinRequest) {
 	g := m.classic
 	switch {
 	case !m.hasRoom(req.MemberID):
-		m.dropMember(req.MemberID, ErrUnknownMember)
-		m.answer(m.call, JoinResponse{}.refused(ErrGroupFull))
+		m.turnAway(req.MemberID)
 	case !g.accepts(req.ProtocolType, req.Protocols):
 		refused(ErrInconsistentProtocol)
 	case req.MemberID == "":
 		m.joinNew(req)
 	default:
 		m.joinAgain(req)
+	}
+}
+
+// turnAway refuses a member for want of room. One that the group knows, or whose id it gave out, gives up its place; a newcomer has none,
+// and leaves everything as it is.
+func (m *machine) turnAway(id string) {
+	m.answer(m.call, JoinResponse{}.refused(ErrGroupFull))
+	if m.classic.member(id) != nil || m.classic.isPending(id) {
+		m.lose(id)
 	}
 }
 
@@ -216,7 +224,14 @@ func (m *machine) prepareOrComplete() {
 	switch {
 	case g.state != PreparingRebalance:
 		m.prepareRebalance()
-	case !g.initial && g.allJoined():
+	default:
+		m.completeIfJoined()
+	}
+}
+
+// completeIfJoined ends the rebalance that is being prepared if nobody is missing.
+func (m *machine) completeIfJoined() {
+	if g := m.classic; g.state == PreparingRebalance && !g.initial && g.allJoined() {
 		m.completeJoin()
 	}
 }

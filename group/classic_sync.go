@@ -137,16 +137,12 @@ func (m *machine) leave(req LeaveRequest) {
 		return
 	}
 	var r LeaveResponse
-	gone := false
+	size := len(g.members)
 	for _, who := range req.Members {
-		err := m.leaveOne(who)
-		gone = gone || err == nil
-		r.Members = append(r.Members, LeaverResponse{who, err})
+		r.Members = append(r.Members, LeaverResponse{who, m.leaveOne(who)})
 	}
 	m.answer(m.call, r)
-	if gone {
-		m.afterLoss()
-	}
+	m.goOn(len(g.members) < size)
 }
 
 func (m *machine) leaveOne(who Leaver) error {
@@ -176,15 +172,20 @@ func (g *classicGroup) isPending(id string) bool {
 	return false
 }
 
-// afterLoss goes on when the group has lost a member.
-func (m *machine) afterLoss() {
-	switch g := m.classic; g.state {
-	case Stable, CompletingRebalance:
+// lose removes a member, or an id given out, and the group goes on.
+func (m *machine) lose(id string) {
+	size := len(m.classic.members)
+	m.dropMember(id, ErrUnknownMember)
+	m.goOn(len(m.classic.members) < size)
+}
+
+// goOn goes on without those that were dropped. A member's loss is shared out anew; an id that never came back is only not waited for.
+func (m *machine) goOn(lost bool) {
+	switch g := m.classic; {
+	case lost && (g.state == Stable || g.state == CompletingRebalance):
 		m.prepareRebalance()
-	case PreparingRebalance:
-		if !g.initial && g.allJoined() {
-			m.completeJoin()
-		}
+	default:
+		m.completeIfJoined()
 	}
 }
 
@@ -209,8 +210,7 @@ func (m *machine) sessionEnded(id string) {
 	case member == nil, !member.fresh && (member.joining != 0 || member.syncing != 0):
 		return
 	}
-	m.dropMember(id, ErrUnknownMember)
-	m.afterLoss()
+	m.lose(id)
 }
 
 // syncTimeIsUp removes the members that have not asked for their assignment.

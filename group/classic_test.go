@@ -303,3 +303,30 @@ func TestLeaderThatAsksTwiceAssignsOnce(t *testing.T) {
 	assert.Empty(t, d.queue, "the log has one assignment for the generation")
 	assert.Equal(t, "one", string(answered[SyncResponse](d, two).Assignment))
 }
+
+// Newcomers that are refused for want of room leave the group's own timers alone: those that came first get their generation.
+func TestRefusedNewcomerDoesNotStopTheRebalance(t *testing.T) {
+	d := drive(t, Config{MaxSize: 2}, abc(2))
+	first, second := d.send(joining("", "1", "a")), d.send(joining("", "2", "a"))
+	d.refusedWith(ErrGroupFull, joining("", "3", "a"))
+	d.wait(6 * time.Second)
+	require.NoError(t, answered[JoinResponse](d, first).Err)
+	require.NoError(t, answered[JoinResponse](d, second).Err)
+	d.refusedWith(ErrGroupFull, joining("", "4", "a"))
+	require.Contains(t, d.timers, timerName{timerSync, ""}, "the limit to the wait for their syncs")
+}
+
+// A member that comes too late for a place in a full generation is not waited for.
+func TestRefusedMemberGivesUpItsPlace(t *testing.T) {
+	d := drive(t, Config{MaxSize: 2}, abc(2))
+	needs := joining("", "1", "a")
+	needs.NeedsMemberID = true
+	pending := ask[JoinResponse](d, needs).MemberID
+	first, second := d.send(joining("", "2", "a")), d.send(joining("", "3", "a"))
+	d.wait(6 * time.Second)
+	require.NoError(t, answered[JoinResponse](d, first).Err)
+	require.NoError(t, answered[JoinResponse](d, second).Err)
+	d.refusedWith(ErrGroupFull, joining(pending, "", "a"))
+	require.Empty(t, d.m.classic.pending)
+	require.Equal(t, CompletingRebalance, d.m.state(), "an id that never came back is no member that was lost")
+}

@@ -210,3 +210,47 @@ func TestCallersThatGoAndFalseStarts(t *testing.T) {
 		}
 	})
 }
+
+// A newcomer for which a group has no room stops nothing: those that came first get their generation when the initial delay is over.
+func TestFullGroupStillRebalances(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		eng := engine(t, 2, 0)
+		c, err := group.NewCoordinator(eng, group.Config{MaxSize: 2})
+		require.NoError(t, err)
+		start, answers := time.Now(), make(chan group.JoinResponse, 2)
+		for range 2 {
+			go func() { answers <- c.Join(t.Context(), "g", joinRequest("")) }()
+		}
+		synctest.Wait()
+		require.ErrorIs(t, c.Join(t.Context(), "g", joinRequest("")).Err, group.ErrGroupFull)
+		for range 2 {
+			r := <-answers
+			require.NoError(t, r.Err)
+			require.EqualValues(t, 1, r.Generation)
+		}
+		require.LessOrEqual(t, time.Since(start), 6*time.Second)
+	})
+}
+
+// A member of this process that a full group turns away says so, and joins when there is room.
+func TestMemberOfAFullGroupComesLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		eng := engine(t, 2, 1)
+		_, err := group.NewCoordinator(eng, group.Config{MaxSize: 1})
+		require.NoError(t, err)
+		first, second := join(t, eng), join(t, eng)
+		require.Len(t, take(t, first, 2), 2)
+		run := func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			return second.Run(ctx, 1, func(context.Context, *group.Batch) error { return nil })
+		}
+		require.ErrorIs(t, run(), group.ErrGroupFull)
+		require.Empty(t, second.Assignment())
+		require.Len(t, first.Assignment(), 2, "it is not disturbed")
+		require.NoError(t, first.Close())
+		require.ErrorIs(t, run(), context.DeadlineExceeded)
+		require.Len(t, second.Assignment(), 2)
+		require.NoError(t, second.Close())
+	})
+}

@@ -69,6 +69,18 @@ func (d *driver) perform(effects []effect) {
 	}
 }
 
+// said is what a call is answered, also while that waits to be stored.
+func (d *driver) said(call uint64) answer {
+	for _, u := range d.m.unsure {
+		for _, r := range u.replies {
+			if r.call == call {
+				return r.answer
+			}
+		}
+	}
+	return d.answers[call]
+}
+
 // report reports the oldest append.
 func (d *driver) report(err error) {
 	e := d.queue[0]

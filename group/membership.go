@@ -249,7 +249,7 @@ func (m *membership) outcome(ctx context.Context, err error, held []topic.TopicP
 	case errors.Is(err, ErrUnknownMember), errors.Is(err, ErrIllegalGeneration):
 		m.dueLoss(held, nil)
 		return nil
-	case errors.Is(err, ErrFencedInstance):
+	case errors.Is(err, ErrFencedInstance), errors.Is(err, ErrGroupFull):
 		m.dueLoss(held, err)
 		return nil
 	default:

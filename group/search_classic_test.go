@@ -34,8 +34,8 @@ type classicClient struct {
 	zombieGen  int32
 }
 
-func newClassicWorld(static bool) *classicWorld {
-	w := &classicWorld{m: newMachine("g", searchConfig(), abc(3)), static: static}
+func newClassicWorld(static bool, size int) *classicWorld {
+	w := &classicWorld{m: newMachine("g", searchConfig(size), abc(3)), static: static}
 	for i := range w.clients {
 		w.clients[i].phase = "out"
 	}
@@ -206,6 +206,10 @@ func (w *classicWorld) step(i int, event any) {
 	if !w.mayCommitNow(event) {
 		w.refuse = append(w.refuse, call)
 	}
+	newcomer := ""
+	if req, ok := event.(JoinRequest); ok && req.MemberID == "" {
+		newcomer = dump(w.m)
+	}
 	before := Dead
 	generation := int32(0)
 	if g := w.m.classic; g != nil {
@@ -222,6 +226,9 @@ func (w *classicWorld) step(i int, event any) {
 			w.open = slices.Delete(w.open, at, at+1)
 			if r, ok := e.answer.(CommitResponse); ok && r.Err == nil && slices.Contains(w.refuse, e.call) {
 				w.broken = "a commit from no member of the generation was accepted"
+			}
+			if r, ok := e.answer.(JoinResponse); ok && r.Err == ErrGroupFull && newcomer != "" && newcomer != dump(w.m) {
+				w.broken = "a newcomer that was refused left its mark"
 			}
 			for k := range w.clients {
 				if w.clients[k].call == e.call {

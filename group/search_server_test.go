@@ -28,8 +28,8 @@ type serverClient struct {
 	full  bool    // an answer was lost, so the next heartbeat says everything
 }
 
-func newServerWorld() *serverWorld {
-	return &serverWorld{m: newMachine("g", searchConfig(), abc(3))}
+func newServerWorld(size int) *serverWorld {
+	return &serverWorld{m: newMachine("g", searchConfig(size), abc(3))}
 }
 
 func (w *serverWorld) copied() world {
@@ -168,6 +168,12 @@ func (w *serverWorld) says(i int) []TopicIDPartitions {
 // is one whose answer was lost.
 func (w *serverWorld) step(event any) (a answer) {
 	w.calls++
+	before := dump(w.m)
+	defer func() {
+		if r, ok := a.(ConsumerHeartbeatResponse); ok && r.Err == ErrGroupFull && before != dump(w.m) {
+			w.broken = "a newcomer that was refused left its mark"
+		}
+	}()
 	for _, e := range w.m.step(0, w.calls, event) {
 		switch e := e.(type) {
 		case reply:
@@ -309,10 +315,17 @@ func (w *serverWorld) drain() error {
 	if s := w.m.state(); s != Stable {
 		return fmt.Errorf("the group is %s after twelve rounds of heartbeats", s)
 	}
+	in := 0
 	for i, c := range w.clients {
-		if c.owned != c.told || !slices.Contains(c.owned[:], true) {
+		if c.in {
+			in++
+		}
+		if c.owned != c.told || c.in != slices.Contains(c.owned[:], true) {
 			return fmt.Errorf("client %d reads %v of %v", i, c.owned, c.told)
 		}
+	}
+	if room := min(w.m.cfg.MaxSize, len(w.clients)); in != room {
+		return fmt.Errorf("%d members, there is room for %d", in, room)
 	}
 	return nil
 }

@@ -117,26 +117,40 @@ func walks(t *testing.T, fresh func() world) {
 	}
 }
 
-func searchConfig() *Config {
-	cfg := Config{}.withDefaults()
+// searchConfig is of a group of at most so many members, 0 is no limit; the worlds have three clients.
+func searchConfig(size int) *Config {
+	cfg := Config{MaxSize: size}.withDefaults()
 	return &cfg
 }
 
-func TestSearchClassic(t *testing.T) { search(t, newClassicWorld(false)) }
+// Worlds whose group has room for two refuse the third client, whatever else is going on.
+func TestSearchClassic(t *testing.T) { search(t, newClassicWorld(false, 0)) }
 
-func TestSearchClassicStatic(t *testing.T) { search(t, newClassicWorld(true)) }
+func TestSearchClassicFull(t *testing.T) { search(t, newClassicWorld(false, 2)) }
 
-func TestSearchServer(t *testing.T) { search(t, newServerWorld()) }
+func TestSearchClassicStatic(t *testing.T) { search(t, newClassicWorld(true, 0)) }
 
-func TestWalkClassic(t *testing.T) { walks(t, func() world { return newClassicWorld(false) }) }
+func TestSearchClassicStaticFull(t *testing.T) { search(t, newClassicWorld(true, 2)) }
 
-func TestWalkClassicStatic(t *testing.T) { walks(t, func() world { return newClassicWorld(true) }) }
+func TestSearchServer(t *testing.T) { search(t, newServerWorld(0)) }
 
-func TestWalkServer(t *testing.T) { walks(t, func() world { return newServerWorld() }) }
+func TestSearchServerFull(t *testing.T) { search(t, newServerWorld(2)) }
+
+func TestWalkClassic(t *testing.T) { walks(t, func() world { return newClassicWorld(false, 0) }) }
+
+func TestWalkClassicFull(t *testing.T) { walks(t, func() world { return newClassicWorld(false, 2) }) }
+
+func TestWalkClassicStatic(t *testing.T) { walks(t, func() world { return newClassicWorld(true, 0) }) }
+
+func TestWalkClassicStaticFull(t *testing.T) { walks(t, func() world { return newClassicWorld(true, 2) }) }
+
+func TestWalkServer(t *testing.T) { walks(t, func() world { return newServerWorld(0) }) }
+
+func TestWalkServerFull(t *testing.T) { walks(t, func() world { return newServerWorld(2) }) }
 
 // A copy shares nothing with its original.
 func TestClone(t *testing.T) {
-	for _, first := range []world{newClassicWorld(true), newServerWorld()} {
+	for _, first := range []world{newClassicWorld(true, 2), newServerWorld(2)} {
 		rnd := rand.New(rand.NewPCG(1, 2))
 		w := first
 		for range 200 {

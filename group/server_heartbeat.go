@@ -61,7 +61,7 @@ func (m *machine) assignor(name string) Assignor {
 // beat joins, reports and asks.
 func (m *machine) beat(req ConsumerHeartbeatRequest) (ConsumerHeartbeatResponse, error) {
 	failed := ConsumerHeartbeatResponse{MemberID: req.MemberID, Epoch: req.Epoch}
-	if err := m.needServer(req.Epoch == 0); err != nil {
+	if err := m.needServer(req); err != nil {
 		return failed, err
 	}
 	g := m.server
@@ -96,10 +96,10 @@ func (m *machine) beat(req ConsumerHeartbeatRequest) (ConsumerHeartbeatResponse,
 }
 
 // needServer makes sure of a server-side group: a new one, in place of a classic one without members, or made of a classic one.
-func (m *machine) needServer(create bool) error {
+func (m *machine) needServer(req ConsumerHeartbeatRequest) error {
 	switch {
 	case m.server != nil:
-	case !create:
+	case req.Epoch != 0:
 		return ErrGroupNotFound
 	case m.classic == nil || m.classic.state == Empty:
 		if m.classic != nil {
@@ -111,7 +111,7 @@ func (m *machine) needServer(create bool) error {
 		}
 		m.server = newServerGroup()
 	default:
-		return m.upgrade()
+		return m.upgrade(req.MemberID)
 	}
 	return nil
 }

@@ -324,6 +324,16 @@ func TestUpgradeAndDowngrade(t *testing.T) {
 	assert.Equal(t, int64(1), fetched(d, "a"), "offsets stay through it all")
 }
 
+// A member of the server-side protocol for which a full classic group has no room does not change the group's protocol.
+func TestFullGroupIsNotUpgraded(t *testing.T) {
+	d := drive(t, Config{MaxSize: 1}, abc(2))
+	ids := together(d, 1)
+	before := dump(d.m)
+	d.refusedWith(ErrGroupFull, entering("m", "a"))
+	require.Equal(t, before, dump(d.m))
+	require.NoError(t, ask[HeartbeatResponse](d, beat(ids[0], 1)).Err)
+}
+
 func TestMigrationMayBeForbidden(t *testing.T) {
 	d := drive(t, Config{Migration: MigrateDown}, abc(2))
 	together(d, 1)

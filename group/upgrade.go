@@ -6,13 +6,15 @@ import (
 )
 
 // upgrade makes a classic group with members one of the server-side protocol, for a member of that protocol that joins. Everybody keeps what
-// the leader assigned last; who waits is told to join again.
-func (m *machine) upgrade() error {
+// the leader assigned last; who waits is told to join again. For a member without room the group stays as it is.
+func (m *machine) upgrade(joins string) error {
 	old := m.classic
 	switch {
 	case !m.cfg.Migration.up(), old.protocolType != ProtocolType, len(old.members) > m.cfg.MaxSize,
 		slices.ContainsFunc(old.members, func(c *classicMember) bool { return c.local }):
 		return refuse(ErrGroupNotFound, "the group speaks the classic protocol and may not change it")
+	case len(old.members) == m.cfg.MaxSize && old.member(joins) == nil:
+		return ErrGroupFull
 	}
 	g := newServerGroup()
 	g.epoch, g.targetEpoch = old.generation, old.generation

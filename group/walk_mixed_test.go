@@ -23,20 +23,29 @@ type mixed struct {
 	old  bool // members of the server-side protocol leave, none come
 }
 
-func TestWalkMixed(t *testing.T) {
+func TestWalkMixed(t *testing.T) { walkMixed(t, 0) }
+
+func TestWalkMixedFull(t *testing.T) { walkMixed(t, 3) }
+
+// walkMixed walks in a group of at most size members, 0 is no limit.
+func walkMixed(t *testing.T, size int) {
 	seeds := *walkSeeds
 	first := uint64(1)
 	if *walkSeed != 0 {
 		first, seeds = *walkSeed, 1
 	}
 	for seed := first; seed < first+uint64(seeds); seed++ {
-		x := &mixed{driver: drive(t, Config{}, abc(3, 2)), rnd: rand.New(rand.NewPCG(seed, 16)), ids: []string{"", "made-up"}}
+		x := &mixed{driver: drive(t, Config{MaxSize: size}, abc(3, 2)), rnd: rand.New(rand.NewPCG(seed, 16)), ids: []string{"", "made-up"}}
 		x.slow = true
 		for step := range 250 {
 			if step%50 == 0 {
 				x.old = x.rnd.IntN(3) > 0
 			}
+			before, calls := dump(x.m), x.calls
 			x.once()
+			if r, ok := x.said(x.calls).(ConsumerHeartbeatResponse); ok && x.calls > calls && r.Err == ErrGroupFull {
+				require.Equal(t, before, dump(x.m), "step %d of seed %d: a newcomer that was refused left its mark", step, seed)
+			}
 			if err := x.wrong(); err != nil {
 				t.Fatalf("step %d of seed %d (-group.seed=%d): %v\n%s", step, seed, seed, err, dump(x.m))
 			}
