@@ -146,7 +146,7 @@
 //	server.go                the server-side protocol: state        server_heartbeat.go  its one call
 //	server_target.go         regular expressions, targets           server_reconcile.go  one step towards a target
 //	server_classic.go        classic members in such a group        upgrade.go           from one protocol to the other
-//	offsets.go               committed offsets: who may, what expires
+//	offsets.go               committed offsets: who may         expiry.go                what of them expires, and when to look
 //	queue.go                 Queue: what it promises, open, close   queue_options.go   its choices      queue_hub.go  the queues of an engine
 //	queue_next.go            whose turn it is, sleeping until then  queue_commit.go    what changed, made durable
 //	delivery.go              deliveries, answers, the loop          queue_run.go       workers          queue_metrics.go  counters

@@ -142,7 +142,9 @@ func TestWalkClassicFull(t *testing.T) { walks(t, func() world { return newClass
 
 func TestWalkClassicStatic(t *testing.T) { walks(t, func() world { return newClassicWorld(true, 0) }) }
 
-func TestWalkClassicStaticFull(t *testing.T) { walks(t, func() world { return newClassicWorld(true, 2) }) }
+func TestWalkClassicStaticFull(t *testing.T) {
+	walks(t, func() world { return newClassicWorld(true, 2) })
+}
 
 func TestWalkServer(t *testing.T) { walks(t, func() world { return newServerWorld(0) }) }
 

@@ -119,7 +119,9 @@ func (s *shard) stepLocked(t *seat, call uint64, event any) {
 	}
 	if t.m.unused() && len(t.locals) == 0 {
 		s.dropLocked(t)
+		return
 	}
+	s.armExpiryLocked(t.m)
 }
 
 func (s *shard) performLocked(t *seat, effects []effect) {
@@ -240,7 +242,6 @@ func (s *shard) each(event any) {
 	for _, t := range s.seatsLocked() {
 		s.stepLocked(t, 0, event)
 	}
-	s.armExpiryLocked()
 }
 
 func (s *shard) seatsLocked() []*seat {
@@ -259,18 +260,11 @@ func (s *shard) expire() {
 	s.each(expire{})
 }
 
-// armExpiryLocked sets the timer for the first offset that may expire. Nothing to expire needs no timer.
-func (s *shard) armExpiryLocked() {
-	if s.c.eng.ReadOnly() {
-		return
-	}
-	var first int64 = -1
-	for _, t := range s.seats {
-		if at := t.m.nextExpiry(); at >= 0 && (first < 0 || at < first) {
-			first = at
-		}
-	}
-	if first < 0 || s.armed && s.expiryAt <= first {
+// armExpiryLocked sets the timer for the first offset that may expire, after something happened to one group: the others stand as they
+// did. Nothing to expire needs no timer.
+func (s *shard) armExpiryLocked(m *machine) {
+	first := m.nextExpiry()
+	if first < 0 || s.armed && s.expiryAt <= first || s.c.eng.ReadOnly() {
 		return
 	}
 	s.armed, s.expiryAt = true, first

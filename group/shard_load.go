@@ -78,7 +78,6 @@ func (s *shard) loaded(machines map[string]*machine, err error) {
 			s.stepLocked(t, 0, topicDeleted{name})
 		}
 	}
-	s.armExpiryLocked()
 }
 
 // formerLocals names the members of an earlier process. Static ones may come back, and have their session for that.

@@ -84,5 +84,4 @@ func (s *shard) report(list []pendingAppend, err error) {
 			s.stepLocked(p.seat, 0, stored{p.seq, nil})
 		}
 	}
-	s.armExpiryLocked()
 }

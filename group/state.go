@@ -55,6 +55,7 @@ type machine struct {
 	last   uint64               // the last number given to a timer or an append
 	unsure []unstored           // appends that have not been reported, in order
 	broken bool                 // after an abandon
+	expiry expiryBound
 
 	// Of the step that is running:
 	now     int64 // milliseconds since 1970
@@ -181,6 +182,9 @@ func (m *machine) step(now int64, call uint64, event any) []effect {
 	if m.broken {
 		m.refuseAll(event)
 		return m.out
+	}
+	if movesExpiry(event) {
+		m.expiry.known = false
 	}
 	m.dispatch(event)
 	m.flush()
@@ -311,9 +315,10 @@ func (m *machine) appended(ev stored) {
 	case assignmentStored:
 		m.assignmentStored(then)
 	case offsetsStored:
-		m.offsets.store(then)
+		m.committed(then)
 	case offsetsForgotten:
 		m.offsets.forget(then.keys)
+		m.expiry.known = false
 	}
 }
 

@@ -136,20 +136,22 @@ func (x *mixed) other() {
 		x.next++
 		x.send(ev)
 	}
-	switch x.rnd.IntN(12) {
+	switch x.rnd.IntN(13) {
 	case 0:
 		event(metadataChanged{abc(int32(1+x.rnd.IntN(4)), 2)})
 	case 1:
-		event(EndTransaction{int64(x.rnd.IntN(2)), x.rnd.IntN(2) == 0})
+		x.remember(x.send(staticJoin("", []string{"S", "T"}[x.rnd.IntN(2)], fmt.Sprint("s", x.calls), []string{"a", "b"}[:1+x.rnd.IntN(2)]...)))
 	case 2:
-		event(expire{})
+		event(EndTransaction{int64(x.rnd.IntN(2)), x.rnd.IntN(2) == 0})
 	case 3:
-		x.send(DeleteGroupRequest{})
+		event(expire{})
 	case 4:
-		x.send(DeleteOffsetsRequest{[]topic.TopicPartition{tp("a", 0), tp("z", 0)}})
+		x.send(DeleteGroupRequest{})
 	case 5:
+		x.send(DeleteOffsetsRequest{[]topic.TopicPartition{tp("a", 0), tp("z", 0)}})
+	case 6:
 		x.send(FetchOffsetsRequest{Epoch: -1, Stable: true})
-	case 6, 7:
+	case 7, 8:
 		x.wait(time.Duration(x.rnd.IntN(20)) * time.Second)
 	default:
 		for len(x.queue) > 0 {
@@ -219,6 +221,9 @@ func (x *mixed) wrong() error {
 	}
 	if err := wrongClassic(x.m); err != nil {
 		return err
+	}
+	if exact, told := x.m.firstExpiry(), x.m.nextExpiry(); exact >= 0 && (told < 0 || told > exact) {
+		return fmt.Errorf("something may expire at %d, and is looked for at %d", exact, told)
 	}
 	g := x.m.server
 	if g == nil {

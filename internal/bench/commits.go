@@ -96,7 +96,10 @@ func measureCommits(e *env, w io.Writer) (broken []string, err error) {
 	out := &lines{w: w}
 	out.line("\nCOMMITS: each on disk before its group goes on; raw writes and syncs 64 B")
 	out.table(t.writeText, 1)
-	return nil, out.err
+	if out.err != nil {
+		return nil, out.err
+	}
+	return nil, measureCommitsBeside(e, w)
 }
 
 func rawCommits(e *env) (s sample, err error) {

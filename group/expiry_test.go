@@ -1,0 +1,61 @@
+package group
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/quirelog/quire/topic"
+)
+
+// What a commit costs does not grow with the offsets of its group.
+func TestCommitLooksAtItsOwnOffsets(t *testing.T) {
+	cost := func(offsets int) float64 {
+		d := drive(t, Config{}, abc(1))
+		id := together(d, 1)[0]
+		d.m.step(0, 0, stored{d.m.last, nil})
+		many := committing(id, 1, "z", 1)
+		for p := range offsets {
+			many.Offsets = append(many.Offsets, PartitionOffset{TopicPartition: tp("a", int32(p)), Offset: 1})
+		}
+		require.NoError(t, ask[CommitResponse](d, many).Err)
+		return testing.AllocsPerRun(50, func() {
+			for _, e := range d.m.step(d.now.Milliseconds(), 0, committing(id, 1, "a", 7)) {
+				if e, ok := e.(appendEntries); ok {
+					d.m.step(d.now.Milliseconds(), 0, stored{e.seq, nil})
+				}
+			}
+			require.Positive(t, d.m.nextExpiry())
+		})
+	}
+	require.InDelta(t, cost(1), cost(5000), 2)
+}
+
+// A commit has its shard look at its own group alone: beside it lie groups that nothing may touch.
+func TestCommitLooksAtItsOwnGroup(t *testing.T) {
+	eng, err := topic.Open("", topic.InMemory())
+	require.NoError(t, err)
+	defer eng.Close()
+	c, err := On(eng)
+	require.NoError(t, err)
+	commit := func(group string) error {
+		return c.SetOffsets(t.Context(), group, []PartitionOffset{{TopicPartition: tp("a", 0), Offset: 1}})
+	}
+	require.NoError(t, commit("mine"))
+	s, err := c.shardOf(t.Context(), "mine", false)
+	require.NoError(t, err)
+	s.mu.Lock()
+	for i := range 1000 {
+		s.seats[fmt.Sprint("other ", i)] = &seat{} // without a machine: a look at it panics
+	}
+	s.mu.Unlock()
+	for range 10 {
+		require.NoError(t, commit("mine"))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range 1000 {
+		delete(s.seats, fmt.Sprint("other ", i))
+	}
+}
