@@ -31,6 +31,9 @@
 //	servicechild.go  the service that is killed   servicebook.go   what it told, and the rules for it
 //	machine.go, shutdown_linux.go   a disk whose power can be cut
 //
+//	sabotagecode.go, sabotagelist.go   harms to the code: calls found in the source, a list in testdata
+//	sabotageweave.go   one build that holds many of them   sabotagesuite.go, sabotagereach.go   who notices
+//
 // and one file for each lane: crash.go (lanes crash and engine), bits.go, damage.go, kill.go,
-// service.go, power.go, faults.go, model.go, fuzz.go.
+// service.go, power.go, faults.go, model.go, fuzz.go, sabotage.go.
 package main

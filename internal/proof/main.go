@@ -22,6 +22,7 @@ type options struct {
 	verbose  bool
 	ledger   bool
 	failfast bool
+	learn    bool
 	replay   string
 }
 
@@ -52,6 +53,7 @@ func parseFlags(args []string) (*options, error) {
 	f.IntVar(&o.workers, "workers", 0, "cases at once; 0: one for each processor")
 	f.BoolVar(&o.verbose, "v", false, "print scenarios as they end")
 	f.BoolVar(&o.failfast, "failfast", false, "exit at the first case that fails")
+	f.BoolVar(&o.learn, "learn", false, "lane sabotage notes which test noticed what")
 	f.BoolVar(&o.ledger, "ledger", false, "append this run to LEDGER.md")
 	f.StringVar(&o.replay, "replay", "", "play one case again: lane:scenario:op:policy:seed")
 	if err := f.Parse(args); err != nil {

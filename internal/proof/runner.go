@@ -33,6 +33,7 @@ func lanes() []lane {
 		{"service", "SIGKILL of a service: a queue, groups, a router, delayed messages", runService, replayService},
 		{"power", "power cuts of a real file system, and fsyncs that fail", runPower, replayPower},
 		{"fuzz", "the module's fuzz targets", runFuzz, replayFuzz},
+		{"sabotage", "the code is harmed, and tests or lanes must notice", runSabotage, replaySabotage},
 	}
 }
 
