@@ -148,7 +148,8 @@
 //	server_classic.go        classic members in such a group        upgrade.go           from one protocol to the other
 //	offsets.go               committed offsets: who may         expiry.go                what of them expires, and when to look
 //	queue.go                 Queue: what it promises, open, close   queue_options.go   its choices      queue_hub.go  the queues of an engine
-//	queue_next.go            whose turn it is, sleeping until then  queue_commit.go    what changed, made durable
+//	queue_next.go            whose turn it is               queue_fetch.go     records read into the windows
+//	queue_wait.go            who sleeps, who watches        queue_commit.go    what changed, made durable
 //	delivery.go              deliveries, answers, the loop          queue_run.go       workers          queue_metrics.go  counters
 //	queue_peek.go            looking without taking         queue_topics.go    topics that grow or go, queues that are deleted
 //	deadletter.go, redrive.go   records without success, and back   queue_retention.go what queues and groups have finished, for retention

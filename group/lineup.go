@@ -202,15 +202,15 @@ func (l *lineup) due(now time.Time) *slot {
 	return s
 }
 
-// next is when something changes by time alone: a slot's time is up, or there is a token for one that is ready.
-func (l *lineup) next() (at time.Time, ok bool) {
+// next is when something changes by time alone, zero if nothing does: a slot's time is up, or there is a token for one that is ready.
+func (l *lineup) next() (at time.Time) {
 	if len(l.waiting.list) > 0 {
-		at, ok = l.waiting.list[0].line.at, true
+		at = l.waiting.list[0].line.at
 	}
-	if token := l.bucket.next(l.limits.rate); !token.IsZero() && l.ready.n > 0 && l.limits.room(l.flying) && (!ok || token.Before(at)) {
-		at, ok = token, true
+	if token := l.bucket.next(l.limits.rate); !token.IsZero() && l.ready.n > 0 && l.limits.room(l.flying) && (at.IsZero() || token.Before(at)) {
+		at = token
 	}
-	return at, ok
+	return at
 }
 
 // finished lets go of a slot whose record is finished, and the next of its key move up.

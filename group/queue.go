@@ -38,21 +38,17 @@ type Queue struct {
 	feed  *topic.Consumer
 	parts []*stall
 
-	mu       sync.Mutex
-	line     *lineup
-	opened   bool
-	grown    bool  // the topic has partitions that parts has not
-	end      error // why it is over
-	fetching bool
-	crowded  bool // a window was full at the last fetch
-	full     int  // how many were
-	kept     int  // bytes of records held in memory
-	stats    QueueMetrics
+	mu     sync.Mutex
+	line   *lineup
+	opened bool
+	grown  bool  // the topic has partitions that parts has not
+	end    error // why it is over
+	rota   rota  // who waits for a record
+	full   int   // how many windows were full at the last fetch
+	kept   int   // bytes of records held in memory
+	stats  QueueMetrics
 
-	runs    map[*sync.WaitGroup]context.CancelCauseFunc // what ends the handlers of each Run
-	waiters []*waiter
-	watcher *waiter   // the one that watches the partitions and the time
-	armed   time.Time // until when it sleeps, zero if without a limit
+	runs map[*sync.WaitGroup]context.CancelCauseFunc // what ends the handlers of each Run
 }
 
 // stall is one partition of a queue: its machine, and what of it is still to be stored.
@@ -247,11 +243,9 @@ func (q *Queue) finish(why error) bool {
 		return false
 	}
 	q.end = why
-	for _, w := range q.waiters {
-		w.wake()
-	}
+	q.rota.all()
 	runs := q.runs
-	q.waiters, q.runs = nil, nil
+	q.runs = nil
 	q.mu.Unlock()
 	for _, stop := range runs {
 		stop(why)

@@ -128,11 +128,7 @@ func (q *Queue) readAhead(ctx context.Context, n int) error {
 			return err
 		}
 		more, err := q.fetch(ctx)
-		q.mu.Lock()
-		if q.line.able(time.Now()) { // somebody may have found nothing to fetch because we did
-			q.wakeOneLocked()
-		}
-		q.mu.Unlock()
+		q.passOn()
 		if !more || err != nil {
 			return err
 		}
@@ -146,7 +142,9 @@ func (q *Queue) look(choose func() []*slot) ([]*peeked, error) {
 	if q.end != nil {
 		return nil, q.end
 	}
-	q.advanceLocked(time.Now())
+	now := time.Now()
+	q.advanceLocked(now)
+	q.rouseLocked(now)
 	slots := choose()
 	list := make([]*peeked, len(slots))
 	for i, s := range slots {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/quirelog/quire/topic"
 )
@@ -63,10 +64,8 @@ func (q *Queue) mayHaveGrown() {
 	if !q.opened || n <= len(q.parts) {
 		return
 	}
-	q.grown = true
-	if q.watcher != nil {
-		q.watcher.wake()
-	}
+	q.grown, q.rota.look = true, true
+	q.rouseLocked(time.Now())
 }
 
 // grow takes in the partitions that the topic has got. The caller has the feed.
@@ -104,6 +103,9 @@ func (q *Queue) grow(ctx context.Context) (err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.parts = parts
+	if w := q.rota.watcher; w != nil { // it watches those of before
+		w.wake()
+	}
 	return nil
 }
 

@@ -1,0 +1,105 @@
+package group
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/quirelog/quire/topic"
+)
+
+// lookAhead fills the windows as far as there are records.
+func (q *Queue) lookAhead(ctx context.Context) error {
+	for {
+		if more, err := q.fetch(ctx); !more || err != nil {
+			return err
+		}
+	}
+}
+
+// fetch reads more records into the windows, unless another does; that one looks again then. more tells that it found some.
+func (q *Queue) fetch(ctx context.Context) (more bool, err error) {
+	for again := q.beginFetch(); again; {
+		var recs []topic.Record
+		recs, err = q.poll(ctx)
+		more = len(recs) > 0
+		again = q.endFetch(recs, err)
+	}
+	return more, err
+}
+
+func (q *Queue) beginFetch() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.end == nil && q.rota.begin()
+}
+
+// endFetch takes in what a fetch found; there may be more behind it, or behind an error. The caller takes one of the records, or passes that
+// on. again: it has found nothing, and another wanted to fetch meanwhile; then the caller fetches again.
+func (q *Queue) endFetch(recs []topic.Record, err error) (again bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	for i := range recs {
+		q.enterLocked(&recs[i], now)
+	}
+	q.rota.look = q.rota.look || len(recs) > 0 || err != nil
+	q.rota.end(q.line.next())
+	return len(recs) == 0 && err == nil && q.end == nil && q.rota.look && q.rota.begin()
+}
+
+// poll reads records of the partitions whose windows have room. The caller has the feed.
+func (q *Queue) poll(ctx context.Context) ([]topic.Record, error) {
+	if err := q.grow(ctx); err != nil {
+		return nil, err
+	}
+	q.mu.Lock()
+	pause, resume := q.crowdLocked()
+	full := q.full == len(q.parts)
+	q.mu.Unlock()
+	var err error
+	if len(pause) > 0 {
+		err = q.feed.Pause(pause...)
+	}
+	if len(resume) > 0 {
+		err = errors.Join(err, q.feed.Resume(resume...))
+	}
+	if err != nil || full {
+		return nil, err
+	}
+	return q.feed.Poll(ctx)
+}
+
+// crowdLocked finds the partitions whose windows have become full since it was last called, or are full no more.
+func (q *Queue) crowdLocked() (pause, resume []topic.TopicPartition) {
+	q.full = 0
+	for _, p := range q.parts {
+		was := p.full
+		p.full = p.share.unfinished() >= q.cfg.window
+		switch {
+		case p.full && !was:
+			pause = append(pause, p.at())
+		case !p.full && was:
+			resume = append(resume, p.at())
+		}
+		if p.full {
+			q.full++
+		}
+	}
+	return pause, resume
+}
+
+// enterLocked takes a record into its window.
+func (q *Queue) enterLocked(r *topic.Record, now time.Time) {
+	p := q.parts[r.Partition]
+	s := p.share.fill(r.Offset)
+	if s == nil {
+		return
+	}
+	s.line.stall, s.line.tenant, s.line.born = p, q.cfg.owner(r), r.Time.UnixMilli()
+	if n := sizeOf(r); q.kept+n <= keepBytes {
+		s.line.rec = r
+		q.kept += n
+	}
+	q.line.enter(s, q.cfg.keyOf(r), q.cfg.ordered, q.cfg.rank(r), now)
+}
