@@ -55,14 +55,18 @@ func (ln *lane) take(s *slot, ordered bool) bool {
 func (ln *lane) drop(s *slot) (first *slot) {
 	ln.n--
 	i := slices.Index(ln.slots, s)
-	if i < 0 {
+	if i != 0 {
+		if i > 0 {
+			ln.slots = slices.Delete(ln.slots, i, i+1)
+		}
 		return nil
 	}
-	ln.slots = slices.Delete(ln.slots, i, i+1)
-	if i == 0 && len(ln.slots) > 0 {
-		return ln.slots[0]
+	ln.slots[0] = nil
+	ln.slots = ln.slots[1:]
+	if len(ln.slots) == 0 {
+		return nil
 	}
-	return nil
+	return ln.slots[0]
 }
 
 // hold puts an available slot among those that wait for their key's limits.

@@ -2,9 +2,11 @@ package group_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/quirelog/quire/group"
 	"github.com/quirelog/quire/topic"
@@ -30,13 +32,13 @@ func BenchmarkQueue(b *testing.B) {
 	}
 }
 
-func benchQueue(b *testing.B, opts []group.QueueOption) {
-	eng := benchEngine(b, 1)
+// stock appends jobs.
+func stock(b *testing.B, eng *topic.Engine, n int) {
 	t, err := eng.Topic(b.Context(), "a")
 	if err != nil {
 		b.Fatal(err)
 	}
-	recs := make([]topic.Record, b.N)
+	recs := make([]topic.Record, n)
 	for i := range recs {
 		recs[i] = topic.Record{Key: fmt.Append(nil, "key ", i%benchKeys), Value: fmt.Append(nil, i)}
 	}
@@ -47,6 +49,11 @@ func benchQueue(b *testing.B, opts []group.QueueOption) {
 		}
 		recs = recs[n:]
 	}
+}
+
+func benchQueue(b *testing.B, opts []group.QueueOption) {
+	eng := benchEngine(b, 1)
+	stock(b, eng, b.N)
 	q, err := group.OpenQueue(b.Context(), eng, "a", opts...)
 	if err != nil {
 		b.Fatal(err)
@@ -66,5 +73,42 @@ func benchQueue(b *testing.B, opts []group.QueueOption) {
 	b.StopTimer()
 	if got := q.Metrics().Acknowledged; err != nil || got != int64(b.N) {
 		b.Fatalf("%d of %d jobs acknowledged: %v", got, b.N, err)
+	}
+}
+
+// BenchmarkQueueStorm is 20,000 records in one window that all fail once, rest, and are done: the time of the whole, in memory.
+func BenchmarkQueueStorm(b *testing.B) {
+	for _, n := range []int{1000, 5000, 20000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			for b.Loop() {
+				storm(b, n)
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/float64(n), "us/record")
+		})
+	}
+}
+
+func storm(b *testing.B, n int) {
+	eng := benchEngine(b, 1)
+	stock(b, eng, n)
+	q, err := group.OpenQueue(b.Context(), eng, "a", group.Window(20000), group.Backoff(time.Second, time.Second))
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(b.Context())
+	defer stop()
+	left := atomic.Int64{}
+	left.Store(int64(n))
+	err = q.Run(ctx, 16, func(_ context.Context, d *group.Delivery) error {
+		if d.Attempt == 1 {
+			return errors.New("no")
+		}
+		if left.Add(-1) == 0 {
+			stop()
+		}
+		return nil
+	})
+	if err = errors.Join(err, q.Close()); err != nil || left.Load() != 0 {
+		b.Fatalf("%d left: %v", left.Load(), err)
 	}
 }

@@ -137,6 +137,8 @@ func TestQueueTakesInNewPartitions(t *testing.T) {
 		require.NoError(t, e.AlterTopic(t.Context(), "jobs", topic.Partitions(3)))
 		synctest.Wait()
 		to(2)
+		synctest.Wait()
+		assert.Equal(t, []string{"in 2 0s"}, s.log, "nothing else has woken them")
 		to(1)
 		to(0)
 		synctest.Wait()

@@ -75,23 +75,21 @@ func (r *rota) all() {
 	r.wakeOne()
 }
 
-// sleep enters w unless there is something to do; the watcher sleeps until next at most.
-func (r *rota) sleep(w *sleeper, able bool, next time.Time) (watches, sleeps bool) {
-	switch {
-	case able || r.look && !r.fetching:
-		return false, false
-	case r.watcher == nil:
+// sleep enters w, which has found nothing to take or to fetch. The watcher sleeps until next at most, and fetches once more when it has
+// begun to watch.
+func (r *rota) sleep(w *sleeper, next time.Time) (watches bool) {
+	if r.watcher == nil {
 		r.watcher, r.armed = w, next
-		return true, true
+		return true
 	}
 	r.asleep = append(r.asleep, w)
-	return false, true
+	return false
 }
 
 // rise takes w out, whatever woke it.
 func (r *rota) rise(w *sleeper) {
 	if r.watcher == w {
-		r.watcher, r.armed = nil, time.Time{}
+		r.watcher = nil
 		return
 	}
 	if i := slices.Index(r.asleep, w); i >= 0 {
@@ -129,15 +127,13 @@ func (q *Queue) passOn() {
 func (q *Queue) wait(ctx context.Context) error {
 	w := &sleeper{ch: make(chan struct{}, 1)}
 	q.mu.Lock()
-	at := q.line.next()
-	watches, sleeps := false, false
-	if q.end == nil {
-		watches, sleeps = q.rota.sleep(w, q.line.able(time.Now()), at)
-	}
-	q.mu.Unlock()
-	if !sleeps {
+	if q.end != nil || q.line.able(time.Now()) {
+		q.mu.Unlock()
 		return nil
 	}
+	at := q.line.next()
+	watches := q.rota.sleep(w, at)
+	q.mu.Unlock()
 	var err error
 	if watches {
 		err = q.watch(ctx, w, at)

@@ -91,8 +91,11 @@ func (w *wakeWalk) steps(c wakeCase) (own, outside []step) {
 		switch {
 		case s.at == seekGone:
 		case s.at == seekBusy:
-			outside = append(outside, step{"ack", i})
-			if w.fails > 0 {
+			outside = append(outside, step{"back", i})
+			if s.got != nil {
+				outside = append(outside, step{"ack", i})
+			}
+			if s.got != nil && w.fails > 0 {
 				outside = append(outside, step{"fail", i})
 			}
 		case s.at == seekSleep && len(s.w.ch) == 0 && (s.timer.IsZero() || time.Now().Before(s.timer)) && !s.ended:
@@ -130,6 +133,8 @@ func (w *wakeWalk) do(c wakeCase, x step) {
 	case "cancel":
 		w.cancels--
 		w.workers[x.worker].ended = true
+	case "back": // the loop is asked for the next record; the last one may have its answer, and may not
+		w.workers[x.worker].at = seekTake
 	default:
 		s := w.workers[x.worker]
 		o := outcome{kind: accepted}
@@ -138,7 +143,7 @@ func (w *wakeWalk) do(c wakeCase, x step) {
 			o = outcome{kind: failed, err: errors.New("no"), after: -1}
 		}
 		_ = w.q.settle(w.q.delivery(s.got, s.loop), o)
-		s.at, s.got = seekTake, nil
+		s.got = nil
 	}
 }
 
@@ -168,12 +173,11 @@ func (w *wakeWalk) advance(c wakeCase, s *seeker) {
 		w.endFetch(s)
 	case seekWait:
 		s.w = &sleeper{ch: make(chan struct{}, 1)}
-		watches, sleeps := q.rota.sleep(s.w, q.line.able(time.Now()), q.line.next())
-		switch {
-		case !sleeps:
-			s.at = seekTake
-		case watches:
-			s.at, s.timer = seekWatch, q.line.next()
+		switch at := q.line.next(); {
+		case q.line.able(time.Now()):
+			s.at, s.w = seekTake, nil
+		case q.rota.sleep(s.w, at):
+			s.at, s.timer = seekWatch, at
 		default:
 			s.at = seekSleep
 		}
@@ -297,6 +301,7 @@ func restingCases() map[string]wakeCase {
 		"one rests":        {workers: 2, stored: 1, appends: 1, window: 9, chunk: 1, rests: second},
 		"three workers":    {workers: 3, stored: 1, window: 9, chunk: 1, rests: second},
 		"one is cancelled": {workers: 2, stored: 1, appends: 1, cancels: 1, window: 9, chunk: 1, rests: second},
+		"a long read":      {workers: 3, stored: 2, window: 9, chunk: 1},
 		"leases":           {workers: 2, appends: 2, window: 9, chunk: 2, lease: 2 * time.Second},
 		"full window":      {workers: 2, stored: 1, appends: 1, fails: 1, window: 1, chunk: 1, rests: second},
 		"a rate":           {workers: 2, appends: 2, window: 9, chunk: 2, limits: limits{rate: pace{time.Second, 1}}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -35,28 +36,39 @@ type shareState struct {
 	writing chan struct{}
 }
 
-// apply takes in a change that is stored.
-func (s *shareState) apply(start int64, changes runs, stories map[int64]story) {
+// apply takes in a change that is stored, and drops the stories of what is finished by it. looked counts the stories it looked at: no more
+// than it changes, whatever rests beside them.
+func (s *shareState) apply(start int64, changes runs, stories map[int64]story) (looked int) {
+	for offset, told := range stories {
+		if offset >= start {
+			s.stories[offset] = told
+		}
+	}
+	looked = len(stories)
 	for _, r := range changes {
 		if r.last >= s.start {
 			s.runs = s.runs.put(r)
 		}
-	}
-	for offset, told := range stories {
-		s.stories[offset] = told
-	}
-	s.rise(start)
-}
-
-// rise moves start and drops what it has passed.
-func (s *shareState) rise(start int64) {
-	s.start = max(s.start, start)
-	s.runs.cut(s.start)
-	for offset := range s.stories {
-		if state, _ := s.runs.at(offset); offset < s.start || state.finished() {
-			delete(s.stories, offset)
+		if r.state.finished() {
+			looked += s.forget(r.first, r.last)
 		}
 	}
+	s.start = max(s.start, start)
+	s.runs.cut(s.start)
+	return looked
+}
+
+// forget drops the stories of the offsets first to last.
+func (s *shareState) forget(first, last int64) (looked int) {
+	if last-first >= int64(len(s.stories)) {
+		looked = len(s.stories)
+		maps.DeleteFunc(s.stories, func(offset int64, _ story) bool { return first <= offset && offset <= last })
+		return looked
+	}
+	for offset := first; offset <= last; offset++ {
+		delete(s.stories, offset)
+	}
+	return int(last - first + 1)
 }
 
 // A stateLog is one partition of ShareStateTopic with what it says.
@@ -109,6 +121,7 @@ func (l *stateLog) take(kind int16, key shareKey, offset int64, rec *topic.Recor
 		}
 		fresh := newShareState(v.start)
 		if s != nil {
+			s.forget(0, v.start-1)
 			fresh.stories = s.stories
 		}
 		fresh.epoch, fresh.created, fresh.at = v.epoch, v.created, rec.Offset
@@ -227,8 +240,8 @@ func (l *stateLog) remove(key shareKey) error {
 }
 
 // write stores a change of a state that the caller has claimed. At return it is as durable as the topic is: by default on disk. After an
-// error it may be stored in parts, which does no harm to writing it again.
-// full says that it is time for a snapshot.
+// error it may be stored in parts, which does no harm to writing it again. full says that it is time for a snapshot: there were enough
+// updates, and as many as it has stories to repeat.
 func (l *stateLog) write(key shareKey, s *shareState, start int64, changes runs, stories map[int64]story) (full bool, err error) {
 	recs := storyRecords(key, stories)
 	v := shareSnapshot{epoch: s.epoch, start: start, runs: changes}
@@ -240,7 +253,7 @@ func (l *stateLog) write(key shareKey, s *shareState, start int64, changes runs,
 	defer l.mu.Unlock()
 	s.apply(start, changes, stories)
 	s.updates++
-	return s.updates >= updatesPerSnapshot, nil
+	return s.updates >= max(updatesPerSnapshot, len(s.stories)), nil
 }
 
 func storyRecords(key shareKey, stories map[int64]story) []topic.Record {
@@ -254,6 +267,7 @@ func storyRecords(key shareKey, stories map[int64]story) []topic.Record {
 // snapshot stores all of a state that the caller has claimed.
 func (l *stateLog) snapshot(key shareKey, s *shareState) error {
 	l.mu.Lock()
+	s.forget(0, s.start-1) // of records that were gone before their turn came
 	v := shareSnapshot{epoch: s.epoch + 1, start: s.start, created: s.created, written: time.Now().UnixMilli(), runs: s.runs}
 	recs := []topic.Record{{Key: key.append(shareSnapshotKind, 0), Value: v.append(shareSnapshotKind)}}
 	recs = append(recs, storyRecords(key, s.stories)...)

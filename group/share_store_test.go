@@ -123,3 +123,45 @@ func FuzzShareRecords(f *testing.F) {
 		_ = l.replay(&topic.Record{Key: key, Value: value})
 	})
 }
+
+// A change looks at what it changes, whatever rests beside it: the work of a storm of resting records grows as their number does.
+func TestStoriesCostTheSameBesideManyOthers(t *testing.T) {
+	work := func(resting int64) (looked int) {
+		s := newShareState(0)
+		for at := range resting {
+			looked += s.apply(0, runs{{at, at, stateAvailable, 1}}, map[int64]story{at: {due: time.UnixMilli(at)}})
+		}
+		require.Len(t, s.stories, int(resting))
+		for at := range resting {
+			looked += s.apply(at+1, runs{{at, at, stateAcknowledged, 0}}, nil)
+		}
+		require.Empty(t, s.stories)
+		return looked
+	}
+	require.Equal(t, 2*1000, work(1000))
+	require.Equal(t, 2*20000, work(20000))
+}
+
+// Snapshots repeat the stories, and come when there were as many updates: what is written of a storm grows as its records do.
+func TestSnapshotsOfAStormGrowWithIt(t *testing.T) {
+	written := func(resting int64) int64 {
+		e := topictest.New(t)
+		_, l := shareLog(t, e)
+		key := shareKey{queue: "q"}
+		s, err := l.begin(key, 0)
+		require.NoError(t, err)
+		l.claim(s)
+		defer l.yield(s)
+		for at := range resting {
+			full, err := l.write(key, s, 0, runs{{at, at, stateAvailable, 1}}, map[int64]story{at: {}})
+			require.NoError(t, err)
+			if full {
+				require.NoError(t, l.snapshot(key, s))
+			}
+		}
+		end, err := l.part.End()
+		require.NoError(t, err)
+		return end
+	}
+	require.Less(t, written(8000), 9*written(1000))
+}
