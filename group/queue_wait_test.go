@@ -294,6 +294,18 @@ func (w *wakeWalk) key() string {
 	return b.String()
 }
 
+// What a fetch that failed may have passed is for others to look for.
+func TestFailedFetchIsMadeGood(t *testing.T) {
+	w := newWakeWalk(wakeCase{window: 9})
+	sleeping := &sleeper{ch: make(chan struct{}, 1)}
+	require.True(t, w.q.rota.sleep(sleeping, time.Time{}))
+	require.True(t, w.q.beginFetch())
+	require.False(t, w.q.endFetch(nil, errors.New("ended")))
+	require.Empty(t, sleeping.ch)
+	w.q.passOn()
+	require.Len(t, sleeping.ch, 1)
+}
+
 // restingCases are small enough to be looked through.
 func restingCases() map[string]wakeCase {
 	second := map[int64]time.Duration{0: time.Second}
