@@ -84,7 +84,7 @@ func (b *backup) run() error {
 	if err := b.remove(SlotFile); err != nil {
 		return err
 	}
-	list := v.segments[:max(v.floor(b.until-1)+1, 1)]
+	list := b.covered(v)
 	for i, s := range list {
 		last := i == len(list)-1
 		err := b.pinned(s, last)
@@ -102,6 +102,15 @@ func (b *backup) run() error {
 		}
 	}
 	return nil
+}
+
+// covered is the segments up to where the copy ends: an empty last one too, when only that says how far offsets were used.
+func (b *backup) covered(v *view) []*segment.Segment {
+	n := max(v.floor(b.until-1)+1, 1)
+	if n < len(v.segments) && v.segments[n].Base() == b.until && v.segments[n-1].Load() == nil && v.segments[n-1].Next() < b.until {
+		n++
+	}
+	return v.segments[:n]
 }
 
 // pinned copies a segment that nobody may take away meanwhile.
