@@ -116,6 +116,15 @@ func (o *opener) checkLoss() error {
 	return nil
 }
 
+// passEnd begins anew at the start where everything in front of it was deleted and the log ends before it, as Kafka does: what lay behind the
+// end was not on disk yet, or its files were removed.
+func (o *opener) passEnd() error {
+	if o.slot.start <= o.active().Next() || o.st.ReadOnly {
+		return nil
+	}
+	return o.startOver(o.slot.start)
+}
+
 // passDamage begins a new segment when the last one ends in damage: what is appended
 // right behind a broken batch would be taken for a part of it.
 func (o *opener) passDamage() error {

@@ -102,7 +102,7 @@ type opener struct {
 
 func (o *opener) run() error {
 	steps := []func() error{
-		o.list, o.readSlot, o.loadEpochs, o.takeBack, o.openSegments, o.finishTruncation, o.checkLoss, o.passDamage,
+		o.list, o.readSlot, o.loadEpochs, o.takeBack, o.openSegments, o.finishTruncation, o.checkLoss, o.passEnd, o.passDamage,
 		o.publish, o.loadProducers, o.saveEpochs, o.note,
 	}
 	for _, step := range steps {
@@ -307,15 +307,15 @@ func (o *opener) distrustNames() error {
 	return o.l.fs.SyncDir(o.l.dir)
 }
 
-// recoverInner recovers a segment that is not the last. Only Kafka leaves one in doubt.
-// Nothing of it is cut, since what follows may be good: damage is reported.
+// recoverInner recovers a segment that is not the last, and syncs it. Only Kafka leaves one in doubt. Nothing of it is cut, since what follows
+// may be good: damage is reported. From then on it is like any other without a side file.
 func (o *opener) recoverInner(base int64) (*segment.Segment, error) {
-	before := len(o.report.Damage)
-	s, err := o.recoverSegment(base, segment.RecoverOptions{Durable: o.following(base)})
-	// Missing bytes at the end are what compaction leaves, and looks no different.
-	found := slices.DeleteFunc(o.report.Damage[before:], func(d segment.Damage) bool { return d.Pos == d.End })
-	o.report.Damage = o.report.Damage[:before+len(found)]
-	return s, err
+	next := o.following(base)
+	s, err := o.recoverSegment(base, segment.RecoverOptions{Limit: next})
+	if err != nil {
+		return nil, err
+	}
+	return segment.OpenSealed(o.l.fs, o.l.dir, base, next, o.cfg.segmentConfig()), s.Close()
 }
 
 // recoverSegment scans a segment from the last place known to be on disk.
@@ -349,9 +349,7 @@ func (o *opener) active() *segment.Segment { return o.segments[len(o.segments)-1
 func (o *opener) publish() error {
 	l, end := o.l, o.active().Next()
 	start := max(o.slot.start, o.segments[0].Base())
-	if start > end {
-		return &LossError{Dir: l.dir, First: end, Next: start, Reason: "the log ends before its start"}
-	}
+	end = max(end, start) // see passEnd
 	l.start.Store(start)
 	l.end.Store(end)
 	l.high.Store(o.highAtOpen(start, end))

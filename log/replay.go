@@ -2,6 +2,7 @@ package log
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/quirelog/quire/log/record"
@@ -15,8 +16,8 @@ import (
 func (o *opener) loadProducers() error {
 	l := o.l
 	offsets := snapshotOffsets(o.names)
-	if len(offsets) == 0 && (o.report.Created || (!o.haveSlot && o.st.Kafka.Clean)) {
-		l.stable.Store(l.high.Load()) // nothing to replay, or Kafka says that there is nothing
+	if len(offsets) == 0 && o.report.Created {
+		l.stable.Store(l.high.Load()) // nothing to replay
 		return nil
 	}
 	from := l.start.Load()
@@ -85,7 +86,17 @@ func (o *opener) staleEpochs() bool {
 	case o.haveSlot:
 		return !o.slot.truncating && o.slot.leaderEpoch > latest
 	}
-	return (latest == noEpoch || o.noHistory) && o.active().LastEpoch() > noEpoch
+	return (latest == noEpoch || o.noHistory) && o.newestEpoch() > noEpoch
+}
+
+// newestEpoch is the leader epoch of the last batch there is.
+func (o *opener) newestEpoch() int32 {
+	for _, s := range slices.Backward(o.segments) {
+		if s.Size() > 0 {
+			return s.LastEpoch()
+		}
+	}
+	return noEpoch
 }
 
 // replayEpochs builds the history from all batches: only after its file was damaged.

@@ -20,7 +20,7 @@ type ExamOptions struct {
 	Durable Place
 	// Sparse says that offsets may have gaps.
 	Sparse bool
-	// Limit is the base of the segment behind this one, which no batch may reach; 0: none is known.
+	// Limit is the base of the segment behind this one, which no batch may reach; 0: none is known, and batches lie as far as indexes reach.
 	Limit int64
 	// Shallow leaves the records alone and checks what the checksums cover.
 	Shallow bool
@@ -54,6 +54,7 @@ type Exam struct {
 // file is gone.
 func Examine(fsys vfs.FS, dir string, base int64, cfg *Config, opt ExamOptions) (*Exam, error) {
 	x := &exam{s: newSegment(fsys, dir, base, cfg), opt: opt, next: base}
+	x.s.limit.Store(opt.Limit)
 	x.out = &Exam{Base: base, LastEpoch: -1, Reach: unknownReach}
 	x.facts = newFacts(base, 0)
 	before := x.stamp()
@@ -127,7 +128,8 @@ func (x *exam) readBeside() error {
 	default:
 		x.side, x.out.Sealed, x.out.TopicID, x.out.Reach = d, true, d.topicID, d.facts.reach
 	}
-	x.out.Sparse = x.opt.Sparse || x.side != nil && x.side.facts.sparse
+	// Without a side file nothing tells a gap from what compaction took away, unless this is the segment that is written.
+	x.out.Sparse = x.opt.Sparse || x.side != nil && x.side.facts.sparse || x.side == nil && !x.opt.Last
 	for _, k := range [...]index.Kind{index.OffsetKind, index.TimeKind, index.AbortedKind} {
 		data, err := readTable(x.s.fs, x.s.path(tableFile(k), 0))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, vfs.ErrTooLarge) {

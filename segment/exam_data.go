@@ -63,10 +63,7 @@ func (x *exam) judge(c *scanner, b record.Batch) error {
 	if err := x.s.plausible(b, x.next, everything); err != nil {
 		return err
 	}
-	if x.opt.Limit > 0 && b.NextOffset() > x.opt.Limit {
-		return errOutOfOrder
-	}
-	if b.BaseOffset() > x.next && x.pending == nil && !x.out.Sparse {
+	if b.BaseOffset() > x.next && x.pending == nil {
 		if err := x.judgeGap(c.pos+int64(len(b)), b); err != nil {
 			return err
 		}
@@ -90,8 +87,8 @@ func (x *exam) judge(c *scanner, b record.Batch) error {
 	return nil
 }
 
-// judgeGap looks at a batch that leaves offsets out where none may be left out. When what follows it goes on as if there were no gap, its
-// base offset, which its checksum does not cover, is wrong.
+// judgeGap looks at a batch that leaves offsets out. When what follows it goes on as if there were no gap, its base offset, which its checksum
+// does not cover, is wrong; otherwise the gap is, where there may be none.
 func (x *exam) judgeGap(behind int64, b record.Batch) error {
 	follows := x.next + int64(b.LastOffsetDelta()) + 1
 	var head [record.HeaderSize]byte
@@ -103,8 +100,11 @@ func (x *exam) judgeGap(behind int64, b record.Batch) error {
 		}
 	case err != nil && err != io.EOF:
 		return err
-	case x.side != nil && x.side.facts.next == follows:
+	case x.side != nil && !x.side.facts.loose && x.side.facts.next == follows:
 		return errOutOfOrder
+	}
+	if x.out.Sparse {
+		return nil
 	}
 	x.out.Faults = append(x.out.Faults, Fault{Kind: FaultGap, Path: x.s.path(KindLog, 0), Pos: x.end, End: x.end, FirstOffset: x.next, NextOffset: b.BaseOffset(),
 		Err: errors.New("offsets are left out")})
@@ -168,6 +168,18 @@ func (x *exam) damage(pos, end int64, cause error) {
 	x.pending = &x.out.Faults[len(x.out.Faults)-1]
 }
 
+// damagedUpTo is where the offsets of damage at the end of the data end, if no side file says so: as far as its own fields tell, or else the
+// next segment.
+func (x *exam) damagedUpTo() int64 {
+	switch {
+	case x.opt.Last || x.side != nil:
+		return 0
+	case x.lostUpTo > 0:
+		return min(x.lostUpTo, x.opt.Limit)
+	}
+	return x.opt.Limit
+}
+
 // checkEnd settles where the offsets end: a side file, or what is known to be durable, may know of more than there is.
 func (x *exam) checkEnd() {
 	want := x.next
@@ -181,9 +193,7 @@ func (x *exam) checkEnd() {
 		x.damage(x.end, x.end, io.ErrUnexpectedEOF)
 	}
 	if x.pending != nil {
-		if x.opt.Limit > 0 { // without a side file, what follows tells best
-			want = max(want, min(x.lostUpTo, x.opt.Limit))
-		}
+		want = max(want, x.damagedUpTo())
 		x.pending.NextOffset, x.pending = want, nil
 	}
 	x.next = want

@@ -25,6 +25,7 @@ type facts struct {
 	reach          int64 // the base of the segment behind this one, once it is sealed; unknownReach
 	lastEpoch      int32 // leader epoch of the last batch, -1 if none
 	sparse         bool  // offsets may have gaps
+	loose          bool  // next may lie behind the end of the last batch
 	partial        bool  // batches and headerSum do not count all batches: a scan must complete them before sealing
 	loaded         bool  // the other fields are valid; false in a sealed segment that was not used yet
 }

@@ -33,6 +33,9 @@ type path struct {
 
 // pass notes a batch; the place behind it gives way to the next batch, which begins there.
 func (p *path) pass(h head, base int64) {
+	if h.next-base > maxRelative {
+		return // farther than a landmark tells
+	}
 	if n := p.n; n > 0 && p.marks[n-1].Pos == h.pos {
 		p.n--
 	}
@@ -45,6 +48,9 @@ func (p *path) pass(h head, base int64) {
 
 // walkKnown is walk between the landmarks around target, with one read if it can be. ok is false when there are none or they are not true.
 func (r *reader) walkKnown(a index.Around, target, ask int64) (h head, ok bool) {
+	if target-r.s.base > maxRelative {
+		return head{}, false
+	}
 	from, to, ok := r.s.cfg.Budget.Landmarks().Find(index.Mapping(r.s.mapping.Load()), a.Pos, target-r.s.base)
 	if !ok || from.Pos >= r.size {
 		return head{}, false

@@ -72,6 +72,7 @@ type reader struct {
 	size   int64 // the file's end, and
 	next   int64 // the offset there
 	sparse bool
+	loose  bool   // next may lie behind the end of the last batch
 	buf    []byte // the bytes of the file from start on
 	start  int64
 	path   path // where walks have found batches
@@ -93,7 +94,7 @@ func (s *Segment) newReader(buf []byte) (reader, error) {
 		return reader{}, s.ioError(0, err)
 	}
 	s.mu.Lock()
-	r := reader{s: s, f: f, size: s.facts.size, next: s.facts.next, sparse: s.facts.sparse, buf: buf}
+	r := reader{s: s, f: f, size: s.facts.size, next: s.facts.next, sparse: s.facts.sparse, loose: s.facts.loose, buf: buf}
 	s.mu.Unlock()
 	return r, nil
 }
@@ -252,11 +253,12 @@ func (r *reader) judge(at spot) (head, error) {
 	return h, nil
 }
 
-// leaps tells a gap that is none: the batch behind continues as if this one had the offset wanted. Checksums do not cover base offsets.
+// leaps tells a gap that is none: the batch behind continues as if this one had the offset wanted, or this one is the last and ends elsewhere
+// than the segment is known to. Checksums do not cover base offsets. Any other gap may be what compaction took away.
 func (r *reader) leaps(h head, want int64) bool {
 	end, next := h.pos+h.size, want+h.next-h.base
 	if end == r.size {
-		return h.next != r.next
+		return !r.loose && h.next != r.next
 	}
 	peek := reader{s: r.s, f: r.f, size: r.size, next: r.next}
 	_, err := peek.header(spot{end, next, -1}, record.HeaderSize)
@@ -326,7 +328,7 @@ func (r *reader) credible(h head) error {
 	if end == r.size {
 		return nil
 	}
-	peek := reader{s: r.s, f: r.f, size: r.size, next: r.next, sparse: r.sparse}
+	peek := reader{s: r.s, f: r.f, size: r.size, next: r.next, sparse: r.sparse, loose: r.loose}
 	if _, err := peek.header(spot{end, h.next, -1}, record.HeaderSize); err != nil {
 		return r.damaged(h, err)
 	}

@@ -19,6 +19,9 @@ type RecoverOptions struct {
 	From Place
 	// Durable is an offset: records below it are known to have been synced. Bad bytes in front of it are damage, behind it a torn tail.
 	Durable int64
+	// Limit is the base of the segment behind this one, which no batch reaches; 0: this is the last one, as far as the entries of indexes
+	// reach. In front of a limit nothing is cut, and offsets may be missing, as compaction leaves it.
+	Limit int64
 	// Indexes is what the index files held when From was written down. Only files that still do are taken over; without it, or when they
 	// differ, the indexes are made again from all headers.
 	Indexes *IndexSums
@@ -59,7 +62,8 @@ type Damage struct {
 // Recover is idempotent: a crash inside it changes nothing about what the next one finds.
 func Recover(fsys vfs.FS, dir string, base int64, cfg *Config, opt RecoverOptions) (*Segment, Recovery, error) {
 	s := newSegment(fsys, dir, base, cfg)
-	opt.Durable = min(opt.Durable, s.ceiling())
+	s.limit.Store(opt.Limit)
+	opt.Durable = min(max(opt.Durable, opt.Limit), s.ceiling())
 	r := &recovery{s: s, opt: opt}
 	err := r.open()
 	if err == nil {
@@ -345,7 +349,7 @@ func (r *recovery) bad(c *scanner, cause error) (done bool, err error) {
 // missing notes that no good batch follows pos although the durable end lies behind it. The bytes, if there are any, stay.
 func (r *recovery) missing(pos int64, cause error) error {
 	next := r.facts.next
-	if next >= r.opt.Durable {
+	if next >= r.opt.Durable || cause == nil && r.opt.Limit > 0 {
 		return nil
 	}
 	if cause == nil {
@@ -356,7 +360,7 @@ func (r *recovery) missing(pos int64, cause error) error {
 		end = r.edge // a batch among the damaged bytes may have ended with zeros
 	}
 	r.note(Damage{pos, end, next, r.opt.Durable, cause})
-	r.facts.next, r.facts.size = r.opt.Durable, end
+	r.facts.next, r.facts.size, r.facts.loose = r.opt.Durable, end, true
 	return nil
 }
 

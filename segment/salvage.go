@@ -14,8 +14,12 @@ import (
 // maxOffset bounds offsets nobody knows anything about.
 const maxOffset = math.MaxInt64
 
-// ceiling is the offset behind the last one that the segment could hold.
+// ceiling is the offset behind the last one that the segment could hold: the base of the one behind it, where that is known. Before Apache
+// Kafka 1.0 compaction could make segments whose offsets lie farther from the base than the entries of an index tell.
 func (s *Segment) ceiling() int64 {
+	if limit := s.limit.Load(); limit > 0 {
+		return limit
+	}
 	if s.base > maxOffset-maxRelative-1 {
 		return maxOffset
 	}

@@ -119,6 +119,10 @@ func (s *Segment) completeFacts(sparse bool) error {
 	}
 	s.mu.Lock()
 	s.facts.batches, s.facts.headerSum, s.facts.partial = found.facts.batches, found.facts.headerSum, false
+	if found.facts.next < s.facts.next {
+		s.facts.next = found.facts.next // bytes are missing at the end
+	}
+	s.facts.loose = false
 	s.facts.sparse = found.facts.sparse || sparse
 	s.mu.Unlock()
 	if s.stray.Swap(false) {
@@ -155,6 +159,7 @@ func (s *Segment) Unseal() error {
 		return err
 	}
 	s.setReach(unknownReach)
+	s.limit.Store(0)
 	f := s.look()
 	s.ahead = f.size
 	s.countUnindexed(f.size)

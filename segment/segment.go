@@ -30,8 +30,9 @@ type Segment struct {
 	marked  atomic.Uint32 // Kind: the mark that the files carry
 	sealed  atomic.Bool   // a side file describes the segment, or could; Unseal before appending
 	closed  atomic.Bool
-	checked atomic.Bool // the headers of a sparse segment were compared with their sum
-	stray   atomic.Bool // an index entry was found to be wrong; the indexes are made again at the next occasion
+	checked atomic.Bool  // the headers of a sparse segment were compared with their sum
+	limit   atomic.Int64 // no batch ends behind it; 0: as far as the entries of indexes reach
+	stray   atomic.Bool  // an index entry was found to be wrong; the indexes are made again at the next occasion
 
 	// mu guards facts. It is never held during I/O: readers take it.
 	mu    sync.Mutex
@@ -148,6 +149,9 @@ func (s *Segment) createData() (vfs.File, error) {
 func OpenSealed(fsys vfs.FS, dir string, base, next int64, cfg *Config) *Segment {
 	s := newSegment(fsys, dir, base, cfg)
 	s.facts.next = next
+	if next > base {
+		s.limit.Store(next)
+	}
 	s.sealed.Store(true)
 	return s
 }

@@ -151,7 +151,7 @@ func decodeSide(b []byte) (*side, error) {
 	d := &side{base: i64(24), facts: facts{
 		next: i64(32), size: i64(40), batches: i64(48), maxTimestamp: i64(56), maxOffset: i64(64), firstTimestamp: i64(72), created: i64(80),
 		lastEpoch: int32(binary.BigEndian.Uint32(b[88:])), headerSum: binary.BigEndian.Uint32(b[92:]), sparse: flags&sideSparse != 0,
-		partial: flags&sidePartial != 0, reach: reach,
+		partial: flags&sidePartial != 0, loose: flags&sidePartial != 0, reach: reach,
 	}}
 	copy(d.topicID[:], b[8:])
 	for k := range d.tables {

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"slices"
 
 	"github.com/quirelog/quire/index"
 	"github.com/quirelog/quire/log/record"
+	"github.com/quirelog/quire/log/vfs"
 )
 
 // depth tells a survey how much to check.
@@ -20,8 +22,9 @@ const (
 // found is what a survey learned of a data file.
 type found struct {
 	facts          facts
-	offsets, times []byte // entries in file format
-	damage         error  // the first fault, nil if none; what follows it was not looked at
+	offsets, times []byte  // entries in file format
+	aborts         []int64 // where abort markers lie; of a survey of everything
+	damage         error   // the first fault, nil if none; what follows it was not looked at
 }
 
 // survey reads the batches in the first size bytes of the data file and makes facts and indexes of them. It changes nothing and stops at
@@ -53,6 +56,9 @@ func (s *Segment) survey(size int64, d depth) (*found, error) {
 		}
 		facts.add(b)
 		scratch.noteBatch(facts, b, c.pos)
+		if d == everything && isAbort(b) {
+			out.aborts = append(out.aborts, b.LastOffset())
+		}
 		c.skip(len(b))
 	}
 	if facts.maxTimestamp >= 0 {
@@ -68,7 +74,7 @@ func (s *Segment) plausible(b record.Batch, next int64, d depth) error {
 	if d == everything {
 		err = b.Check()
 	}
-	if err == nil && (b.BaseOffset() < next || b.LastOffset()-s.base > maxRelative) {
+	if err == nil && (b.BaseOffset() < next || b.NextOffset() > s.ceiling()) {
 		err = errOutOfOrder
 	}
 	return err
@@ -125,47 +131,59 @@ func (s *Segment) adopt() error {
 	case out.damage != nil:
 		// The facts end at the fault. What lies behind it stays readable: the end is the file's.
 		facts.size, facts.next = size, max(next, facts.next)
-		facts.sparse, facts.partial = true, true
+		facts.sparse, facts.partial, facts.loose = true, true, true
 	}
 	if next > s.base { // what is missing from now on will be told
 		facts.reach = max(next, facts.next)
 	}
 	d := &side{base: s.base, topicID: s.cfg.TopicID, facts: facts}
 	d.tables[index.OffsetKind], d.tables[index.TimeKind] = index.SumOf(out.offsets), index.SumOf(out.times)
-	aborted, err := s.adoptAborted(facts.next)
+	aborted, whole, err := s.adoptAborted(out, facts.next)
 	if err != nil {
 		return err
 	}
 	d.tables[index.AbortedKind] = aborted
 	s.install(d)
-	return s.replaceTables(out, out.damage == nil)
+	return s.replaceTables(out, out.damage == nil, whole)
 }
 
-// adoptAborted takes the aborted-transaction index as it is: the segment alone cannot make it again.
-func (s *Segment) adoptAborted(next int64) (index.Sum, error) {
+// adoptAborted takes the index of aborted transactions as it is if it knows of every abort marker of the data, and of nothing else. The segment
+// alone cannot make it again: with whole false it has a sum that fits nothing, for the first look-up to ask for SetAborted. A marker without
+// records in front of it has no entry; whether one is, only the log can tell.
+func (s *Segment) adoptAborted(out *found, next int64) (sum index.Sum, whole bool, err error) {
 	data, err := readTable(s.fs, s.path(KindTxnIndex, s.mark()))
-	if errors.Is(err, fs.ErrNotExist) {
-		return index.Sum{}, nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, vfs.ErrTooLarge) {
+		return index.Sum{}, false, err
 	}
-	if err != nil {
-		return index.Sum{}, err
+	n := index.CheckAborted(data, s.base, next)
+	var ends []int64
+	for at := 0; at < n; at += index.AbortedEntrySize {
+		ends = append(ends, index.ParseAborted(data[at:]).LastOffset)
 	}
-	if n := index.CheckAborted(data, s.base, next); n < len(data) {
-		// A sum that fits nothing: whoever asks is told that the index is damaged.
-		return index.Sum{Len: int64(n) + index.AbortedEntrySize}, nil
+	if n < len(data) || !slices.Equal(ends, out.aborts) {
+		return index.Sum{Len: int64(n) + index.AbortedEntrySize}, false, nil
 	}
-	return index.SumOf(data), nil
+	return index.SumOf(data), true, nil
+}
+
+// isAbort tells an abort marker.
+func isAbort(b record.Batch) bool {
+	if !b.Control() || !b.Transactional() || b.Count() == 0 {
+		return false
+	}
+	kind, _, err := record.ParseControl(b)
+	return err == nil && kind == record.Abort
 }
 
 // replaceTables puts rebuilt indexes in place and, if asked, writes them and a new side file. A failure to write is no error: everything
 // written here can be made again.
-func (s *Segment) replaceTables(out *found, write bool) error {
+func (s *Segment) replaceTables(out *found, write, seal bool) error {
 	write = write && !s.parting()
 	err := s.offsets.Replace(out.offsets, write)
 	if e := s.times.Replace(out.times, write); err == nil {
 		err = e
 	}
-	if write && err == nil {
+	if write && seal && err == nil {
 		topicID := s.cfg.TopicID
 		if id, e := s.TopicID(); e == nil {
 			topicID = id
@@ -189,5 +207,5 @@ func (s *Segment) reindex(cause error) error {
 		return err
 	}
 	s.stray.Store(false)
-	return s.replaceTables(out, out.damage == nil)
+	return s.replaceTables(out, out.damage == nil, true)
 }

@@ -29,6 +29,7 @@ group                 : topic log/record timingwheel
 topic/topictest       : public
 examples              : public
 examples/*            : public
+internal/kafkadir     : public
 internal/simtest      : anything
 internal/arch         : anything
 `
