@@ -221,7 +221,10 @@ func (o *opener) openSegments() error {
 		}
 		o.segments = append(o.segments, s)
 	}
-	return o.openLast(o.bases[len(o.bases)-1])
+	if err := o.openLast(o.bases[len(o.bases)-1]); err != nil {
+		return err
+	}
+	return o.splitFar()
 }
 
 // trusted reports whether a segment that is not the last needs no recovery: ours
@@ -274,7 +277,7 @@ func (o *opener) openLast(base int64) error {
 	if !errors.Is(err, segment.ErrNoSide) {
 		return err
 	}
-	opt := segment.RecoverOptions{Sparse: o.slot.sparse}
+	opt := segment.RecoverOptions{Sparse: o.slot.sparse, Far: !o.haveSlot}
 	if o.haveSlot && o.slot.segmentBase == base && !o.slot.truncating {
 		opt.From = Place{Offset: o.slot.durable, Pos: o.slot.position}
 		opt.Durable = o.slot.durable

@@ -74,8 +74,11 @@ func (v *verifier) examOptions(base int64, last bool) segment.ExamOptions {
 		Last: last, Sparse: v.opt.Gaps || last && v.haveSlot && v.latest.sparse, Shallow: v.opt.Shallow,
 		Step: v.opt.Step, Visit: v.visit, Durable: Place{Pos: -1},
 	}
-	if !last {
+	switch {
+	case !last:
 		opt.Limit = v.following(base)
+	case !v.haveSlot: // written by another program
+		opt.Limit = math.MaxInt64
 	}
 	switch {
 	case !last || !v.haveSlot || v.latest.truncating:

@@ -80,6 +80,7 @@
 //	sweep.go      every batch of a sealed segment, checked
 //	cleaned.go    segments that take the place of others
 //	tidy.go       interrupted deletions and swaps
+//	split.go      one segment becomes several
 //	name.go       file names
 //	config.go errors.go
 //

@@ -22,6 +22,8 @@ type RecoverOptions struct {
 	// Limit is the base of the segment behind this one, which no batch reaches; 0: this is the last one, as far as the entries of indexes
 	// reach. In front of a limit nothing is cut, and offsets may be missing, as compaction leaves it.
 	Limit int64
+	// Far says that offsets may lie farther from the base than the entries of indexes reach: another program wrote the segment.
+	Far bool
 	// Indexes is what the index files held when From was written down. Only files that still do are taken over; without it, or when they
 	// differ, the indexes are made again from all headers.
 	Indexes *IndexSums
@@ -63,6 +65,9 @@ type Damage struct {
 func Recover(fsys vfs.FS, dir string, base int64, cfg *Config, opt RecoverOptions) (*Segment, Recovery, error) {
 	s := newSegment(fsys, dir, base, cfg)
 	s.limit.Store(opt.Limit)
+	if opt.Far {
+		s.limit.Store(maxOffset)
+	}
 	opt.Durable = min(max(opt.Durable, opt.Limit), s.ceiling())
 	r := &recovery{s: s, opt: opt}
 	err := r.open()

@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"math"
@@ -229,23 +230,36 @@ func tableKind(file Kind) index.Kind {
 	}
 }
 
-// swapIn gives .swap files their final names, data last: as long as a data file is marked, its segment is found again.
+// swapIn gives .swap files their final names, data last: as long as a data file is marked, its segment is found again. Of several segments the
+// last comes first, each durably: those that are still marked then end in front of those that are not.
 func (t *tidier) swapIn() error {
-	changed := false
-	for _, data := range [...]bool{false, true} {
-		for _, f := range t.files {
-			if f.kind.Mark() != Swap || (f.kind.File() == KindLog) != data {
-				continue
-			}
-			final := filepath.Join(t.dir, FileName(f.base, f.kind.File().Suffix()))
-			if err := t.fs.Rename(filepath.Join(t.dir, f.name), final); err != nil {
-				return err
-			}
-			changed = true
+	var beside, data []tidyFile
+	for _, f := range t.files {
+		switch f.kind {
+		case KindLog | Swap:
+			data = append(data, f)
+		case f.kind.File() | Swap:
+			beside = append(beside, f)
 		}
 	}
-	if !changed {
-		return nil
+	for _, f := range beside {
+		if err := t.unmark(f); err != nil {
+			return err
+		}
 	}
-	return t.fs.SyncDir(t.dir)
+	if len(beside) > 0 && len(data) == 0 {
+		return t.fs.SyncDir(t.dir)
+	}
+	slices.SortFunc(data, func(a, b tidyFile) int { return cmp.Compare(b.base, a.base) })
+	for _, f := range data {
+		if err := errors.Join(t.unmark(f), t.fs.SyncDir(t.dir)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unmark gives a file its final name.
+func (t *tidier) unmark(f tidyFile) error {
+	return t.fs.Rename(filepath.Join(t.dir, f.name), filepath.Join(t.dir, FileName(f.base, f.kind.File().Suffix())))
 }

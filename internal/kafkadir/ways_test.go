@@ -49,6 +49,11 @@ func TestEveryWayIntoSoundDirectories(t *testing.T) {
 		"aborted, flushed, no list":               {Segments: txn, RecoveryPoint: 3},
 		"start above the end":                     {Segments: []Segment{{0, batches(0, 5)}, {7, batches(9)}}, Start: 20},
 		"start above the end, stopped in order":   {Segments: []Segment{{0, batches(0, 5)}, {7, batches(9)}}, Start: 20, Clean: true},
+		"offsets that no index tells":             {Segments: []Segment{{0, batches(0, far, 3*far)}}},
+		"the same, stopped in order":              {Segments: []Segment{{0, batches(0, far, far+1, 3*far)}}, Clean: true, Indexes: true, Snapshots: true, Epochs: true},
+		"the same before another segment":         {Segments: []Segment{{5, batches(far, 2*far)}, {3 * far, batches(3*far, 3*far+2)}}},
+		"the same, emptied up to far behind":      {Segments: []Segment{{5, batches(6)}, {3 * far, batches(3 * far)}}, Clean: true},
+		"the same, with an aborted transaction":   {Segments: []Segment{{0, []Batch{{0, 1, Data, 5, 0}, {far, 1, Data, 5, 0}, {2 * far, 1, Abort, 5, 0}, {2*far + 1, 1, Plain, 0, 0}}}}, Aborted: true},
 		"start in a gap":                          {Segments: []Segment{{0, batches(0, 5)}, {10, batches(10)}}, Start: 7},
 	} {
 		t.Run(name, func(t *testing.T) { requireSame(t, p) })
