@@ -283,6 +283,7 @@ func (l *Log) noteBatchLocked(b record.Batch, now int64) {
 // advanceEndLocked moves the end, and what follows it at once.
 func (l *Log) advanceEndLocked(cfg *Config, end int64) {
 	l.end.Advance(end)
+	l.news.Or(newsChanged)
 	if cfg.Durability != Sync {
 		l.raiseHighLocked(end)
 	}

@@ -128,7 +128,7 @@ func (l *Log) retireAll(list []*condemned, delay time.Duration) {
 		c.segment.Retire(func() { l.released(c) })
 	}
 	if delay > 0 {
-		l.untold.Store(true)
+		l.news.Or(newsDoomed)
 	}
 }
 

@@ -48,11 +48,9 @@ type Log struct {
 	doubtful   atomic.Pointer[segment.Segment]
 	cleaner    atomic.Pointer[cleaner] // nil until something asks for it
 	doomed     atomic.Pointer[doomed]  // nil until the first segment is removed; set under mu
-	untold     atomic.Bool             // Hooks.Doomed has not been told of the newest of them
-	rolled     atomic.Bool             // a roll that Hooks.Rolled has not been told of
+	news       atomic.Uint32           // what hooks have not been told of yet
 	indexDirty atomic.Bool             // the active index files were written since their last fsync
 	tended     atomic.Bool             // Hooks.Dirty was called and Tick has not yet found the log clean
-	failed     atomic.Bool             // a sticky fence that Hooks.Fenced has not been told of
 	closing    sync.Once
 	closeErr   error // set within closing
 
@@ -79,12 +77,23 @@ type writer struct {
 	snapshotBytes int64
 }
 
+// Bits of Log.news.
+const (
+	newsChanged = 1 << iota // the end or the high watermark has risen
+	newsRolled              // there is a new active segment
+	newsDoomed              // files wait for their removal
+	newsFenced              // a sticky fence stands
+)
+
 // Hooks are told what happens in a log. Each may be nil. They are called
 // outside locks, must be quick, and must not call Close.
 type Hooks struct {
 	// Dirty is called when a log that needed no care begins to: [Log.Tick] wants to be
 	// called from now on, first at the latest after d.
 	Dirty func(l *Log, d time.Duration)
+	// Changed is called after records were appended, and after they became visible: what their size, number or time
+	// makes due may be due now.
+	Changed func(l *Log)
 	// Doomed is called when files of removed segments wait for their removal: [Log.Reap] wants
 	// to be called after d. If nil, such files go as soon as no reader holds them.
 	Doomed func(l *Log, d time.Duration)
@@ -167,23 +176,28 @@ func (l *Log) setFence(f *fenceError) {
 		}
 	}
 	if f.sticky {
-		l.failed.Store(true)
+		l.news.Or(newsFenced)
 	}
 }
 
 // tell calls the hooks for what happened under locks. The caller holds none.
 func (l *Log) tell() {
-	if l.rolled.Load() && l.rolled.CompareAndSwap(true, false) && l.hooks.Rolled != nil {
-		if s := l.activeSegment(); s != nil {
-			l.hooks.Rolled(s.Base())
-		}
+	if l.news.Load() == 0 {
+		return
 	}
-	if l.untold.Load() && l.untold.CompareAndSwap(true, false) && l.hooks.Doomed != nil {
+	news := l.news.Swap(0)
+	if news&newsChanged != 0 && l.hooks.Changed != nil {
+		l.hooks.Changed(l)
+	}
+	if s := l.activeSegment(); news&newsRolled != 0 && l.hooks.Rolled != nil && s != nil {
+		l.hooks.Rolled(s.Base())
+	}
+	if news&newsDoomed != 0 && l.hooks.Doomed != nil {
 		if d := l.doomed.Load().next(time.Now()); d > 0 {
 			l.hooks.Doomed(l, d)
 		}
 	}
-	if l.failed.Load() && l.failed.CompareAndSwap(true, false) && l.hooks.Fenced != nil {
+	if news&newsFenced != 0 && l.hooks.Fenced != nil {
 		l.hooks.Fenced(l.fence.Load().reason)
 	}
 }

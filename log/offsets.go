@@ -55,6 +55,7 @@ func (l *Log) AdvanceHigh(offset int64) int64 {
 	} else {
 		l.moveHigh(offset, &l.end)
 	}
+	l.tell()
 	return l.high.Load()
 }
 
@@ -76,6 +77,7 @@ func (l *Log) raiseHighLocked(offset int64) {
 	} else {
 		l.stable.Advance(offset)
 	}
+	l.news.Or(newsChanged)
 	l.watchers.notify()
 }
 
@@ -99,6 +101,7 @@ func (l *Log) moveHigh(offset int64, limit *watermark.Mark) {
 		l.raiseStableLocked()
 		l.mu.Unlock()
 	}
+	l.news.Or(newsChanged)
 	l.watchers.notify()
 }
 

@@ -324,8 +324,15 @@ func (p *producers) expire(now, ttl int64) (removed int) {
 		p.remove(i)
 		removed++
 	}
-	if len(p.known) == 0 {
+	switch left := len(p.known); {
+	case left == 0:
 		p.index, p.known = nil, nil
+	case left <= cap(p.known)/4: // what a crowd took is given back
+		p.known = slices.Clone(p.known)
+		p.index = make(map[int64]int32, left)
+		for i := range p.known {
+			p.index[p.known[i].id] = int32(i)
+		}
 	}
 	return removed
 }

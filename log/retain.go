@@ -33,6 +33,9 @@ type Retention struct {
 	// already. An error keeps the segment and all behind it; the next pass asks again. It may take its time: appends
 	// and reads go on. May be nil.
 	Archive func(ctx context.Context, s *Leaving) error
+	// Prompt has files that wait for Config.FileDeleteDelay go at once as far as the log and they together would exceed
+	// Bytes and a segment more. Without it the delay is kept.
+	Prompt bool
 	// Urgent stops a compaction or redaction that is under way, which then fails with ErrBusy, rather than fail itself.
 	Urgent bool
 	// Wait has the pass wait for its turn while another is under way, as long as its context lasts, rather than fail with
@@ -79,7 +82,8 @@ type Removed struct {
 	By       [RetentionRules]int // segments by rule
 	Start    int64               // the log's start afterwards
 	Rolled   bool                // a new segment was begun so that the last one could go
-	// Due is when the age of the oldest segment that is left will have passed Retention.Age; zero if never.
+	// Due is when another pass may remove something though nothing is appended: when the age of the oldest segment that is
+	// left will have passed Retention.Age, or at once where that is for Acknowledged or Policy to say; zero if never.
 	Due time.Time
 }
 
@@ -122,7 +126,10 @@ func (l *Log) ApplyRetention(ctx context.Context, now time.Time, r *Retention) (
 	if p.n > 0 {
 		p.remove(&done)
 	}
-	done.Due = l.expiry(r.Age)
+	if r.Prompt && r.Bytes != 0 {
+		p.keepWithin(max(r.Bytes, 0) + l.cfg.Load().segmentBytes())
+	}
+	done.Due = l.due(now, r)
 	return done, errors.Join(p.faults...)
 }
 
@@ -349,6 +356,16 @@ func (p *removal) remove(done *Removed) {
 	}
 }
 
+// keepWithin has files of removed segments go before their time while they and the log exceed most bytes.
+func (p *removal) keepWithin(most int64) {
+	if p.l.Size()+p.l.DoomedBytes() <= most {
+		return
+	}
+	if err := p.l.reapAll(); err != nil {
+		p.fail(err)
+	}
+}
+
 // removeBelow raises the start to offset, if it lies below, and drops every segment below the start.
 func (l *Log) removeBelow(offset int64) (start int64, err error) {
 	l.mu.Lock()
@@ -360,6 +377,15 @@ func (l *Log) removeBelow(offset int64) (start int64, err error) {
 		return l.start.Load(), err
 	}
 	return l.start.Load(), l.dropBelowLocked(l.start.Load())
+}
+
+// due is when the rules may remove something though nothing is appended, zero if never.
+func (l *Log) due(now time.Time, r *Retention) time.Time {
+	v := l.view.Load()
+	if v != nil && v.segments[0].Base() < l.end.Load() && (r.Acknowledged != nil || r.Policy != nil) {
+		return now
+	}
+	return l.expiry(r.Age)
 }
 
 // expiry is when the oldest segment will have passed the age; zero if never, or if that is not known.

@@ -100,7 +100,7 @@ func (l *Log) rollLocked(cfg *Config, base int64) (*segment.Segment, error) {
 	l.publishTip(fresh, base, 0)
 	l.tipSyncedLocked()
 	l.noteSynced()
-	l.rolled.Store(true)
+	l.news.Or(newsRolled)
 	return fresh, nil
 }
 

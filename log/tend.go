@@ -110,12 +110,17 @@ func (l *Log) snapshotIfDue() error {
 }
 
 // ExpireProducers forgets producers that have been idle for longer than the
-// configured time and hold no open transaction. It returns how many.
-func (l *Log) ExpireProducers(now time.Time) int {
+// configured time and hold no open transaction. It returns how many, and how many are left.
+func (l *Log) ExpireProducers(now time.Time) (expired, left int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.writer.producers.expire(now.UnixMilli(), l.cfg.Load().producerExpiry().Milliseconds())
+	p := &l.writer.producers
+	expired = p.expire(now.UnixMilli(), l.cfg.Load().producerExpiry().Milliseconds())
+	return expired, len(p.known)
 }
+
+// Identified reports whether a batch of the log has, or may have, a producer id.
+func (l *Log) Identified() bool { return l.identified.Load() }
 
 // Producers describes what the log knows of each producer, ascending by id.
 func (l *Log) Producers() []ProducerState {

@@ -116,8 +116,10 @@ func TestTickSnapshotsProducers(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, names(t, disk), snapshotName(2))
 	require.Len(t, l.Producers(), 1)
-	require.Zero(t, l.ExpireProducers(time.Now()))
-	require.Equal(t, 1, l.ExpireProducers(time.Now().Add(25*time.Hour)))
+	expired, left := l.ExpireProducers(time.Now())
+	require.Equal(t, []int{0, 1}, []int{expired, left})
+	expired, left = l.ExpireProducers(time.Now().Add(25 * time.Hour))
+	require.Equal(t, []int{1, 0}, []int{expired, left})
 	require.NoError(t, l.Close())
 }
 

@@ -112,20 +112,19 @@ func (e *Engine) armCleaner() {
 	}
 }
 
-// clean is the housekeeper's chore.
+// clean is the housekeeper's chore. A partition that cannot be compacted at the moment, or is no cleaner afterwards, is
+// left for the next look and does not hold up the others.
 func (e *Engine) clean(ctx context.Context, _ *log.Log, now time.Time) time.Duration {
+	later := map[*Partition]bool{}
 	unused := e.cleanUnused(ctx, now)
 	for ctx.Err() == nil {
-		p, next := e.filthiest(ctx, now)
-		if next = soonest(now, next, unused); p == nil {
-			if next.IsZero() {
-				return 0 // until something is written
-			}
-			return max(next.Sub(now), e.cleaner.every)
+		p, next := e.filthiest(ctx, now, later)
+		if p == nil {
+			return e.cleanAgain(now, earlier(next, unused), len(later) > 0)
 		}
 		moved, err := e.cleanOne(ctx, p, now)
 		if err != nil && !p.settle(e, err) || err == nil && !moved {
-			return e.cleaner.every
+			later[p] = true
 		}
 		if present := time.Now(); now.Before(present) {
 			now = present
@@ -134,8 +133,28 @@ func (e *Engine) clean(ctx context.Context, _ *log.Log, now time.Time) time.Dura
 	return 0
 }
 
+// cleanAgain is after how long the cleaner looks again without a write: at next, if that is a time, and soon if
+// something was left.
+func (e *Engine) cleanAgain(now, next time.Time, left bool) time.Duration {
+	switch {
+	case left:
+		return e.cleaner.every
+	case next.IsZero():
+		return 0
+	}
+	return max(next.Sub(now), e.cleaner.every)
+}
+
+// earlier is the first of two times of which the zero one is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // settle says what a failed pass means. It reports false when it is nothing to do with the partition itself, or
-// passes with time: then all of them wait.
+// passes with time.
 func (p *Partition) settle(e *Engine, err error) bool {
 	switch {
 	case e.isClosed(), errors.Is(err, context.Canceled), errors.Is(err, log.ErrBusy), errors.Is(err, ErrNoSpace), errors.Is(err, log.ErrTruncated):
@@ -150,12 +169,17 @@ func (p *Partition) settle(e *Engine, err error) bool {
 	return true
 }
 
-// filthiest is the partition to compact next, nil if there is none; then next is when a lag is over.
-func (e *Engine) filthiest(ctx context.Context, now time.Time) (worst *Partition, next time.Time) {
+// filthiest is the partition to compact next, nil if there is none; then next is when a lag is over. It leaves out
+// those in later, and adds those that nothing may be removed from yet.
+func (e *Engine) filthiest(ctx context.Context, now time.Time, later map[*Partition]bool) (worst *Partition, next time.Time) {
 	ratio := -1.0
 	for _, p := range e.allPartitions() {
 		t := p.topic.state.Load()
-		if ctx.Err() != nil || !t.settings.compacts() || e.cleaner.gaveUp(p) != nil {
+		if ctx.Err() != nil || !t.settings.compacts() || later[p] || e.cleaner.gaveUp(p) != nil {
+			continue
+		}
+		if p.doubts.Load() > 0 {
+			later[p] = true
 			continue
 		}
 		found, ok := p.dirt(now)
@@ -176,7 +200,7 @@ func (e *Engine) filthiest(ctx context.Context, now time.Time) (worst *Partition
 // dirt tells what there is to clean in a partition that is in use.
 func (p *Partition) dirt(now time.Time) (log.Cleanable, bool) {
 	l := p.log.Load()
-	if l == nil || p.doubts.Load() > 0 {
+	if l == nil {
 		return log.Cleanable{}, false
 	}
 	found, err := l.Cleanable(now)
@@ -200,9 +224,7 @@ func (e *Engine) cleanUnused(ctx context.Context, now time.Time) (next time.Time
 		if err != nil && !p.settle(e, err) {
 			at = now.Add(e.cleaner.every)
 		}
-		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
-			next = at
-		}
+		next = earlier(next, at)
 	}
 	return next
 }

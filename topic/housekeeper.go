@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quirelog/quire/log"
@@ -25,7 +26,7 @@ type housekeeper struct {
 
 	care, reap            choreKind
 	checkpoint, retention chore
-	cleaning              chore
+	cleaning, expiry      chore
 
 	mu      sync.Mutex
 	due     choreHeap
@@ -40,6 +41,9 @@ type choreKind struct {
 	// do does what is due at now and tells after how long it wants to be called again, 0 when not by time
 	// alone. It is never called twice at once for one chore. l is the chore's log.
 	do func(ctx context.Context, l *log.Log, now time.Time) (again time.Duration)
+	// asked, of a kind with one chore, is the shortest time in which a change of a log wanted it since it last
+	// began, 0 if none did.
+	asked atomic.Int64
 }
 
 // chore is one thing that time makes due. It belongs to one housekeeper.
@@ -52,7 +56,7 @@ type chore struct {
 	wish  time.Duration // while busy: when it was asked for again, 0 if it was not
 	seq   uint64        // keeps the order of chores due at one time
 	place int           // in the list, counted from 1; 0 when it is not on it
-	busy  bool          // somebody is doing it
+	busy  bool          // it is being done
 }
 
 type choreHeap []*chore
@@ -89,6 +93,7 @@ func (k *housekeeper) init(e *Engine, o *options) {
 	k.checkpoint.kind = &choreKind{do: k.writeCheckpoints}
 	k.retention.kind = &choreKind{long: true, do: e.checkRetention}
 	k.cleaning.kind = &choreKind{long: true, do: e.clean}
+	k.expiry.kind = &choreKind{do: e.expireProducers}
 }
 
 // logChores is what the housekeeper does for one open log.
@@ -97,18 +102,45 @@ type logChores struct{ care, reap chore }
 // hooks lets a log of t ask for what it needs.
 func (k *housekeeper) hooks(t *Topic, h *log.Hooks) {
 	own := &logChores{care: chore{kind: &k.care}, reap: chore{kind: &k.reap}}
-	h.Dirty = func(l *log.Log, d time.Duration) {
-		k.armFor(l, &own.care, d)
-		k.arm(&k.checkpoint, k.every)
-		if t.state.Load().settings.expires() {
-			k.arm(&k.retention, k.retainEvery)
-		}
-		if t.state.Load().settings.compacts() {
-			k.arm(&k.cleaning, k.eng.cleaner.every)
-		}
-	}
+	h.Dirty = func(l *log.Log, d time.Duration) { k.armFor(l, &own.care, d) }
+	h.Changed = func(l *log.Log) { k.logChanged(t, l) }
 	h.Freed = t.spaceFreed
 	h.Doomed = func(l *log.Log, d time.Duration) { k.armFor(l, &own.reap, d) }
+}
+
+// logChanged is called after every append to a log of t. The duties of all partitions together are due some time
+// after the first change that they have not looked at, whatever care that log needs meanwhile.
+func (k *housekeeper) logChanged(t *Topic, l *log.Log) {
+	k.ask(&k.checkpoint, k.every)
+	s := t.state.Load().settings
+	if s.expires() {
+		k.ask(&k.retention, k.retainEvery)
+	}
+	if s.compacts() {
+		k.ask(&k.cleaning, k.eng.cleaner.every)
+	}
+	k.logHasProducers(t, l)
+}
+
+// logHasProducers sees that the producers of a log, if it knows any, are looked at in time.
+func (k *housekeeper) logHasProducers(t *Topic, l *log.Log) {
+	if l.Identified() {
+		k.ask(&k.expiry, t.state.Load().settings.expiryInterval())
+	}
+}
+
+// ask is arm for callers that come often: it costs one load while c is asked for as soon, and has not begun.
+func (k *housekeeper) ask(c *chore, d time.Duration) {
+	for d = max(d, 1); ; {
+		asked := c.kind.asked.Load()
+		if asked != 0 && asked <= int64(d) {
+			return
+		}
+		if c.kind.asked.CompareAndSwap(asked, int64(d)) {
+			k.arm(c, d)
+			return
+		}
+	}
 }
 
 // tend does what a log that was written to wants.
@@ -229,6 +261,7 @@ func (k *housekeeper) take(now time.Time, goroutine bool) *chore {
 	if len(k.due) > 0 && k.due[0].at <= now.Sub(k.began) && !k.eng.isClosed() {
 		c := heap.Pop(&k.due).(*chore)
 		c.busy, c.wish = true, 0
+		c.kind.asked.Store(0) // before it looks: a change that it may not see asks again
 		return c
 	}
 	if goroutine {

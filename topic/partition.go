@@ -133,6 +133,7 @@ func (p *Partition) openClaimed() (*log.Log, error) {
 		return nil, end
 	}
 	p.chargeOpened()
+	p.topic.eng.keeper.logHasProducers(p.topic, l)
 	if err := p.followSettings(l); err != nil {
 		return nil, err
 	}
@@ -165,6 +166,7 @@ func (p *Partition) shut(why error) (clean bool, err error) {
 		return true, nil
 	}
 	p.end = why
+	p.topic.eng.cleaner.forgive(p) // it need not be known any more
 	l, opening := p.log.Swap(nil), p.opening
 	p.mu.Unlock()
 	if opening != nil {

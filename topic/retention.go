@@ -79,11 +79,13 @@ func bound[T int64 | time.Duration](v T) T {
 
 // retention is the rules for the partition's log as they are now.
 func (p *Partition) retention() *log.Retention {
-	s, hooks := p.topic.state.Load().settings, &p.topic.eng.retainers
+	st, hooks := p.topic.state.Load(), &p.topic.eng.retainers
+	s := st.settings
 	if s.Cleanup&CleanupDelete == 0 {
 		return &log.Retention{}
 	}
-	r := &log.Retention{Age: bound(s.Retention), Bytes: bound(s.RetentionBytes), Records: bound(s.RetentionRecords)}
+	_, delayed := st.overrides["file.delete.delay.ms"]
+	r := &log.Retention{Age: bound(s.Retention), Bytes: bound(s.RetentionBytes), Records: bound(s.RetentionRecords), Prompt: !delayed}
 	if s.Retention == Forever {
 		r.Age = 0
 	}
@@ -201,9 +203,7 @@ func (e *Engine) retain(ctx context.Context, now time.Time, wait bool) (due time
 			e.tellRetentionFailed(ctx, p, err)
 			faults = append(faults, err)
 		}
-		if !at.IsZero() && (due.IsZero() || at.Before(due)) {
-			due = at
-		}
+		due = earlier(due, at)
 	}
 	return due, errors.Join(faults...)
 }
