@@ -25,24 +25,42 @@ func grace() (outcome, end context.Context, cancel context.CancelFunc) {
 	}
 }
 
-// Close ends the engine: producers and consumers end with it (what they have not delivered fails), logs are
-// synced and closed, the directory is marked as stopped in good order and unlocked. It waits for the engine's
-// goroutines, together at most 5 seconds where callbacks do not return, but not for the one it is called from: it
-// may be called from any callback. Calls that are under
-// way return soon with ErrClosed; all later ones do at once, and Close again does nothing.
+// Close ends the engine. First producers take no more records and deliver those that they have accepted, each
+// within its delivery timeout; [Engine.Shutdown] bounds that by a context. Then calls that are under way return with
+// ErrClosed, as all later ones do, consumers end, logs are synced and closed, and the directory is marked as stopped
+// in good order and unlocked. Close again waits for that, and does nothing more.
 //
-// When Close returns nil, everything appended is on disk, at any level. An error says what could not be
-// synced; the next Open then recovers as after a crash.
-func (e *Engine) Close() error {
-	if !e.beginClose() {
+// Close may be called from any callback. It does not wait for the goroutine that it is called from, and in a
+// producer's callback, which records may be waiting behind, not longer than 5 seconds for what is not delivered. A
+// callback that does not return holds it up for at most 5 seconds, 10 if records wait behind it.
+//
+// When Close returns nil, everything sent and appended is on disk, at any level. An error that matches
+// [ErrUndelivered] counts the records that producers could not deliver ([UndeliveredError]); others say what could
+// not be synced, and the next Open then recovers as after a crash.
+func (e *Engine) Close() error { return e.end(context.Background(), nil) }
+
+// Shutdown ends the engine as Close does, but first lets consumers of groups hand over what they read, and waits for
+// that and for producers until ctx ends: then what is not delivered fails, which is told as by Close, and the
+// context's cause is part of the error.
+func (e *Engine) Shutdown(ctx context.Context) error { return e.end(ctx, e.drainLodgers) }
+
+// end is Close after what drain does; ctx bounds what is delivered.
+func (e *Engine) end(ctx context.Context, drain func(context.Context) error) error {
+	if !e.beginEnd() {
 		if !e.insideClose() {
 			<-e.done
 		}
 		return nil
 	}
+	var faults []error
+	if drain != nil {
+		faults = append(faults, drain(ctx))
+	}
+	faults = append(faults, e.deliver(ctx))
+	e.beginClose()
 	e.keeper.close()
 	e.runner.Close()
-	faults := e.endMembers()
+	faults = append(faults, e.endMembers()...)
 	e.turn <- struct{}{} // whoever changes the topics finishes first; the turn is never given back
 	faults = append(faults, e.stop()...)
 	e.closeErr = errors.Join(faults...)
@@ -52,17 +70,44 @@ func (e *Engine) Close() error {
 	return e.closeErr
 }
 
-// beginClose lets nothing new begin; false when somebody did so before.
-func (e *Engine) beginClose() bool {
+// beginEnd lets no producer or consumer come any more; false when the end has begun before.
+func (e *Engine) beginEnd() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.closed {
+	if e.ending {
 		return false
 	}
-	e.closed, e.closer = true, goroutineNumber()
+	e.ending, e.closer = true, goroutineNumber()
+	return true
+}
+
+// deliver lets producers deliver what they hold, all of them at once, until ctx ends. A producer's own goroutine
+// cannot wait for what it is to do itself.
+func (e *Engine) deliver(ctx context.Context) error {
+	if onProducerGoroutine() {
+		within, cancel := context.WithTimeoutCause(ctx, outcomeGrace, ErrInCallback)
+		defer cancel()
+		ctx = within
+	}
+	members := e.takeMembers()
+	faults := make([]error, len(members))
+	var wg sync.WaitGroup
+	for i, m := range members {
+		if d, ok := m.c.(drainer); ok {
+			wg.Go(func() { faults[i] = d.drainFromEngine(ctx) })
+		}
+	}
+	wg.Wait()
+	return errors.Join(faults...)
+}
+
+// beginClose lets nothing new begin.
+func (e *Engine) beginClose() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.closed = true
 	e.goroutines.close()
 	close(e.closing)
-	return true
 }
 
 // insideClose tells a call that must not wait for the end of Close: one from a goroutine that Close waits
@@ -96,10 +141,12 @@ func (e *Engine) endMembers() (faults []error) {
 			late = append(late, f)
 		}
 	}
+	var lost losses
 	for _, f := range late {
 		faults = append(faults, f.gone(end))
+		lost.add(f.losses())
 	}
-	return append(faults, e.goroutinesGone(end))
+	return append(faults, lost.err(), e.goroutinesGone(end))
 }
 
 func (e *Engine) goroutinesGone(ctx context.Context) error {
@@ -163,19 +210,6 @@ func inParallel(list []*Partition, f func(*Partition)) {
 		})
 	}
 	wg.Wait()
-}
-
-// Shutdown ends the engine as Close does, but first lets consumers of groups hand over what they read, and producers
-// deliver what they hold. It waits for that until ctx ends; then the rest fails as with Close, and the context's cause
-// is part of the error.
-func (e *Engine) Shutdown(ctx context.Context) error {
-	faults := []error{e.drainLodgers(ctx)}
-	for _, m := range e.takeMembers() {
-		if d, ok := m.c.(drainer); ok {
-			faults = append(faults, d.drainFromEngine(ctx))
-		}
-	}
-	return errors.Join(append(faults, e.Close())...)
 }
 
 // Flush fsyncs everything appended so far to any topic; it is on disk at return. Partitions that were not

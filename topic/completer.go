@@ -110,6 +110,8 @@ func (l *lane) tell(b *batch) {
 			l.p.eng.reportPanic("producer callback", l.route.name, l.id, r)
 		}
 	}()
+	l.tally.telling.Store(true)
+	defer l.tally.telling.Store(false)
 	pos := Position{Topic: l.route.name, Partition: l.id, Offset: -1, Epoch: -1}
 	intercepted := len(l.p.cfg.interceptors) > 0
 	for b.told < len(b.calls) {
@@ -118,6 +120,10 @@ func (l *lane) tell(b *batch) {
 			pos.Offset, pos.Epoch = b.appended.Base+int64(b.told), b.appended.Epoch
 		}
 		b.told++
+		l.tally.told.Add(1)
+		if b.err != nil && (l.p.closed.Load() || cb == nil && !intercepted && l.p.cfg.onError == nil) {
+			l.p.lost.note(1, b.err)
+		}
 		if intercepted {
 			l.p.onAck(pos, b.err)
 		}
@@ -149,6 +155,12 @@ const tellName = "topic.(*lane).tell"
 // stack looked at. While one of this producer's runs, a callback of another producer counts as well.
 func (p *Producer) inCallback() bool {
 	return p.firing.Load() > 0 && stackHas(tellName)
+}
+
+// onProducerGoroutine tells whether the caller runs in a callback of a producer, or in an event function that a
+// producer's append has called.
+func onProducerGoroutine() bool {
+	return stackHas(tellName) || stackHas("topic.(*lane).send") || stackHas("topic.(*Producer).storeLater")
 }
 
 func stackHas(suffix string) bool {

@@ -121,7 +121,8 @@
 //	housekeeper.go   what time makes due           goroutines.go        who Close waits for
 //	metrics.go       counters                      events.go            what the engine tells
 //	producerids.go   ids for idempotent producers  lodger.go    what packages above keep in an engine
-//	producer.go      Producer: Send, Flush, the end    produceroptions.go   its choices
+//	producer.go      Producer: Send, Flush         produceroptions.go   its choices
+//	producer_close.go   its end                    undelivered.go       what it could not deliver
 //	route.go         where a record goes           partitioner.go, murmur2.go   and by which rule
 //	interceptor.go   who may change it on the way  memory.go            how long it waits for room
 //	lane.go, batch.go   one partition's batches, filling    split.go     one that was too large

@@ -41,7 +41,7 @@ type Engine struct {
 
 	unlock    func() error
 	startedOK bool          // the directory was stopped in good order before this Open
-	closing   chan struct{} // closed first by Close
+	closing   chan struct{} // closed by Close, with closed
 	done      chan struct{} // closed when Close has finished; closeErr is set before
 	closeErr  error
 
@@ -62,8 +62,9 @@ type Engine struct {
 	recurring  recurrences
 
 	mu      sync.RWMutex // guards what follows; held for moments only
-	closed  bool
-	closer  uint64 // number of the goroutine that runs Close
+	ending  bool         // Close has begun, and lets producers deliver
+	closed  bool         // nothing begins any more
+	closer  uint64       // number of the goroutine that runs Close
 	topics  map[string]*Topic
 	folded  map[string]string // folded name -> name, so that near-equal names are found
 	members map[*member]struct{}
@@ -181,24 +182,27 @@ type member struct {
 	c interface{ closeFromEngine() }
 }
 
-// drainer is a member that has something to finish before an orderly stop.
+// drainer is a member that has something to finish before the engine closes: it takes nothing new, and finishes
+// until ctx ends.
 type drainer interface {
 	drainFromEngine(ctx context.Context) error
 }
 
 // finisher is a member that takes its time to end. After closeFromEngine has begun the end, settle waits for
-// outcomes until ctx ends and gives up the rest; gone waits until its last callback has returned, or ctx ends.
+// outcomes until ctx ends and gives up the rest; gone waits until its last callback has returned, or ctx ends; losses
+// is what it could not deliver.
 type finisher interface {
 	settle(ctx context.Context)
 	gone(ctx context.Context) error
+	losses() *losses
 }
 
 // register makes c end with the engine: Close calls closeFromEngine once, outside locks, unless c was
-// unregistered before; it must not wait. ErrClosed after Close.
+// unregistered before; it must not wait. ErrClosed once Close has begun.
 func (e *Engine) register(c interface{ closeFromEngine() }) (unregister func(), err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.closed {
+	if e.ending {
 		return nil, ErrClosed
 	}
 	m := &member{c}

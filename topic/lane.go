@@ -39,12 +39,14 @@ type lane struct {
 
 	done  watermark.Mark
 	depth atomic.Int32 // batches between open and done
+	tally *tally
 
 	mu         sync.Mutex
 	open       *batch
 	ready      []*batch
 	flight     []*batch
 	mark       int64 // of the newest batch
+	accepted   int64 // records
 	limit      int   // size at which a batch is full: the configured one until the log found one too large
 	refusal    error // why no more records come in
 	sending    bool
@@ -69,7 +71,7 @@ type lane struct {
 }
 
 func newLane(r *route, part *Partition, id int32) *lane {
-	l := &lane{p: r.p, route: r, part: part, id: id, limit: r.p.cfg.batchSize, producerID: record.NoProducer}
+	l := &lane{p: r.p, route: r, part: part, id: id, limit: r.p.cfg.batchSize, tally: new(tally), producerID: record.NoProducer}
 	l.sendFn, l.completeFn = l.send, l.complete
 	return l
 }
@@ -124,7 +126,7 @@ func (l *lane) addLocked(r *record.Record, credit int64, now time.Time, cb func(
 		before := l.open.builder.Buffered()
 		err := l.open.add(r, cb)
 		if err == nil {
-			return l.placedIn(l.open, before), credit, nil
+			return l.acceptedLocked(l.open, before), credit, nil
 		}
 		if err != record.ErrFull {
 			return placed{}, credit, packFault(err, r.Timestamp)
@@ -145,10 +147,12 @@ func (l *lane) addLocked(r *record.Record, credit int64, now time.Time, cb func(
 	l.depth.Add(1)
 	l.armLocked()
 	l.lookAfterLocked()
-	return l.placedIn(b, record.HeaderSize), 0, nil
+	return l.acceptedLocked(b, record.HeaderSize), 0, nil
 }
 
-func (l *lane) placedIn(b *batch, before int) placed {
+// acceptedLocked counts a record that was added to a batch, and tells where it went.
+func (l *lane) acceptedLocked(b *batch, before int) placed {
+	l.accepted++
 	size := b.builder.Buffered()
 	return placed{bytes: size - before, boundary: size >= l.limit}
 }
@@ -225,6 +229,13 @@ func (l *lane) spent() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.refusal != nil && l.done.Load() == l.mark
+}
+
+// pending is how many records have no outcome yet.
+func (l *lane) pending() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.accepted - l.tally.told.Load()
 }
 
 // wakeLocked claims the sender's duty if there is work and nobody does it; the caller must then start send.

@@ -20,8 +20,8 @@ var ErrInCallback = errors.New("topic: not possible inside a producer's callback
 // with [Engine.NewProducer]; it ends with Close, Shutdown, or its engine. All methods may be called from any
 // goroutine.
 //
-// Every record that Send accepts has exactly one outcome, told to its callback: it is stored, it is
-// definitely not stored, or (an error that matches [ErrUncertain]) that is not known. Outcomes of one
+// Every record that Send accepts has exactly one outcome, told to its callback, and counted by Close if there is
+// nothing else to tell it to: it is stored, it is definitely not stored, or (an error that matches [ErrUncertain]) that is not known. Outcomes of one
 // partition come in the order of its Sends, each callback after the one before it has returned, on a
 // goroutine of the producer that holds no lock. So a callback should be quick; it may Send (which does not
 // wait there for memory: it may overdraw the buffer by as much as its size) and it may Close. Flush,
@@ -40,6 +40,8 @@ type Producer struct {
 	firing   atomic.Int64            // callbacks that run now
 	workers  workers
 	later    delayedSends
+
+	lost losses
 
 	mu         sync.Mutex
 	aborted    bool
@@ -164,7 +166,8 @@ func (p *Producer) SendSync(ctx context.Context, topic string, rec Record, opts 
 }
 
 // Flush sends what lingers and waits until everything sent before it has its outcome and the callbacks have
-// run, or until ctx ends, which is its only error beside [ErrInCallback]. Outcomes are not errors of Flush.
+// run, or until ctx ends, which is its only error beside [ErrInCallback]. Outcomes are not errors of Flush;
+// those of records that had nothing to tell them to are errors of Close.
 func (p *Producer) Flush(ctx context.Context) error {
 	if p.inCallback() {
 		return ErrInCallback
@@ -185,104 +188,6 @@ func (p *Producer) Flush(ctx context.Context) error {
 		}
 	}
 	return p.later.flush(ctx)
-}
-
-// Shutdown refuses new records, waits like Flush for those it has, and then closes. When ctx ends first the
-// rest fails as in Close, and the context's cause is returned.
-func (p *Producer) Shutdown(ctx context.Context) error {
-	if p.inCallback() {
-		return ErrInCallback
-	}
-	p.refuse()
-	err := p.Flush(ctx)
-	return errors.Join(err, p.Close())
-}
-
-// Close ends the producer promptly. Records that are not yet on their way to the disk fail with
-// [ErrClosed]; for those that are, Close waits for the outcome, up to 4.5 seconds, after which they fail with
-// [ErrUncertain]. It returns when all callbacks have run; if one does not return within 5 seconds in all, Close
-// does, with an error. Inside a callback it starts all this and returns at once. Closing again does nothing more.
-func (p *Producer) Close() error {
-	p.closeFromEngine()
-	outcome, end, cancel := grace()
-	defer cancel()
-	p.settle(outcome)
-	return p.gone(end)
-}
-
-// closeFromEngine begins the end; settle and gone finish it.
-func (p *Producer) closeFromEngine() {
-	p.refuse()
-	p.abort()
-}
-
-// settle waits for outcomes until ctx ends; what still waits for the disk is told then, and only a callback, or
-// the disk itself, can hold on longer.
-func (p *Producer) settle(ctx context.Context) {
-	if p.inCallback() {
-		return
-	}
-	err := p.workers.wait(ctx)
-	p.end(ErrClosed)
-	if err == nil {
-		return
-	}
-	for _, l := range p.everyLane() {
-		l.overdue(true)
-	}
-}
-
-// gone waits until the last callback has returned.
-func (p *Producer) gone(ctx context.Context) error {
-	if p.inCallback() {
-		return nil
-	}
-	err := p.workers.wait(ctx)
-	for _, l := range p.everyLane() {
-		l.stopTimers()
-	}
-	if err != nil {
-		return fmt.Errorf("topic: producer closed, but a callback or the disk does not return: %w", err)
-	}
-	return nil
-}
-
-// drainFromEngine is what an orderly stop of the engine waits for.
-func (p *Producer) drainFromEngine(ctx context.Context) error {
-	p.refuse()
-	return p.Flush(ctx)
-}
-
-// refuse lets no more records in and ends the Sends that wait for memory.
-func (p *Producer) refuse() {
-	p.mu.Lock()
-	first := !p.closed.Swap(true)
-	lanes := append([]*lane(nil), p.lanes...)
-	unregister := p.unregister
-	p.mu.Unlock()
-	if !first {
-		return
-	}
-	p.memory.close()
-	for _, l := range lanes {
-		l.refuse(ErrClosed)
-	}
-	if unregister != nil {
-		unregister()
-	}
-}
-
-// abort fails what is queued.
-func (p *Producer) abort() {
-	p.mu.Lock()
-	if !p.aborted {
-		p.aborted = true
-		close(p.aborting)
-	}
-	p.mu.Unlock()
-	for _, l := range p.everyLane() {
-		l.press()
-	}
 }
 
 func (p *Producer) isAborting() bool {

@@ -18,8 +18,10 @@ type delayedSends struct {
 	queue   []delayedSend
 	telling []*delayedGroup // stored, or failed, and not yet told to all callbacks
 	running bool
+	refused bool  // no more come in
 	mark    int64 // sends so far
 	done    watermark.Mark
+	tally   tally
 }
 
 type delayedSend struct {
@@ -69,7 +71,11 @@ func (p *Producer) sendLater(ctx context.Context, topic string, rec Record, cb f
 			return l.id, err
 		}
 	}
-	p.later.add(p, delayedSend{delayedRecord{l.part, rec.clone(), at}, levelOf(time.Until(due)), int64(bound), cb})
+	s := delayedSend{delayedRecord{l.part, rec.clone(), at}, levelOf(time.Until(due)), int64(bound), cb}
+	if !p.later.add(p, s) {
+		p.memory.release(int64(bound))
+		return l.id, ErrClosed
+	}
 	return l.id, nil
 }
 
@@ -84,8 +90,13 @@ func (r *Record) clone() Record {
 	return c
 }
 
-func (q *delayedSends) add(p *Producer, s delayedSend) {
+// add queues a send; false once the producer takes no more.
+func (q *delayedSends) add(p *Producer, s delayedSend) bool {
 	q.mu.Lock()
+	if q.refused {
+		q.mu.Unlock()
+		return false
+	}
 	q.queue = append(q.queue, s)
 	q.mark++
 	start := !q.running
@@ -97,6 +108,20 @@ func (q *delayedSends) add(p *Producer, s delayedSend) {
 	if start {
 		p.start(p.storeLater)
 	}
+	return true
+}
+
+func (q *delayedSends) refuse() {
+	q.mu.Lock()
+	q.refused = true
+	q.mu.Unlock()
+}
+
+// pending is how many sends have no outcome yet.
+func (q *delayedSends) pending() int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.mark - q.tally.told.Load()
 }
 
 // storeLater is the goroutine's work. A callback that ends it (runtime.Goexit) ends that callback only.
@@ -164,10 +189,12 @@ func (p *Producer) storeLevel(level uint8, list []delayedSend) {
 			faults[i] = ErrClosed
 		}
 	} else {
-		positions, faults = p.eng.delays.storeBatches(p.life, level, batches)
+		ctx, cancel := context.WithTimeoutCause(p.life, p.cfg.deliveryTimeout, ErrDeliveryTimeout)
+		positions, faults = p.eng.delays.storeBatches(ctx, level, batches)
+		cancel()
 	}
 	for i, g := range groups {
-		g.lane.p, g.lane.route, g.lane.id = p, &route{name: DelayedTopic}, levelPart(level)
+		g.lane.p, g.lane.route, g.lane.id, g.lane.tally = p, &route{name: DelayedTopic}, levelPart(level), &p.later.tally
 		g.batch.err, g.batch.appended = faults[i], log.Appended{Base: positions[i].Offset, Epoch: positions[i].Epoch}
 	}
 	p.later.mu.Lock()

@@ -245,32 +245,6 @@ func TestProducerSyncThatHangs(t *testing.T) {
 	})
 }
 
-func TestProducerCloseWhileTheDiskHangs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e, disk := faultyEngine(t)
-		clientTopic(t, e, "t")
-		p := clientProducer(t, e)
-		_, err := p.SendSync(t.Context(), "t", numbered(0))
-		require.NoError(t, err)
-		release := make(chan struct{})
-		disk.Add(vfs.Rule{Op: vfs.OpSync, Path: "t-0", Count: vfs.Forever, Hook: func(vfs.Op, string) { <-release }})
-		var got acks
-		require.NoError(t, p.Send(t.Context(), "t", numbered(1), got.cb))
-		synctest.Wait()
-		require.NoError(t, p.Send(t.Context(), "t", numbered(2), got.cb))
-		synctest.Wait()
-		start := time.Now()
-		assert.Error(t, p.Close())
-		assert.LessOrEqual(t, time.Since(start), 6*time.Second)
-		synctest.Wait()
-		require.Equal(t, 2, got.count())
-		assert.ErrorIs(t, got.errs[0], ErrUncertain)
-		assert.ErrorIs(t, got.errs[0], ErrClosed)
-		close(release)
-		disk.Clear()
-	})
-}
-
 // cutOff sends record 1, whose fsync takes a second, then the others, and cuts these off again before they are
 // synced, as a change of leader would.
 func cutOff(t *testing.T, disk *vfs.Fault, top *Topic, p *Producer, n int, cb func(Position, error)) {
