@@ -46,14 +46,18 @@ type Appended struct {
 // what it was, so that the caller can try again.
 //
 // When it returns nil the batch is, at level [Sync], on disk and visible. An
-// error that matches [ErrUncertain] leaves the outcome open: the fsync failed or
-// ctx ended while waiting for it. After any other error the batch is not in the
+// error that matches [ErrUncertain] leaves the outcome open: the fsync failed, or
+// ctx ended while the disk was at it. b is the caller's all the same: with a context
+// that can end, the log writes a copy. After any other error the batch is not in the
 // log: [ErrClosed], [ErrFenced], [ErrNoSpace], [ErrTooLarge], [ErrCorrupt],
 // [ErrInvalidRecord], [ErrInvalidTimestamp], [ErrOutOfOrderSequence],
 // [ErrProducerFenced], [ErrInvalidTxnState], or the context's cause.
 func (l *Log) Append(ctx context.Context, b record.Batch, o AppendOptions) (Appended, error) {
 	if err := ctx.Err(); err != nil {
 		return Appended{}, context.Cause(ctx)
+	}
+	if ctx.Done() != nil {
+		return l.appendApart(ctx, b, o)
 	}
 	var head [record.HeaderSize]byte
 	copy(head[:], b)
@@ -99,6 +103,10 @@ func (l *Log) settle(ctx context.Context, cfg *Config, end, cuts int64, o *Appen
 func (l *Log) appendChecked(cfg *Config, c *checked, o *AppendOptions) (a Appended, cuts int64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.appendLocked(cfg, c, o)
+}
+
+func (l *Log) appendLocked(cfg *Config, c *checked, o *AppendOptions) (a Appended, cuts int64, err error) {
 	cuts = l.syncer.cuts.Load()
 	if err := l.appendable(); err != nil {
 		return Appended{}, cuts, err
@@ -151,6 +159,9 @@ func (l *Log) AppendAt(ctx context.Context, run []byte) error {
 	if err := checkRun(run); err != nil {
 		return err
 	}
+	if ctx.Done() != nil {
+		return l.appendRunApart(ctx, run)
+	}
 	cfg := l.cfg.Load()
 	end, cuts, err := l.appendRun(cfg, run)
 	l.tell()
@@ -164,6 +175,10 @@ func (l *Log) AppendAt(ctx context.Context, run []byte) error {
 func (l *Log) appendRun(cfg *Config, run []byte) (end, cuts int64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.appendRunLocked(cfg, run)
+}
+
+func (l *Log) appendRunLocked(cfg *Config, run []byte) (end, cuts int64, err error) {
 	cuts = l.syncer.cuts.Load()
 	if err := l.appendable(); err != nil {
 		return 0, cuts, err

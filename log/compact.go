@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/segment"
 )
@@ -65,6 +66,11 @@ type Compacted struct {
 // left as they are; [ErrNoSpace]; [ErrClosed], [ErrReadOnly], [ErrFenced]; the context's
 // cause; that of Throttle; what the disk says.
 func (l *Log) Compact(ctx context.Context, o CompactOptions) (Compacted, error) {
+	facts, _, err := bounded.Do(ctx, &l.calls().others, grace, func() (Compacted, error) { return l.compact(ctx, o) })
+	return facts, err
+}
+
+func (l *Log) compact(ctx context.Context, o CompactOptions) (Compacted, error) {
 	began := time.Now()
 	if o.Now.IsZero() {
 		o.Now = began

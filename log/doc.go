@@ -59,13 +59,18 @@
 // # Who may call what
 //
 // Everything may be called at once from any goroutine. There is one writer at a
-// time, by a mutex; an fsync runs outside it. The package starts no goroutine and
-// sets no timer: its owner calls [Log.Tick] when [Hooks].Dirty asks for it, and
+// time, by a mutex; an fsync runs outside it. A call with a context returns with it,
+// or a quarter of a second later where it goes over the whole log, however long the
+// disk takes: with a context that can end, what it asks of the disk runs in a
+// goroutine that lasts until the disk has answered, and the log is then as if the
+// caller had waited. Batches are the caller's again at return. Otherwise the package
+// starts no goroutine, and it sets no timer: its owner calls [Log.Tick] when [Hooks].Dirty asks for it, and
 // [Log.Reap] when [Hooks].Doomed does.
 //
 // # File map
 //
 //	log.go         Log, Close, Fence        append.go    Append, AppendAt
+//	apart.go       calls whose context can end
 //	config.go      settings                 validate.go  a leader's rules
 //	view.go        segments for readers     roll.go      begin to write, next segment
 //	read.go        Read                     sync.go      group commit

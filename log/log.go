@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/internal/invariant"
 	"github.com/quirelog/quire/internal/watermark"
 	"github.com/quirelog/quire/log/vfs"
@@ -56,8 +57,10 @@ type Log struct {
 
 	// mu guards the writer below. It is held during the write of a batch and during
 	// a roll, never while waiting for anything but the disk.
-	mu     sync.Mutex
+	mu     bounded.Mutex
 	writer writer
+
+	apart atomic.Pointer[apart] // nil until a caller has a context that can end
 }
 
 // writer is what only the holder of Log.mu touches.

@@ -2,16 +2,16 @@ package log
 
 import (
 	"errors"
-	"sync"
 	"sync/atomic"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log/vfs"
 )
 
 // notebook is the slot file with what guards it. mu comes after Log.mu and is
 // held for one small write, or its fsync.
 type notebook struct {
-	mu     sync.Mutex
+	mu     bounded.Mutex
 	slot   slot
 	dirty  atomic.Bool // written since its last fsync; changed under mu
 	closed bool

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/segment"
 )
@@ -13,6 +14,11 @@ import (
 // memory and follow when it is sealed. It may run beside appends and reads. Damage in the data is a [CorruptionError], and ends it; what was
 // made until then is whole. A read-only log answers [ErrReadOnly].
 func (l *Log) RebuildIndexes(ctx context.Context) error {
+	_, err := bounded.Err(ctx, &l.calls().others, grace, func() error { return l.rebuildIndexes(ctx) })
+	return err
+}
+
+func (l *Log) rebuildIndexes(ctx context.Context) error {
 	l.mu.Lock()
 	err := l.changeable()
 	l.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/segment"
 )
@@ -36,6 +37,14 @@ type RedactOptions struct {
 // value or, if it is fenced, either; if an old file could not be unlinked, the new one, and that
 // file goes later, at the latest with the next Open.
 func (l *Log) Redact(ctx context.Context, offset int64, o RedactOptions) error {
+	out, err := bounded.Err(ctx, &l.calls().others, grace, func() error { return l.redactInTurn(ctx, offset, o) })
+	if out == bounded.Alone {
+		return uncertain(err)
+	}
+	return err
+}
+
+func (l *Log) redactInTurn(ctx context.Context, offset int64, o RedactOptions) error {
 	defer l.tell()
 	return l.inTurn(ctx, o.Wait, func(ctx context.Context) error {
 		// A segment that was deleted meanwhile is looked for again: then the offset is out of range.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/segment"
 )
 
@@ -108,6 +109,14 @@ var ErrBusy = errors.New("log: another pass is under way")
 // An error may leave a part done: Removed tells which. Errors: ErrBusy, ErrClosed, ErrReadOnly, [ErrFenced]
 // after a failure of the disk, what Archive returned, the context's cause, what the disk says.
 func (l *Log) ApplyRetention(ctx context.Context, now time.Time, r *Retention) (Removed, error) {
+	done, out, err := bounded.Do(ctx, &l.calls().others, grace, func() (Removed, error) { return l.applyRetention(ctx, now, r) })
+	if out != bounded.Ended {
+		done.Start = l.start.Load()
+	}
+	return done, err
+}
+
+func (l *Log) applyRetention(ctx context.Context, now time.Time, r *Retention) (Removed, error) {
 	done := Removed{Start: l.start.Load()}
 	if r.Urgent {
 		defer l.halt(ErrBusy)()

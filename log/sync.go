@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/internal/watermark"
 	"github.com/quirelog/quire/segment"
 )
@@ -46,9 +47,15 @@ type syncer struct {
 	cuts    atomic.Int64 // counts truncations: a committer that sees it change knows nothing any more
 
 	mu      sync.Mutex
-	running bool            // somebody holds the lead
-	next    *round          // those waiting for a sync that has not begun; nil if none
-	alone   []chan struct{} // those who want the lead without a sync, in order; served first
+	running bool   // somebody holds the lead
+	next    *round // those waiting for a sync that has not begun; nil if none
+	alone   *lone  // those who want the lead without a sync, in order; served first
+}
+
+// lone is one who wants the lead without a sync.
+type lone struct {
+	turn chan struct{} // closed when the lead is its own
+	next *lone
 }
 
 // round is one fsync and those who wait for it.
@@ -82,7 +89,7 @@ func (l *Log) commit(ctx context.Context, end int64, level Durability, cuts int6
 		if !sy.running {
 			sy.running = true
 			sy.mu.Unlock()
-			if err := l.runRound(); err != nil {
+			if err := l.leadRound(ctx, nil); err != nil {
 				return uncertain(err)
 			}
 			continue
@@ -115,7 +122,7 @@ func (l *Log) awaitRound(ctx context.Context, r *round) error {
 	case <-r.done:
 		return r.err
 	case <-r.lead:
-		return l.runRound()
+		return l.leadRound(ctx, r)
 	case <-ctx.Done():
 		l.syncer.leave(r)
 		return context.Cause(ctx)
@@ -137,6 +144,22 @@ func (sy *syncer) leave(r *round) {
 		sy.running = false
 	default:
 	}
+}
+
+// leadRound runs a round for the one who holds the lead, and who may have joined it as r. When ctx ends first the round
+// goes on without it, for those who wait.
+func (l *Log) leadRound(ctx context.Context, r *round) error {
+	if ctx.Done() == nil {
+		return l.runRound()
+	}
+	out, err := bounded.Err(ctx, &l.calls().writes, 0, l.runRound)
+	if out == bounded.NotBegun {
+		if r != nil {
+			l.syncer.leave(r)
+		}
+		l.syncer.handOn()
+	}
+	return err
 }
 
 // runRound syncs what is written, wakes those who waited for it, and hands the
@@ -163,9 +186,9 @@ func (sy *syncer) handOn() {
 	sy.mu.Lock()
 	defer sy.mu.Unlock()
 	switch {
-	case len(sy.alone) > 0:
-		close(sy.alone[0])
-		sy.alone = sy.alone[1:]
+	case sy.alone != nil:
+		close(sy.alone.turn)
+		sy.alone = sy.alone.next
 	case sy.next != nil:
 		select {
 		case sy.next.lead <- struct{}{}:
@@ -185,10 +208,14 @@ func (sy *syncer) takeLead() {
 		sy.mu.Unlock()
 		return
 	}
-	mine := make(chan struct{})
-	sy.alone = append(sy.alone, mine)
+	mine := &lone{turn: make(chan struct{})}
+	last := &sy.alone
+	for *last != nil {
+		last = &(*last).next
+	}
+	*last = mine
 	sy.mu.Unlock()
-	<-mine
+	<-mine.turn
 }
 
 // syncTip makes everything written so far durable and visible.

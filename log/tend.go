@@ -3,6 +3,8 @@ package log
 import (
 	"context"
 	"time"
+
+	"github.com/quirelog/quire/internal/bounded"
 )
 
 // slotInterval is how long a written slot may stay unsynced: the most by which
@@ -53,6 +55,11 @@ func (l *Log) wantsCare(cfg *Config) bool {
 // snapshots; and it gives back the memory of what was written last if nobody reads it any more. It returns how long until it wants to be called again, 0 when
 // nothing is left to do until the next append calls Hooks.Dirty.
 func (l *Log) Tick(ctx context.Context) (again time.Duration, err error) {
+	again, _, err = bounded.Do(ctx, &l.calls().others, grace, func() (time.Duration, error) { return l.tickNow(ctx) })
+	return again, err
+}
+
+func (l *Log) tickNow(ctx context.Context) (again time.Duration, err error) {
 	cfg := l.cfg.Load()
 	err = l.tick(ctx, cfg)
 	l.tell()

@@ -44,8 +44,8 @@ func initRule() rule {
 func panicRule() rule {
 	return rule{
 		name:  "no panic",
-		why:   "bad bytes are errors and broken invariants are assertions of internal/invariant: nothing else may stop the host",
-		where: func(dir string) bool { return dir != "internal/invariant" },
+		why:   "bad bytes are errors and broken invariants are assertions of internal/invariant: nothing else may stop the host; internal/bounded hands a call's panic to its caller",
+		where: func(dir string) bool { return dir != "internal/invariant" && dir != "internal/bounded" },
 		check: func(r *room) []string { return calls(r, callsBuiltin("panic")) },
 		bad: []snippet{
 			{"log/a.go", "func f() { panic(1) }"},
