@@ -167,8 +167,12 @@ func (l *lane) attempt(b *batch) error {
 			return err
 		}
 	}
+	if err := context.Cause(l.p.life); err != nil {
+		return err
+	}
+	// Without a context that can end: the timer of overdue.go looks after a write that hangs, and the batch is not copied.
 	b.log = to
-	b.appended, err = l.part.appendWithin(l.p.life, to, b.sealed, log.AppendOptions{Relaxed: true, Trusted: true, NoWait: true}, false)
+	b.appended, err = l.part.appendWithin(context.Background(), to, b.sealed, log.AppendOptions{Relaxed: true, Trusted: true, NoWait: true}, false)
 	if errors.Is(err, ErrUncertain) {
 		b.unsure = true
 	}
