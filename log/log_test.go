@@ -292,6 +292,7 @@ func TestCloseDuringEverything(t *testing.T) {
 					if err := f(i); errors.Is(err, ErrClosed) || i > 1e6 {
 						return
 					}
+					runtime.Gosched() // on one processor too they take turns
 				}
 			})
 		}

@@ -150,6 +150,7 @@ func TestCloseDuringEverything(t *testing.T) {
 						assert.ErrorIs(t, err, ErrClosed)
 						return
 					}
+					runtime.Gosched() // on one processor too they take turns
 				}
 			})
 		}
@@ -170,7 +171,7 @@ func TestCloseDuringEverything(t *testing.T) {
 			}
 			return err
 		})
-		for range 500 { // let them all be somewhere
+		for range 50 { // let them all be somewhere
 			runtime.Gosched()
 		}
 		require.NoError(t, e.Close())
