@@ -23,6 +23,7 @@ type sabotage struct {
 	fn       *function
 	from, to int    // the bytes of the function's file that give way
 	text     string // what stands there instead
+	call     bool   // a durability call is left out
 	survives string // why no test can notice it, or ""
 	guard    string // the test or scenario that noticed it last, or ""
 }

@@ -131,7 +131,7 @@ func (c code) durabilityCalls() []*sabotage {
 			seen[name]++
 			from, to := f.offset(call.Pos()), f.offset(call.End())
 			all = append(all, &sabotage{id: f.id(fmt.Sprintf("%s.%d", name, seen[name])), fn: f,
-				from: from, to: to, text: leftOut(f, call)})
+				from: from, to: to, text: leftOut(f, call), call: true})
 			return true
 		})
 	}

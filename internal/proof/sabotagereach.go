@@ -73,8 +73,10 @@ func (y *yard) names(u *suite) ([]string, error) {
 func (y *yard) follow(u *suite, name string) (reached, bool) {
 	file := filepath.Join(y.room, strings.NewReplacer("/", "_", ":", "_").Replace(u.dir+"-"+name))
 	args := []string{"-test.short", "-test.timeout", testPatience.String(), "-test.run", "^" + name + "$"}
-	if u.dir == proofSuite {
-		args = []string{"-replay", name + ":0:none:1"} // the run without a crash
+	if lane, scenario, _ := strings.Cut(name, ":"); lane == "crash" {
+		args = []string{"-lane", "^crash$", "-scenario", "^" + scenario + "$"}
+	} else if u.dir == proofSuite {
+		args = []string{"-replay", name + ":0:none:1"} // the run without a crash: recoveries are the logs'
 	}
 	began := time.Now()
 	_, err := y.run(u, []string{reachEnv + "=" + file}, args...)

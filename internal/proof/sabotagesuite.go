@@ -60,14 +60,16 @@ func (y *yard) newSuites() ([]*suite, error) {
 	return append(list, &suite{dir: proofSuite, deps: []string{"log/record", "log/vfs", "index", "segment", "log", "topic"}}), nil
 }
 
-// suitesOf are those that use a package, its own first.
-func (y *yard) suitesOf(dir string) []*suite {
+// suitesOf are the package's own and this program; for a call whose loss only a use may
+// show also the packages above.
+func (y *yard) suitesOf(s *sabotage) []*suite {
 	var list []*suite
-	for _, s := range y.suites {
-		if s.dir == dir {
-			list = append([]*suite{s}, list...)
-		} else if slices.Contains(s.deps, dir) {
-			list = append(list, s)
+	for _, u := range y.suites {
+		switch {
+		case u.dir == s.fn.dir:
+			list = append([]*suite{u}, list...)
+		case slices.Contains(u.deps, s.fn.dir) && (s.call || u.dir == proofSuite):
+			list = append(list, u)
 		}
 	}
 	return list
@@ -86,7 +88,7 @@ func (y *yard) caughtBy(i int) (string, error) {
 			}
 		}
 	}
-	for _, u := range y.suitesOf(s.fn.dir) {
+	for _, u := range y.suitesOf(s) {
 		if err := y.explore(u); err != nil {
 			return "", err
 		}
