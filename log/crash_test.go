@@ -69,6 +69,11 @@ func (j *journal) verify(t testing.TB, disk *vfs.Crash, cfg *Config, cutAgain bo
 	}
 	require.NoError(t, wrong)
 	require.Equal(t, l.End(), l.Durable())
+	served := openLog(t, disk.After(vfs.KeepNone, 0), cfg) // what an open serves, it has made durable
+	kept, err := contents(served, End)
+	require.NoError(t, err)
+	require.Equal(t, list, kept, "after a power cut that follows the recovery")
+	require.NoError(t, served.Close())
 	for _, v := range []string{"after", "wards"} {
 		a, err := l.Append(context.Background(), batchOf(t, v), AppendOptions{})
 		require.NoError(t, err)
@@ -388,6 +393,29 @@ func crashInsideRecovery(t *testing.T, cfg *Config, scenario func(p *player)) {
 				p.j.verify(t, second.After(vfs.KeepRandom, uint64(m)), cfg, m%2 == 0)
 				p.j.verify(t, second.After(vfs.KeepNone, 0), cfg, m%2 == 1)
 			}
+		}
+	}
+}
+
+// An interrupted truncation that removes whole segments is finished by the open after it: a
+// power cut at any of its operations, and one right behind it, bring nothing back.
+func TestCrashWhileATruncationIsFinished(t *testing.T) {
+	cfg := &Config{Replicated: true, SegmentBytes: 100}
+	scenario := func(p *player) { p.add(4); p.truncate(1) }
+	whole := vfs.NewCrash()
+	play(t, whole, cfg, 0, scenario)
+	for n := whole.Ops() / 2; n <= whole.Ops(); n++ {
+		first := vfs.NewCrash()
+		p := play(t, first, cfg, n, scenario)
+		probe := first.After(vfs.KeepAll, 0)
+		require.NoError(t, openLog(t, probe, cfg).Close())
+		for m := 1; m <= probe.Ops(); m++ {
+			second := first.After(vfs.KeepAll, 0)
+			second.CrashAt(m)
+			if l, _, err := Open(second, testDir, cfg, OpenState{}); err == nil {
+				_ = l.Close()
+			}
+			p.j.verify(t, second.After(vfs.KeepNone, 0), cfg, true)
 		}
 	}
 }

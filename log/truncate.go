@@ -162,18 +162,10 @@ func (l *Log) cutSegmentsLocked(offset int64) error {
 		}
 		return err
 	}
-	if len(gone) > 0 {
-		if err := l.fs.SyncDir(l.dir); err != nil {
-			return err
-		}
-	}
-	if err := active.Unseal(); err != nil {
+	if err := active.Unseal(); err != nil { // it was sealed if any is gone: this syncs the directory
 		return err
 	}
-	if err := active.Truncate(offset); err != nil {
-		return err
-	}
-	if err := active.Sync(); err != nil {
+	if err := active.Truncate(offset); err != nil { // synced, as all was that a seal covered
 		return err
 	}
 	l.writer.sparse, l.writer.timed = active.Sparse(), nil

@@ -3,6 +3,7 @@ package log
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -196,4 +197,46 @@ func TestTruncateAtAStartInsideABatch(t *testing.T) {
 	requireContents(t, l)
 	l.AdvanceHigh(3)
 	requireContents(t, l, "2:c")
+}
+
+// Rot in one half of the slot must not bring the intent of a finished truncation back.
+func TestTruncationLeavesItsIntentInNeitherHalf(t *testing.T) {
+	for name, cut := range map[string]func(l *Log) error{
+		"truncate":       func(l *Log) error { return l.Truncate(1) },
+		"truncate fully": func(l *Log) error { return l.TruncateFully(7) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			disk := crashDisk(t)
+			l := openLog(t, disk, &Config{Replicated: true})
+			put(t, l, "a")
+			put(t, l, "b")
+			require.NoError(t, cut(l))
+			data, err := readSlots(disk.After(vfs.KeepNone, 0), filepath.Join(testDir, SlotFile))
+			require.NoError(t, err)
+			for half := range 2 {
+				st, _, err := decodeSlot(data[half*slotSector:])
+				require.NoError(t, err)
+				require.False(t, st.truncating, "half %d", half)
+			}
+		})
+	}
+}
+
+// At a level that does not wait for the disk, records are deleted that no sync has
+// covered: the start is durable at once, and so is what lies behind it.
+func TestDeleteRecordsAheadOfTheDisk(t *testing.T) {
+	disk := crashDisk(t)
+	cfg := &Config{Durability: OS}
+	l := openLog(t, disk, cfg)
+	for range 10 {
+		_, err := l.Append(t.Context(), batchOf(t, "v"), AppendOptions{Relaxed: true})
+		require.NoError(t, err)
+	}
+	require.Zero(t, l.Durable())
+	_, err := l.DeleteRecords(8)
+	require.NoError(t, err)
+	l, rep := reopen(t, disk.After(vfs.KeepNone, 0), cfg)
+	require.Empty(t, rep.Damage)
+	require.EqualValues(t, 8, l.Start())
+	requireContents(t, l, "8:v", "9:v")
 }

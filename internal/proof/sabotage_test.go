@@ -62,9 +62,9 @@ func TestParseSabotages(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []entry{
-		{"a.diff:3", "log", "Log.f", "a <  b", "a <= b\n"},
-		{"a.diff:6", "log", "Log.f", "c\nd", "\n"},
-		{"a.diff:10", "log", "g", "x", "y\n"},
+		{"a.diff:3", "log", "Log.f", "a <  b", "a <= b"},
+		{"a.diff:6", "log", "Log.f", "c\nd", ""},
+		{"a.diff:10", "log", "g", "x", "y"},
 	}
 	if !slices.Equal(list, want) {
 		t.Errorf("got %+v", list)

@@ -48,7 +48,7 @@ func parseSabotages(file, text string) ([]entry, error) {
 	var list []entry
 	var e entry
 	add := func() {
-		if e.old != "" {
+		if e.new = strings.TrimSpace(e.new); e.old != "" {
 			list = append(list, e)
 		}
 		e.old, e.new = "", ""

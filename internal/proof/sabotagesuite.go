@@ -28,7 +28,7 @@ type suite struct {
 
 const (
 	proofSuite    = "internal/proof"
-	testPatience  = 2 * time.Minute // of a package's tests: a sabotage may make them wait for ever
+	testPatience  = 40 * time.Second // of a package's tests: a sabotage may make them wait for ever
 	suitePatience = 15 * time.Minute
 )
 

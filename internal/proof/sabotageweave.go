@@ -63,6 +63,7 @@ type yard struct {
 // woven is one file with sabotages in it.
 type woven struct {
 	path string // absolute, of the file it stands for
+	own  string // where it lies itself
 	text []byte
 	// lines are where each sabotage's text begins and ends, by number in the list.
 	lines map[int][2]int
@@ -117,15 +118,15 @@ func (y *yard) weave() ([]woven, error) {
 	var files []woven
 	replace := map[string]string{}
 	for name, numbers := range byFile {
-		w := woven{path: filepath.Join(root, name)}
+		w := y.woven(filepath.Join(root, name))
 		w.text, w.lines = y.weaveFile(numbers)
 		files = append(files, w)
 		fn := y.list[numbers[0]].fn
-		added := woven{path: filepath.Join(root, fn.dir, "sabotage_switch.go")}
+		added := y.woven(filepath.Join(root, fn.dir, "sabotage_switch.go"))
 		added.text = fmt.Appendf(nil, switchSource, packageOf(fn), sabotageEnv, reachEnv)
 		for _, w := range []woven{w, added} {
-			replace[w.path] = filepath.Join(y.room, strings.ReplaceAll(w.path, string(filepath.Separator), "_"))
-			if err := os.WriteFile(replace[w.path], w.text, 0o600); err != nil {
+			replace[w.path] = w.own
+			if err := os.WriteFile(w.own, w.text, 0o600); err != nil {
 				return nil, err
 			}
 		}
@@ -135,6 +136,10 @@ func (y *yard) weave() ([]woven, error) {
 		return nil, err
 	}
 	return files, os.WriteFile(y.overlay(), data, 0o600)
+}
+
+func (y *yard) woven(path string) woven {
+	return woven{path: path, own: filepath.Join(y.room, strings.ReplaceAll(path, string(filepath.Separator), "_"))}
 }
 
 func packageOf(f *function) string {
@@ -202,7 +207,7 @@ func (y *yard) compile(files []woven) (map[int]bool, error) {
 	for _, m := range place.FindAllSubmatch(out, -1) {
 		line, _ := strconv.Atoi(string(m[2]))
 		for _, w := range files {
-			if !strings.HasSuffix(filepath.ToSlash(w.path), strings.TrimPrefix(string(m[1]), "./")) {
+			if name := string(m[1]); name != w.own && !strings.HasSuffix(filepath.ToSlash(w.path), strings.TrimPrefix(name, "./")) {
 				continue
 			}
 			for n, span := range w.lines {
