@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"sync"
 	"time"
 
@@ -169,6 +170,10 @@ func judge(err error) outcome {
 
 // settle applies an outcome to the machine and stages it.
 func (q *Queue) settle(d *Delivery, o outcome) error {
+	text := ""
+	if o.err != nil {
+		text = clip(o.err) // outside the lock: it is the caller's code
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := time.Now()
@@ -178,7 +183,7 @@ func (q *Queue) settle(d *Delivery, o outcome) error {
 		return d.lateLocked()
 	}
 	if o.err != nil {
-		s.story = append(s.story, Attempt{Number: int(s.count), Time: now, Error: clip(o.err)})
+		s.story = remember(s.story, Attempt{Number: int(s.count), Time: now, Error: text})
 	}
 	switch o.kind {
 	case accepted:
@@ -222,10 +227,10 @@ func clip(err error) (text string) {
 		}
 	}()
 	text = err.Error()
-	if len(text) > storyErrorBytes {
-		text = text[:storyErrorBytes]
+	if len(text) <= storyErrorBytes {
+		return text
 	}
-	return text
+	return strings.Clone(strings.ToValidUTF8(text[:storyErrorBytes], ""))
 }
 
 // loop is one range over Deliveries: what it has given out, and what is to be told.

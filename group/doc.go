@@ -152,7 +152,8 @@
 //	queue_wait.go            who sleeps, who watches        queue_commit.go    what changed, made durable
 //	delivery.go              deliveries, answers, the loop          queue_run.go       workers          queue_metrics.go  counters
 //	queue_peek.go            looking without taking         queue_topics.go    topics that grow or go, queues that are deleted
-//	deadletter.go, redrive.go   records without success, and back   queue_retention.go what queues and groups have finished, for retention
+//	deadletter.go, redrive.go   records without success, and back   queue_park.go      dead letters that were refused
+//	queue_retention.go       what queues and groups have finished, for retention
 //	share.go                 a partition of a queue as a pure machine    lineup.go     whose turn it is, among partitions, keys, times
 //	lineup_ready.go          ... among priorities and tenants            lineup_lane.go   ... within a key that is limited
 //	limit.go                 limits and token buckets

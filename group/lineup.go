@@ -23,6 +23,7 @@ import (
 //	L4  No more fly, of all and of each key, than the limits allow, and none begins before there is a token for it. Of the slots that a
 //	    limit of their key holds back, the first one waits at the lane's head, the others behind it: a busy key costs no more than an idle one.
 //	L5  A lane is remembered while a slot of its key is not finished, or its bucket is not full.
+//	L6  A slot under suspicion begins when no other flies, and none begins while it flies, but for those that have flown for longer than quiet.
 type lineup struct {
 	ready   readyLine
 	dead    slotHeap // to be archived, by arrival
@@ -32,6 +33,9 @@ type lineup struct {
 	limits  limits
 	bucket  bucket // of limits.rate
 	flying  int
+	last    *slot         // the last one that was taken to be delivered
+	began   time.Time     // when
+	quiet   time.Duration // how long one that flies alone, or is to, keeps others waiting at most
 	arrival uint64
 	places  [placesEnd]int // how many slots are where
 }
@@ -46,6 +50,7 @@ const (
 	placeLeased               // in waiting, until its lease ends
 	placeResting              // in waiting, until it is tried again
 	placeHeld                 // held back by a limit of its key: behind the head of its lane, or the head, in waiting
+	placeParked               // in waiting, until its dead letter is tried again
 	placesEnd
 )
 
@@ -60,6 +65,7 @@ type lineFields struct {
 	tenant   string
 	turn     *tenantLine // in ready
 	flying   bool        // taken, and neither admitted nor finished since
+	alone    bool        // under suspicion when it was admitted
 	lane     *lane
 	stall    *stall        // of the queue that the slot belongs to
 	rec      *topic.Record // while its bytes are kept in memory
@@ -99,9 +105,11 @@ func (l *lineup) admit(s *slot, now time.Time) {
 		l.put(s, placeDead)
 		heap.Push(&l.dead, s)
 	case s.line.lane == nil || !l.limits.perKey():
+		s.line.alone = s.share.suspect(s)
 		l.put(s, placeReady)
 		l.ready.push(s)
 	default:
+		s.line.alone = s.share.suspect(s)
 		l.hold(s)
 	}
 	l.promote(s.line.lane, now)
@@ -155,7 +163,18 @@ func (l *lineup) land(s *slot) {
 
 // able tells whether take would give something.
 func (l *lineup) able(now time.Time) bool {
-	return len(l.dead.list) > 0 || l.ready.n > 0 && l.limits.room(l.flying) && !l.bucket.next(l.limits.rate).After(now)
+	return len(l.dead.list) > 0 || l.ready.n > 0 && l.limits.room(l.flying) && !l.begins().After(now)
+}
+
+// begins is when the first ready slot may begin, as far as that is a matter of time; zero is at once.
+func (l *lineup) begins() time.Time {
+	at := l.bucket.next(l.limits.rate)
+	if l.flying > 0 && (l.ready.peek().line.alone || l.last.line.flying && l.last.line.alone) {
+		if until := l.began.Add(l.quiet); until.After(at) {
+			return until
+		}
+	}
+	return at
 }
 
 // take gives the next slot whose turn it is, nil if there is none. What is dead does not count for the limits.
@@ -172,6 +191,7 @@ func (l *lineup) take(now time.Time) *slot {
 	l.put(s, placeNone)
 	s.line.flying = true
 	l.flying++
+	l.last, l.began = s, now
 	l.bucket.take(l.limits.rate, now)
 	if ln := s.line.lane; ln != nil {
 		ln.flying++
@@ -202,13 +222,15 @@ func (l *lineup) due(now time.Time) *slot {
 	return s
 }
 
-// next is when something changes by time alone, zero if nothing does: a slot's time is up, or there is a token for one that is ready.
+// next is when something changes by time alone, zero if nothing does: a slot's time is up, or one that is ready may begin.
 func (l *lineup) next() (at time.Time) {
 	if len(l.waiting.list) > 0 {
 		at = l.waiting.list[0].line.at
 	}
-	if token := l.bucket.next(l.limits.rate); !token.IsZero() && l.ready.n > 0 && l.limits.room(l.flying) && (at.IsZero() || token.Before(at)) {
-		at = token
+	if l.ready.n > 0 && l.limits.room(l.flying) {
+		if begins := l.begins(); !begins.IsZero() && (at.IsZero() || begins.Before(at)) {
+			at = begins
+		}
 	}
 	return at
 }
@@ -228,6 +250,12 @@ func (l *lineup) finished(s *slot, now time.Time) {
 	}
 	l.promote(ln, now)
 	l.forget(ln, now)
+}
+
+// park lets a dead slot wait until its dead letter is tried again, and the next of its key move up: it has no key any more.
+func (l *lineup) park(s *slot, until, now time.Time) {
+	l.finished(s, now)
+	l.pushWaiting(s, until, placeParked)
 }
 
 // slotHeap is a heap of slots that know where they are in it.

@@ -2,6 +2,8 @@ package group
 
 import (
 	"container/heap"
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"time"
 )
@@ -25,12 +27,24 @@ type lane struct {
 // laneOf gives the lane of a key.
 func (l *lineup) laneOf(key []byte, now time.Time) *lane {
 	l.clear(now)
-	ln := l.lanes[string(key)]
+	name := laneName(key)
+	ln := l.lanes[name]
 	if ln == nil {
-		ln = &lane{key: string(key), index: -1, behind: slotHeap{less: byPriority}}
+		ln = &lane{key: name, index: -1, behind: slotHeap{less: byPriority}}
 		l.lanes[ln.key] = ln
 	}
 	return ln
+}
+
+// longestName is how long a key may be that is kept as it is; longer ones, which could fill the memory, are kept by their SHA-256.
+const longestName = 64
+
+func laneName(key []byte) string {
+	if len(key) < longestName {
+		return string(key)
+	}
+	sum := sha256.Sum256(key)
+	return hex.EncodeToString(sum[:]) // of longestName bytes: no key that is kept as it is has that many
 }
 
 func byPriority(a, b *slot) bool {

@@ -88,6 +88,9 @@ func (r *readyLine) pop() *slot {
 	return s
 }
 
+// peek is the slot that pop would give. There must be one.
+func (r *readyLine) peek() *slot { return r.order[0].turns[0].slots.list[0] }
+
 // removed follows the removal of a slot: what has become empty goes.
 func (r *readyLine) removed(s *slot) {
 	t := s.line.turn

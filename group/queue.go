@@ -26,10 +26,13 @@ import (
 //	Q2  What was acknowledged, and known to be (the loop went on, Flush or Close returned nil), is not delivered again, crashes included.
 //	    What was acknowledged and not known to be may be delivered again after a crash.
 //	Q3  Every record ends acknowledged, or dead: rejected, or without an attempt left. With DeadLetter a dead one is on disk among the dead
-//	    letters before it is done; a crash between the two leaves it there twice, with the same topic, partition and offset.
+//	    letters before it is done, or parked until it can be; a crash between the two leaves it there twice, with the same topic, partition
+//	    and offset.
 //	Q4  With OrderByKey the records of a key in one partition are delivered in their order, one at a time, crashes included.
 //	Q5  Limits hold for all who take part in this engine together. Buckets are full when a queue is opened.
 //	Q6  A queue that is deleted leaves nothing, and one is wholly there or not at all, crashes included.
+//	Q7  A record that ends the process does not use up the attempts of those that are in flight beside it: what has lost half of its attempts
+//	    that way is delivered alone, with no other record of the queue in flight but those that have been for longer than a Lease.
 type Queue struct {
 	hub   *hub
 	id    queueID
@@ -90,7 +93,7 @@ func OpenQueue(ctx context.Context, eng *topic.Engine, topicName string, opts ..
 		return nil, err
 	}
 	q := &Queue{hub: h, id: queueID{t.ID(), cfg.name}, topic: t, cfg: cfg, line: newLineup(), runs: map[*sync.WaitGroup]context.CancelCauseFunc{}}
-	q.line.limits = cfg.limits
+	q.line.limits, q.line.quiet = cfg.limits, cfg.lease
 	if cfg.dead != "" {
 		if _, err = q.deadLetters(ctx); err != nil {
 			return nil, err

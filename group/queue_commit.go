@@ -2,6 +2,7 @@ package group
 
 import (
 	"cmp"
+	"errors"
 	"maps"
 	"slices"
 )
@@ -25,7 +26,7 @@ func (s *stall) stageLocked(x *slot) {
 
 // stageStoryLocked notes what became of a slot's deliveries.
 func (s *stall) stageStoryLocked(x *slot) {
-	s.stories[x.offset] = story{attempts: slices.Clone(x.story), due: x.due, dead: x.dead}
+	s.stories[x.offset] = story{attempts: slices.Clone(x.story), known: x.known, due: x.due, dead: x.dead}
 	s.seq++
 }
 
@@ -45,7 +46,9 @@ func (s *stall) commit(seq uint64) error {
 func (s *stall) commitClaimed(seq uint64) error {
 	full, err := s.storeStaged(seq)
 	if full {
-		err = s.log.snapshot(s.key, s.state)
+		if err = s.log.snapshot(s.key, s.state); errors.Is(err, errStateRoom) {
+			full, err = false, nil
+		}
 	}
 	s.log.yield(s.state)
 	if full && err == nil {

@@ -56,10 +56,14 @@ func (q *Queue) poll(ctx context.Context) ([]topic.Record, error) {
 	q.mu.Lock()
 	pause, resume := q.crowdLocked()
 	full := q.full == len(q.parts)
+	skips := q.skipLocked()
 	q.mu.Unlock()
 	var err error
+	for _, p := range skips {
+		err = errors.Join(err, q.feed.Seek(p.at(), p.share.end))
+	}
 	if len(pause) > 0 {
-		err = q.feed.Pause(pause...)
+		err = errors.Join(err, q.feed.Pause(pause...))
 	}
 	if len(resume) > 0 {
 		err = errors.Join(err, q.feed.Resume(resume...))
@@ -75,7 +79,7 @@ func (q *Queue) crowdLocked() (pause, resume []topic.TopicPartition) {
 	q.full = 0
 	for _, p := range q.parts {
 		was := p.full
-		p.full = p.share.unfinished() >= q.cfg.window
+		p.full = p.share.inWindow() >= q.cfg.window
 		switch {
 		case p.full && !was:
 			pause = append(pause, p.at())
@@ -102,4 +106,14 @@ func (q *Queue) enterLocked(r *topic.Record, now time.Time) {
 		q.kept += n
 	}
 	q.line.enter(s, q.cfg.keyOf(r), q.cfg.ordered, q.cfg.rank(r), now)
+}
+
+// skipLocked lists the partitions that pass over much that is finished: what lies behind a record that rested, or was parked, for long.
+func (q *Queue) skipLocked() (list []*stall) {
+	for _, p := range q.parts {
+		if p.share.skip(feedRecords) {
+			list = append(list, p)
+		}
+	}
+	return list
 }

@@ -14,12 +14,13 @@ type QueueMetrics struct {
 	Vanished     int64 // records gone from the topic before they were done
 	StoreErrors  int64 // writes of state that failed
 
-	// What is open is ready, limited, in flight, resting, or behind the first of its key.
+	// What is open is ready, limited, in flight, resting, parked, or behind the first of its key.
 	Open     int           // unfinished records looked at
 	Ready    int           // that could be delivered now, but for the limits of the queue
 	Limited  int           // that could be, but for the limits of their keys
 	InFlight int           // with somebody
 	Resting  int           // to be tried again later
+	Parked   int           // dead, and refused by the topic of the dead letters: see [DeadLetter]
 	Oldest   time.Duration // the age of the oldest of them, by the records' times; 0 if there is none
 	Backlog  int64         // offsets not looked at yet
 }
@@ -33,6 +34,7 @@ func (q *Queue) Metrics() QueueMetrics {
 	m.Ready, m.Limited, m.InFlight, m.Resting = l.ready.n+l.places[placeDead], l.places[placeHeld], l.flying, l.places[placeResting]
 	for _, p := range q.parts {
 		m.Open += p.share.unfinished()
+		m.Parked += p.share.parked
 		if s := p.share.first(); s != nil {
 			m.Oldest = max(m.Oldest, now.Sub(time.UnixMilli(s.line.born)))
 		}

@@ -50,7 +50,7 @@ func (q *Queue) next(ctx context.Context, l *loop, lease time.Duration) (got *ta
 				return nil, err
 			}
 		case got.s.dead != deadNot:
-			if err := q.bury(got); err != nil {
+			if err := q.bury(ctx, got); err != nil && ctx.Err() == nil {
 				return nil, err
 			}
 		default:
@@ -119,7 +119,7 @@ func (q *Queue) expireLocked(now time.Time) {
 			continue
 		}
 		q.stats.Expired++
-		s.story = append(s.story, Attempt{Number: int(s.count), Time: s.until, Error: "lease ended"})
+		s.story = remember(s.story, Attempt{Number: int(s.count), Time: s.until, Error: "lease ended"})
 		q.releaseLocked(s, time.Time{}, now)
 	}
 }
@@ -155,9 +155,7 @@ func (q *Queue) forgetLocked(s *slot, now time.Time) {
 	q.stallOf(s).stageLocked(s)
 	q.dropLocked(s)
 	q.line.finished(s, now)
-	if p := q.stallOf(s); p.full && p.share.unfinished() < q.cfg.window {
-		q.rota.look = true
-	}
+	q.roomLocked(s)
 	q.rouseLocked(now)
 }
 
@@ -181,7 +179,9 @@ func sizeOf(r *topic.Record) int {
 // as if it had not been taken.
 func (q *Queue) present(ctx context.Context, l *loop, got *taken) (ok bool, err error) {
 	p := q.stallOf(got.s)
-	if ok, err = q.read(ctx, got); ok {
+	ok, err = q.read(ctx, got)
+	unreadable := errors.Is(err, topic.ErrCorrupt)
+	if ok {
 		q.mu.Lock()
 		seq := p.seq
 		q.mu.Unlock()
@@ -190,9 +190,14 @@ func (q *Queue) present(ctx context.Context, l *loop, got *taken) (ok bool, err 
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := time.Now()
+	held := got.s.lock == got.lock && got.s.state == stateAcquired
 	switch {
+	case unreadable && held: // an attempt like others: those that can be read go on
+		got.s.story = remember(got.s.story, Attempt{Number: int(got.s.count), Time: now, Error: clip(err)})
+		q.releaseLocked(got.s, now.Add(q.cfg.rest(int(got.s.count))), now)
+		return false, nil
 	case err != nil:
-		if got.s.lock == got.lock && got.s.state == stateAcquired {
+		if held {
 			q.line.refund(got.s)
 			q.undoLocked(got.s, now)
 		}

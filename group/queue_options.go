@@ -45,11 +45,13 @@ type queueConfig struct {
 // QueueName is the queue's name on its topic: each name has every record once. Default: the topic's name.
 func QueueName(name string) QueueOption { return func(c *queueConfig) { c.name = name } }
 
-// Lease is how long a delivery of [Queue.Deliveries] may take before the record is given to somebody else; [Delivery.Renew] prolongs it.
-// [Queue.Run] holds its records as long as its handlers run. Default 30 s.
+// Lease is how long a delivery of [Queue.Deliveries] may take before the record is given to another; [Delivery.Renew] prolongs it.
+// [Queue.Run] holds its records as long as its handlers run. It is also how long a record that is delivered alone (see Q7 of [Queue]), or
+// waits to be, holds others up at most. Default 30 s.
 func Lease(d time.Duration) QueueOption { return func(c *queueConfig) { c.lease = d } }
 
-// MaxAttempts is how often a record is delivered at most, 1 to 32767. Default 5.
+// MaxAttempts is how often a record is delivered at most, 1 to 32767. Default 5. What became of the first five attempts and of the last five
+// is kept.
 func MaxAttempts(n int) QueueOption { return func(c *queueConfig) { c.attempts = n } }
 
 // Backoff is how long a record rests after a failed attempt: about first after the first one, twice as long after each further one, at
@@ -61,6 +63,12 @@ func Backoff(first, most time.Duration) QueueOption {
 
 // DeadLetter is the topic that records go to which are rejected or have used up their attempts; it is created whenever it is missing. See
 // [DeadRecord] for what they carry. Without it such records are done and counted, and that is all.
+//
+// A topic that the queue makes takes batches of the size that the queue's topic takes, and 64 KiB more. A letter that is refused all the same,
+// too large or against a rule or a quota, is told ([topic.DeadLetterRefused]) and its record parked: it stays unfinished, up to 20000 of a
+// partition beside the [Window], holds back no others, shows up in [Queue.Entries] with the reason, can be put back by [Queue.Redrive], and is
+// tried again after a second, and ever more seldom, up to five minutes. So is a record that was a dead letter 16 times: queues that are each
+// other's dead letters do not hand it on for ever.
 func DeadLetter(topicName string) QueueOption { return func(c *queueConfig) { c.dead = topicName } }
 
 // OrderByKey delivers the records of one key one after the other, in their order: the next only when the one before is acknowledged or
@@ -175,10 +183,13 @@ func (c *queueConfig) check(topicName string) error {
 // rest is how long a record waits after its n-th attempt.
 func (c *queueConfig) rest(n int) time.Duration {
 	d := c.backoffMin
-	for i := 1; i < n && d < c.backoffMax; i++ {
+	for i := 1; i < n && d > 0 && d < c.backoffMax; i++ {
+		if d > c.backoffMax/2 {
+			d = c.backoffMax
+			break
+		}
 		d *= 2
 	}
-	d = min(d, c.backoffMax)
 	if d <= 1 {
 		return d
 	}

@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"slices"
 	"time"
@@ -20,6 +21,7 @@ const (
 	EntryLimited                    // could be delivered, but for the limits of its key
 	EntryBehind                     // waits for the first of its key
 	EntryDying                      // will not be delivered again, and is not among the dead letters yet
+	EntryParked                     // the same, and the topic of the dead letters refused it
 )
 
 func (s EntryState) String() string {
@@ -36,6 +38,8 @@ func (s EntryState) String() string {
 		return "behind its key"
 	case EntryDying:
 		return "dying"
+	case EntryParked:
+		return "parked"
 	}
 	return "unknown"
 }
@@ -49,7 +53,8 @@ type QueueEntry struct {
 	Due      time.Time // resting: when it is delivered again
 	Priority int       // see [Priority]
 	Tenant   string    // see [FairBy]
-	Failed   []Attempt // what is known of attempts that failed
+	Failed   []Attempt // what is known of attempts that failed, the first and the last ones
+	Refusal  error     // parked: why its dead letter was refused the last time; or why the record cannot be read
 }
 
 // peeked is an entry whose record is to be read.
@@ -150,7 +155,7 @@ func (q *Queue) look(choose func() []*slot) ([]*peeked, error) {
 	for i, s := range slots {
 		list[i] = &peeked{taken{s: s}, QueueEntry{
 			State: s.entryState(), Attempts: int(s.count), Until: s.until, Priority: s.line.priority, Tenant: s.line.tenant,
-			Failed: slices.Clone(s.story),
+			Failed: slices.Clone(s.story), Refusal: s.refusal,
 		}}
 		if list[i].State == EntryResting {
 			list[i].Due = s.due
@@ -163,6 +168,8 @@ func (s *slot) entryState() EntryState {
 	switch {
 	case s.state == stateAcquired:
 		return EntryInFlight
+	case s.refusal != nil:
+		return EntryParked
 	case s.dead != deadNot:
 		return EntryDying
 	case s.line.place == placeReady:
@@ -178,6 +185,10 @@ func (s *slot) entryState() EntryState {
 // complete reads an entry's record; not ok: it is gone.
 func (q *Queue) complete(ctx context.Context, e *peeked) (ok bool, err error) {
 	ok, err = q.read(ctx, &e.taken)
+	if errors.Is(err, topic.ErrCorrupt) {
+		e.rec = topic.Record{Topic: q.topic.Name(), Partition: q.stallOf(e.s).part.ID(), Offset: e.s.offset}
+		e.Refusal, ok, err = err, true, nil
+	}
 	e.Record = e.rec
 	return ok, err
 }

@@ -28,27 +28,38 @@ type redriving struct {
 // is there when it begins and was not put back before, as long as at most 20000 of a partition stay, and returns how many it put back; with
 // an error too. A crash may leave up to 64 records put back that a later Redrive puts back again.
 //
+// Records whose letters were refused (see [DeadLetter]) are put back first, in their places: they are delivered as if for the first time.
+//
 // Without [DeadLetter] it is an ErrInvalid; while another Redrive of the queue runs, ErrExists; a panic in want is an error.
 func (q *Queue) Redrive(ctx context.Context, want func(d DeadRecord) bool) (n int, err error) {
 	if q.cfg.dead == "" {
 		return 0, fmt.Errorf("%w: queue %q has no dead letters", topic.ErrInvalid, q.id.name)
 	}
+	r := &redriving{q: q, want: want}
+	if r.n, err = q.reviveParked(ctx, r.wanted); err != nil {
+		return r.n, err
+	}
+	err = r.letterwise(ctx)
+	return r.n, err
+}
+
+// letterwise looks at the letters that lie in the topic of the dead letters.
+func (r *redriving) letterwise(ctx context.Context) error {
+	q := r.q
 	dead, err := q.deadLetters(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	ends, err := endsOf(dead)
+	if r.ends, err = endsOf(dead); err != nil {
+		return err
+	}
+	r.letters, err = OpenQueue(ctx, q.hub.eng, dead.Name(), QueueName("quire.redrive."+q.id.name), MaxAttempts(math.MaxInt16), Window(mostWindow))
 	if err != nil {
-		return 0, err
+		return err
 	}
-	letters, err := OpenQueue(ctx, q.hub.eng, dead.Name(), QueueName("quire.redrive."+q.id.name), MaxAttempts(math.MaxInt16), Window(mostWindow))
-	if err != nil {
-		return 0, err
-	}
-	r := &redriving{q: q, letters: letters, want: want, ends: ends}
 	err = r.run(ctx)
-	letters.giveBack(r.passed)
-	return r.n, errors.Join(err, letters.Close())
+	r.letters.giveBack(r.passed)
+	return errors.Join(err, r.letters.Close())
 }
 
 func endsOf(t *topic.Topic) ([]int64, error) {

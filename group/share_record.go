@@ -1,6 +1,7 @@
 package group
 
 import (
+	"math"
 	"strconv"
 	"time"
 
@@ -13,6 +14,9 @@ const ShareStateTopic = "__share_group_state"
 
 // ShareStatePartitions is how many partitions it has unless it was created with another number.
 const ShareStatePartitions = 50
+
+// stateBatchBytes is the largest batch that it takes, Kafka's default, whatever that of the engine is.
+const stateBatchBytes = 1<<20 + 12
 
 // Kinds of its records, in front of their keys: Kafka's ShareSnapshot and ShareUpdate (KIP-932, layout of Kafka 4.2), and one of our own,
 // which Kafka's readers pass over: what became of the deliveries of a record that has failed.
@@ -93,8 +97,11 @@ func (s *shareSnapshot) append(kind int16) []byte {
 	return e.buf
 }
 
-// stateRunSize is the bytes of a run with no tagged fields.
-const stateRunSize = 8 + 8 + 1 + 2 + 1
+const (
+	// stateRunSize is the bytes of a run with no tagged fields, shareFixedBytes more than what a snapshot has beside its runs.
+	stateRunSize    = 8 + 8 + 1 + 2 + 1
+	shareFixedBytes = 64
+)
 
 func parseShareSnapshot(kind int16, p []byte) (*shareSnapshot, error) {
 	d := decoder{rest: p, flexible: true}
@@ -128,19 +135,36 @@ func parseShareSnapshot(kind int16, p []byte) (*shareSnapshot, error) {
 
 // story is what became of the deliveries of a record that is not finished.
 type story struct {
-	attempts []Attempt
+	attempts []Attempt // the first and the last
+	known    int16     // deliveries whose end was seen
 	due      time.Time // not before, zero if at once
 	dead     deadCause
 }
 
-// storyErrorBytes is how much of an error's text is kept.
-const storyErrorBytes = 512
+const (
+	// storyErrorBytes is how much of an error's text is kept; keptAttempts how many attempts are, of the first ones and of the last ones.
+	storyErrorBytes = 512
+	keptAttempts    = 5
+	// storyVersion: 0 had all attempts, and known was their number.
+	storyVersion = 1
+)
+
+// remember adds an attempt; of many, the first and the last stay.
+func remember(list []Attempt, a Attempt) []Attempt {
+	if len(list) < 2*keptAttempts {
+		return append(list, a)
+	}
+	copy(list[keptAttempts:], list[keptAttempts+1:])
+	list[len(list)-1] = a
+	return list
+}
 
 func (s *story) append() []byte {
 	var e encoder
-	e.int16(0)
+	e.int16(storyVersion)
 	e.int8(int8(s.dead))
 	e.int64(millis(s.due))
+	e.int16(s.known)
 	e.int32(int32(len(s.attempts)))
 	for i := range s.attempts {
 		a := &s.attempts[i]
@@ -153,15 +177,26 @@ func (s *story) append() []byte {
 
 func parseStory(p []byte) (story, error) {
 	d := decoder{rest: p}
-	if v := d.int16(); v != 0 {
-		d.fail("version " + strconv.Itoa(int(v)) + " of a record's attempts")
+	version := d.int16()
+	if version < 0 || version > storyVersion {
+		d.fail("version " + strconv.Itoa(int(version)) + " of a record's attempts")
 	}
 	s := story{dead: deadCause(d.int8()), due: fromMillis(d.int64())}
 	if s.dead < deadNot || s.dead > deadRejected {
 		d.fail("unknown reason")
 	}
-	for range d.count(2 + 8 + 2) {
-		s.attempts = append(s.attempts, Attempt{Number: int(d.int16()), Time: fromMillis(d.int64()), Error: d.string()})
+	if version > 0 {
+		s.known = d.int16()
+	}
+	n := d.count(2 + 8 + 2)
+	for range n {
+		s.attempts = remember(s.attempts, Attempt{Number: int(d.int16()), Time: fromMillis(d.int64()), Error: d.string()})
+	}
+	if version == 0 {
+		s.known = int16(min(n, math.MaxInt16))
+	}
+	if s.known < 0 {
+		d.fail("negative number of attempts")
 	}
 	return s, d.err
 }

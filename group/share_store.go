@@ -18,8 +18,11 @@ const (
 	// that nothing happens to may become before it is written again, so that it does not keep all that came later.
 	pruneStep = 1000
 	coldAfter = 20 * pruneStep
-	// appendBytes bounds what is appended in one batch.
-	appendBytes = 512 << 10
+	// appendBytes bounds what is appended in one batch; a record takes less than recordOverhead there beside key and value, and a batch of
+	// one less than batchOverhead.
+	appendBytes    = 512 << 10
+	recordOverhead = 32
+	batchOverhead  = 128
 )
 
 // shareState is what is stored of one partition of a queue.
@@ -243,9 +246,7 @@ func (l *stateLog) remove(key shareKey) error {
 // error it may be stored in parts, which does no harm to writing it again. full says that it is time for a snapshot: there were enough
 // updates, and as many as it has stories to repeat.
 func (l *stateLog) write(key shareKey, s *shareState, start int64, changes runs, stories map[int64]story) (full bool, err error) {
-	recs := storyRecords(key, stories)
-	v := shareSnapshot{epoch: s.epoch, start: start, runs: changes}
-	recs = append(recs, topic.Record{Key: key.append(shareUpdateKind, 0), Value: v.append(shareUpdateKind)})
+	recs := append(l.storyRecords(key, stories), l.updateRecords(key, s.epoch, start, changes)...)
 	if _, err := l.appendAll(recs); err != nil {
 		return false, err
 	}
@@ -256,13 +257,40 @@ func (l *stateLog) write(key shareKey, s *shareState, start int64, changes runs,
 	return s.updates >= max(updatesPerSnapshot, len(s.stories)), nil
 }
 
-func storyRecords(key shareKey, stories map[int64]story) []topic.Record {
-	var recs []topic.Record
+// room is how many bytes of records are appended in one batch: half of what the topic takes leaves enough for what a batch has beside them.
+func (l *stateLog) room() int {
+	return int(min(appendBytes, l.part.Topic().Settings().MaxMessageBytes/2))
+}
+
+// storyRecords makes records of stories; one that is longer than the topic takes says no more than when, and whether, the record goes on.
+func (l *stateLog) storyRecords(key shareKey, stories map[int64]story) []topic.Record {
+	room := l.room()
+	recs := make([]topic.Record, 0, len(stories)+1)
 	for offset, told := range stories {
-		recs = append(recs, topic.Record{Key: key.append(shareStoryKind, offset), Value: told.append()})
+		r := topic.Record{Key: key.append(shareStoryKind, offset), Value: told.append()}
+		if len(r.Key)+len(r.Value) > room {
+			told.attempts = nil
+			r.Value = told.append()
+		}
+		recs = append(recs, r)
 	}
 	return recs
 }
+
+// updateRecords makes updates of changes, as many as the topic asks for; the last one moves start.
+func (l *stateLog) updateRecords(key shareKey, epoch int32, start int64, changes runs) (recs []topic.Record) {
+	name := key.append(shareUpdateKind, 0)
+	most := max(1, (l.room()-len(name)-shareFixedBytes)/stateRunSize)
+	for ; len(changes) > most; changes = changes[most:] {
+		v := shareSnapshot{epoch: epoch, start: -1, runs: changes[:most]}
+		recs = append(recs, topic.Record{Key: name, Value: v.append(shareUpdateKind)})
+	}
+	v := shareSnapshot{epoch: epoch, start: start, runs: changes}
+	return append(recs, topic.Record{Key: name, Value: v.append(shareUpdateKind)})
+}
+
+// errStateRoom says that a snapshot is longer than the topic takes. The log says all without it, and is not pruned.
+var errStateRoom = errors.New("group: no room for a snapshot of a queue's state")
 
 // snapshot stores all of a state that the caller has claimed.
 func (l *stateLog) snapshot(key shareKey, s *shareState) error {
@@ -270,8 +298,15 @@ func (l *stateLog) snapshot(key shareKey, s *shareState) error {
 	s.forget(0, s.start-1) // of records that were gone before their turn came
 	v := shareSnapshot{epoch: s.epoch + 1, start: s.start, created: s.created, written: time.Now().UnixMilli(), runs: s.runs}
 	recs := []topic.Record{{Key: key.append(shareSnapshotKind, 0), Value: v.append(shareSnapshotKind)}}
-	recs = append(recs, storyRecords(key, s.stories)...)
+	recs = append(recs, l.storyRecords(key, s.stories)...)
+	fits := int64(len(recs[0].Key)+len(recs[0].Value)+batchOverhead) <= l.part.Topic().Settings().MaxMessageBytes
+	if !fits {
+		s.updates = 0
+	}
 	l.mu.Unlock()
+	if !fits {
+		return errStateRoom
+	}
 	base, err := l.appendAll(recs)
 	if err != nil {
 		return err
@@ -286,10 +321,11 @@ func (l *stateLog) snapshot(key shareKey, s *shareState) error {
 // use.
 func (l *stateLog) appendAll(recs []topic.Record) (base int64, err error) {
 	base = -1
+	room := l.room()
 	for len(recs) > 0 {
 		n, size := 0, 0
-		for n < len(recs) && (n == 0 || size < appendBytes) {
-			size += len(recs[n].Key) + len(recs[n].Value)
+		for n < len(recs) && (n == 0 || size < room) {
+			size += len(recs[n].Key) + len(recs[n].Value) + recordOverhead
 			n++
 		}
 		pos, err := l.part.Append(context.Background(), recs[:n]...)
@@ -323,6 +359,9 @@ func (l *stateLog) prune() error {
 			err = l.snapshot(key, s)
 		}
 		l.yield(s)
+		if errors.Is(err, errStateRoom) {
+			return l.drop(low)
+		}
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -164,4 +165,54 @@ func TestSnapshotsOfAStormGrowWithIt(t *testing.T) {
 		return end
 	}
 	require.Less(t, written(8000), 9*written(1000))
+}
+
+// However little the topic takes at a time, whatever is to be stored fits: updates are split, long stories shortened, and a snapshot that is
+// too long is done without.
+func TestStateFitsWhatItsTopicTakes(t *testing.T) {
+	e := topictest.New(t)
+	tp := e.OpenTopic(ShareStateTopic, topic.MaxMessageBytes(2000), topic.SegmentBytes(64<<10))
+	l, err := loadStateLog(t.Context(), tp, 0)
+	require.NoError(t, err)
+	key := shareKey{queue: "q"}
+	s, err := l.begin(key, 0)
+	require.NoError(t, err)
+	l.claim(s)
+	defer l.yield(s)
+	changes, stories := runs{}, map[int64]story{}
+	for at := range int64(1000) {
+		changes = append(changes, stateRun{2 * at, 2 * at, stateAvailable, int16(1 + at%2)})
+	}
+	stories[0] = story{known: 7, due: time.UnixMilli(9), attempts: []Attempt{{1, time.UnixMilli(1), strings.Repeat("x", 512)}, {2, time.UnixMilli(2), strings.Repeat("y", 512)}}}
+	stories[2] = story{known: 1, attempts: []Attempt{{1, time.UnixMilli(3), "short"}}}
+	_, err = l.write(key, s, 0, changes, stories)
+	require.NoError(t, err)
+	require.ErrorIs(t, l.snapshot(key, s), errStateRoom)
+	_, again := shareLog(t, e.Crash(topictest.LoseUnsynced))
+	got := again.state(key)
+	require.Equal(t, s.runs, got.runs)
+	require.Equal(t, story{known: 7, due: time.UnixMilli(9)}, got.stories[0])
+	require.Equal(t, stories[2], got.stories[2])
+}
+
+// A story that an earlier version has stored is read, and cut down to what is kept today.
+func TestOldStoriesAreRead(t *testing.T) {
+	var e encoder
+	e.int16(0)
+	e.int8(int8(deadNot))
+	e.int64(77)
+	e.int32(2100)
+	for n := range 2100 {
+		e.int16(int16(n + 1))
+		e.int64(int64(n))
+		e.string("no")
+	}
+	told, err := parseStory(e.buf)
+	require.NoError(t, err)
+	require.EqualValues(t, 2100, told.known)
+	require.Equal(t, time.UnixMilli(77), told.due)
+	require.Len(t, told.attempts, 2*keptAttempts)
+	require.Equal(t, 5, told.attempts[4].Number)
+	require.Equal(t, 2096, told.attempts[5].Number)
+	require.Equal(t, 2100, told.attempts[9].Number)
 }

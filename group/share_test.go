@@ -455,3 +455,17 @@ func TestRunsAgreeWithAMap(t *testing.T) {
 		}
 	}
 }
+
+// What is finished behind a record that stays is let go of.
+func TestFinishedRecordsAreLetGoOf(t *testing.T) {
+	p := newShare(3, newShareState(0))
+	p.fill(0)
+	for at := range int64(10_000) {
+		s := p.fill(at + 1)
+		p.acquire(s, time.Time{})
+		p.finish(s, stateAcknowledged)
+		require.LessOrEqual(t, len(p.order), 2+keptFinished+1)
+	}
+	require.Zero(t, p.start)
+	require.Len(t, p.open(), 1)
+}

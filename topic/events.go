@@ -38,6 +38,8 @@ type Events struct {
 	CompactionFailed func(PartitionFault)
 	// Scrubbed: a pass over all data came to its end; what it found was told by Damage.
 	Scrubbed func(ScrubFacts)
+	// Loop: a handler of a group, queue or router panicked, such a loop waits for room on the disk, or a queue's dead letter was refused.
+	Loop func(LoopFacts)
 	// Closed: the engine was closed, with what went wrong.
 	Closed func(err error)
 }
@@ -183,6 +185,7 @@ func TeeEvents(a, b Events) Events {
 		Compacted:          tee(a.Compacted, b.Compacted),
 		CompactionFailed:   tee(a.CompactionFailed, b.CompactionFailed),
 		Scrubbed:           tee(a.Scrubbed, b.Scrubbed),
+		Loop:               tee(a.Loop, b.Loop),
 		Closed:             tee(a.Closed, b.Closed),
 	}
 }
@@ -245,6 +248,7 @@ func LogEvents(l *slog.Logger) Events {
 		Scrubbed: func(f ScrubFacts) {
 			l.Debug("scrubbed", "partitions", f.Partitions, "bytes", f.Bytes, "faults", f.Faults, "took", f.Took)
 		},
+		Loop:   func(f LoopFacts) { logLoop(l, f) },
 		Closed: func(err error) { l.Debug("engine closed", "err", err) },
 	}
 }
