@@ -228,6 +228,8 @@ func TestOnePartitionDoesNotHoldUpCompaction(t *testing.T) {
 		both := []TopicOption{SegmentBytes(100), Retention(-1), Set("cleanup.policy", "compact,delete"), Set("min.cleanable.dirty.ratio", "0")}
 		stuck := partitionOf(t, openTopic(t, e, "archived", append(both, RetentionBytes(1000))...), 0)
 		other := partitionOf(t, openTopic(t, e, "users", append(both, Set("min.cleanable.dirty.ratio", "0.5"))...), 0)
+		putKeys(t, other, 10, 3)
+		require.NoError(t, e.Compact(t.Context(), "users")) // so that the other one is the dirtiest
 		putKeys(t, stuck, 10, 3)
 		done := make(chan error, 1)
 		go func() {
@@ -255,7 +257,7 @@ func TestProducersOfAnEarlierEngineExpire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := vfs.NewMem()
 		e := openOn(t, disk)
-		p := partitionOf(t, openTopic(t, e, "orders"), 0)
+		p := partitionOf(t, openTopic(t, e, "orders", Retention(-1)), 0)
 		for id := range int64(300) {
 			_, err := p.AppendRaw(t.Context(), batchOf(t, record.BuilderConfig{HasProducer: true, ProducerID: id}, "v"), RawAppend{})
 			require.NoError(t, err)
