@@ -30,6 +30,8 @@ type BackedUp struct {
 	Linked, Copied int64 // bytes of data
 	Kept           int64 // bytes of data that the copy had already
 	Changed        int64 // base of the first segment that the copy did not have; End when it had all
+	// Rebuilt is one note for each segment of the log whose indexes were not what was sealed, as after a power cut.
+	Rebuilt []Fault
 }
 
 // errShifted says that segments were removed or replaced while they were copied.
@@ -145,8 +147,12 @@ func (b *backup) segment(s *segment.Segment, last bool) error {
 
 var familySuffixes = [...]string{segment.LogSuffix, segment.IndexSuffix, segment.TimeIndexSuffix, segment.TxnIndexSuffix, segment.SumsSuffix}
 
-// whole keeps, links or copies a sealed segment's files. false means that it has no side file, and has to be written batch by batch.
+// whole keeps, links or copies a sealed segment's files. false means that it has no side file, or indexes that do not fit it, and has to
+// be written batch by batch.
 func (b *backup) whole(s *segment.Segment) (bool, error) {
+	if fit, err := b.refit(s); !fit || err != nil {
+		return false, err
+	}
 	sums := segment.FileName(s.Base(), segment.SumsSuffix)
 	seal, err := vfs.ReadFile(b.l.fs, filepath.Join(b.l.dir, sums), 4096)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -173,6 +179,23 @@ func (b *backup) whole(s *segment.Segment) (bool, error) {
 	return true, b.step(size)
 }
 
+// refit sees that a segment's indexes are what its seal says, making them anew if need be and if the log may be written to. Those of a
+// segment whose data is damaged stay: whatever is copied, reading it tells.
+func (b *backup) refit(s *segment.Segment) (bool, error) {
+	fit, err := s.TablesFit()
+	if fit || err != nil {
+		return fit, err
+	}
+	b.out.Rebuilt = append(b.out.Rebuilt, fileFault(segment.FaultIndex, s.Path(), ErrDerived))
+	b.l.mu.Lock()
+	err = b.l.changeable()
+	b.l.mu.Unlock()
+	if err == nil {
+		err = b.l.rebuildSegment(s, true)
+	}
+	return err == nil || errors.Is(err, ErrCorrupt), nil
+}
+
 // has tells whether the copy of a segment has this seal, which is that of the segment, and fits it.
 func (b *backup) has(s *segment.Segment, seal []byte) bool {
 	there, err := vfs.ReadFile(b.opt.FS, filepath.Join(b.opt.Dir, segment.FileName(s.Base(), segment.SumsSuffix)), 4096)
@@ -184,6 +207,9 @@ func (b *backup) has(s *segment.Segment, seal []byte) bool {
 		return false
 	}
 	defer func() { _ = c.Close() }()
+	if fit, err := c.TablesFit(); !fit || err != nil {
+		return false
+	}
 	ts, at := s.MaxTimestamp()
 	ts2, at2 := c.MaxTimestamp()
 	return c.Next() == s.Next() && c.Size() == s.Size() && ts == ts2 && at == at2 && c.LastEpoch() == s.LastEpoch()

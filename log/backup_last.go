@@ -90,7 +90,7 @@ func (b *backup) snapshots() error {
 	}
 	for _, offset := range snapshotOffsets(names) {
 		name := snapshotName(offset)
-		if offset > b.out.End {
+		if offset > b.out.End || !b.snapshotSound(name) {
 			continue
 		}
 		if err := b.opt.FS.Remove(filepath.Join(b.opt.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -104,6 +104,15 @@ func (b *backup) snapshots() error {
 		b.want[name] = true
 	}
 	return nil
+}
+
+// snapshotSound tells a snapshot from one that is damaged, which the copy does without.
+func (b *backup) snapshotSound(name string) bool {
+	data, err := vfs.ReadFile(b.l.fs, filepath.Join(b.l.dir, name), maxSnapshotBytes)
+	if err == nil {
+		_, err = DecodeProducerSnapshot(data)
+	}
+	return err == nil
 }
 
 // clean removes files of ours that do not belong to the result.

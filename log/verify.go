@@ -16,7 +16,8 @@ import (
 const (
 	// FaultMissing: segments, or all that led up to the durable watermark, are gone.
 	FaultMissing segment.FaultKind = "missing"
-	// FaultSlot: neither half of the watermark slot is whole: what was durable and where the log began is not known.
+	// FaultSlot: neither half of the watermark slot is whole: what was durable and where the log began is not known. A power
+	// cut may leave it so soon after the log was first written to; the next open takes what is there for durable. Derived.
 	FaultSlot segment.FaultKind = "slot"
 	// FaultEpochs: the history of leader epochs is damaged or does not fit the batches. Derived.
 	FaultEpochs segment.FaultKind = "epochs"
@@ -56,7 +57,7 @@ type Verified struct {
 	Bytes      int64
 	Clean      bool            // the log was stopped in order
 	Faults     []segment.Fault // everything that is wrong, file by file
-	Notes      []segment.Fault // what is no damage, such as a torn tail
+	Notes      []segment.Fault // what is no damage: a torn tail, and derived files that do not fit the data
 }
 
 // Verify reads every file of a log's directory and holds each against the others. It changes nothing, goes on behind damage, needs no open
@@ -75,12 +76,34 @@ func Verify(fsys vfs.FS, dir string, cfg *Config, opt VerifyOptions) (*Verified,
 			return nil, fmt.Errorf("verify %s: %w", dir, err)
 		}
 		if !moved {
+			v.out.noteDerived()
 			return v.out, nil
 		}
 	}
 	// Segments come and go faster than they are read: what seems missing may have been in any of them.
 	v.out.Faults = slices.DeleteFunc(v.out.Faults, func(f segment.Fault) bool { return f.Kind == FaultMissing })
+	v.out.noteDerived()
 	return v.out, nil
+}
+
+// ErrDerived is in the chain of notes about derived files that do not fit the data, or cannot be read.
+var ErrDerived = errors.New("made anew from the data when it is needed")
+
+// noteDerived makes notes of what is wrong with derived files: as a power cut may leave them, they are no damage.
+func (v *Verified) noteDerived() {
+	v.Faults = slices.DeleteFunc(v.Faults, func(f segment.Fault) bool {
+		if !derived(&f) {
+			return false
+		}
+		f.Err = fmt.Errorf("%w: %w", ErrDerived, f.Err)
+		v.Notes = append(v.Notes, f)
+		return true
+	})
+}
+
+// derived tells faults of files that can be made again from sound data.
+func derived(f *Fault) bool {
+	return f.Derived() || f.Kind == FaultSlot || f.Kind == FaultEpochs || f.Kind == FaultSnapshot
 }
 
 // moved tells whether segments that were there have gone, or others have taken their places, since the directory was

@@ -34,6 +34,7 @@ type BackupReport struct {
 	Partitions           int
 	Linked, Copied, Kept int64 // bytes of data: as links, as copies, and there already
 	Faults               []Fault
+	Notes                []Fault                  // indexes of the directory that did not fit its data, as after a power cut, and were made anew
 	Ends                 map[TopicPartition]int64 // the offset that each partition's copy ends at
 }
 
@@ -316,6 +317,7 @@ func (c *copier) partition(job planned) error {
 	c.out.Partitions++
 	c.out.Linked, c.out.Copied, c.out.Kept = c.out.Linked+done.Linked, c.out.Copied+done.Copied, c.out.Kept+done.Kept
 	c.out.Ends[job.tp] = done.End
+	c.out.Notes = appendFaults(c.out.Notes, job.tp, done.Rebuilt)
 	if c.resumed {
 		done.Changed = 0
 	}

@@ -92,7 +92,7 @@ func (r *repairer) locked() error {
 	if err := r.v.run(); err != nil {
 		return err
 	}
-	r.out.Found = r.v.out.Faults
+	r.out.Found = append(r.v.out.Faults, r.v.out.derived()...)
 	if len(r.out.Found) == 0 {
 		return nil
 	}

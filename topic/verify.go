@@ -17,8 +17,9 @@ import (
 type Fault struct {
 	Topic     string // empty when the file is the engine's
 	Partition int32  // -1 then
-	// Kind says what sort of thing is wrong: data, headers, gap, missing, slot, identity, manifest, checkpoint, meta are about what cannot be
-	// made again, or not without asking; index, aborted, side, epochs, snapshot are derived files. Notes have tail, saved, swap too.
+	// Kind says what sort of thing is wrong: data, headers, gap, missing, identity, manifest, meta are about what cannot be
+	// made again, or not without asking. Notes have index, aborted, side, slot, epochs, snapshot, checkpoint, which are files that are made again
+	// from the data when they are needed, and tail, saved, swap.
 	Kind string
 	Path string
 	// Pos and End are the bytes concerned, [Pos, End); both 0 when it is the file as a whole.
@@ -55,7 +56,17 @@ type VerifyReport struct {
 	Partitions, Segments    int
 	Batches, Records, Bytes int64
 	Faults                  []Fault // everything that is wrong
-	Notes                   []Fault // what is no damage, such as a torn tail that the next open cuts off
+	Notes                   []Fault // what is no damage, such as a torn tail that the next open cuts off, or an index that a power cut took
+}
+
+// derived is the notes about files that can be made again.
+func (r *VerifyReport) derived() (list []Fault) {
+	for _, f := range r.Notes {
+		if f.Kind == faultCheckpoint || errors.Is(f.Err, log.ErrDerived) {
+			list = append(list, f)
+		}
+	}
+	return list
 }
 
 // Verify reads every file of every partition, and the engine's own, and holds each against the others: checksums, lengths, records, the
@@ -253,7 +264,11 @@ const (
 )
 
 func (v *verifier) fault(kind, name string, err error) {
-	v.out.Faults = append(v.out.Faults, Fault{Partition: -1, Kind: kind, Path: filepath.Join(v.dir, name), FirstOffset: -1, NextOffset: -1, Err: err})
+	list := &v.out.Faults
+	if kind == faultCheckpoint {
+		list = &v.out.Notes // the next one is written from what the logs say
+	}
+	*list = append(*list, Fault{Partition: -1, Kind: kind, Path: filepath.Join(v.dir, name), FirstOffset: -1, NextOffset: -1, Err: err})
 }
 
 // engineFiles checks the files beside the partitions.
