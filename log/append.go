@@ -191,7 +191,9 @@ func (l *Log) appendRunLocked(cfg *Config, run []byte) (end, cuts int64, err err
 			return 0, cuts, err
 		}
 		if b.BaseOffset() > l.end.Load() {
-			l.writer.sparse = true
+			if err := l.markSparseLocked(); err != nil {
+				return 0, cuts, err
+			}
 		}
 		l.writer.epoch = max(l.writer.epoch, b.LeaderEpoch())
 		if err := l.writeLocked(cfg, b, b.MaxTimestamp(), 0); err != nil {
@@ -199,6 +201,21 @@ func (l *Log) appendRunLocked(cfg *Config, run []byte) (end, cuts int64, err err
 		}
 	}
 	return l.end.Load(), cuts, nil
+}
+
+// markSparseLocked says, in the slot too, that offsets of the active segment may have gaps, before the first batch that leaves one: else recovery
+// takes its offset for damage.
+func (l *Log) markSparseLocked() error {
+	active := l.view.Load().active()
+	if l.writer.sparse && active.Sparse() {
+		return nil
+	}
+	if err := l.beginWritingLocked(); err != nil {
+		return diskError(err)
+	}
+	l.writer.sparse = true
+	active.MarkSparse()
+	return diskError(l.note(noteOptions{sync: true}))
 }
 
 // admitRunLocked judges a leader's batches against the log, before the first is written.
@@ -237,8 +254,8 @@ func (l *Log) writeLocked(cfg *Config, b record.Batch, maxTimestamp, now int64) 
 		}
 		active = fresh
 	}
-	if l.writer.sparse {
-		active.MarkSparse()
+	if epoch := b.LeaderEpoch(); epoch > l.lastEpoch() {
+		l.assignEpochLocked(epoch, b.BaseOffset()) // first the history: recovery takes a batch that it does not know for a damaged one
 	}
 	if err := active.Append(b); err != nil {
 		return l.appendFailed(err)
@@ -285,13 +302,10 @@ func (l *Log) flushIndexLocked(active *segment.Segment, n int) {
 	}
 }
 
-// noteBatchLocked feeds producer state and leader epochs with a written batch.
+// noteBatchLocked feeds producer state with a written batch.
 func (l *Log) noteBatchLocked(b record.Batch, now int64) {
 	if b.ProducerID() >= 0 {
 		l.noteProducerLocked(b, now)
-	}
-	if epoch := b.LeaderEpoch(); epoch > l.lastEpoch() {
-		l.assignEpochLocked(epoch, b.BaseOffset())
 	}
 }
 

@@ -112,18 +112,18 @@ func (l *Log) rebuildSnapshots(ctx context.Context, v *view) error {
 
 // rebuildEpochs writes the history anew: what memory has is what the batches say, or becomes it.
 func (l *Log) rebuildEpochs() error {
-	fresh := &opener{l: &Log{}}
+	e := &epochs{}
+	scan := epochScan{history: e}
 	from, to := l.start.Load(), l.end.Load()
-	visit := func(b record.Batch) { _ = fresh.visit(0, b) }
-	if err := l.replay(from, to, visit); err != nil {
+	if err := l.replay(from, to, scan.visit); err != nil {
 		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.replay(to, l.end.Load(), visit); err != nil {
+	if err := l.replay(to, l.end.Load(), scan.visit); err != nil {
 		return err
 	}
-	e := &fresh.l.writer.epochs
+	scan.end(false)
 	if latest := l.writer.epochs.latest(); latest > e.latest() {
 		e.assign(latest, l.end.Load())
 	}

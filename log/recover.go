@@ -72,6 +72,7 @@ func Open(fsys vfs.FS, dir string, cfg *Config, st OpenState) (*Log, Recovered, 
 	o := &opener{l: &Log{fs: fsys, dir: dir, hooks: &st.Hooks}, st: st, cfg: cfg, rebuildEpochs: st.RebuildEpochs}
 	o.l.cfg.Store(cfg)
 	o.l.writer.readOnly = st.ReadOnly
+	o.scan.history = &o.l.writer.epochs
 	if err := o.run(); err != nil {
 		o.abandon()
 		return nil, o.report, fmt.Errorf("open %s: %w", dir, err)
@@ -91,6 +92,7 @@ type opener struct {
 	segments []*segment.Segment
 	report   Recovered
 
+	scan          epochScan
 	epochsChanged bool            // the history differs from its file
 	rebuildEpochs bool            // its file cannot be used
 	noHistory     bool            // its file is missing or empty
@@ -102,7 +104,7 @@ type opener struct {
 
 func (o *opener) run() error {
 	steps := []func() error{
-		o.list, o.readSlot, o.loadEpochs, o.takeBack, o.openSegments, o.finishTruncation, o.checkLoss, o.passEnd, o.passDamage,
+		o.list, o.readSlot, o.loadEpochs, o.takeBack, o.openSegments, o.endScan, o.finishTruncation, o.checkLoss, o.passEnd, o.passDamage,
 		o.publish, o.loadProducers, o.saveEpochs, o.note,
 	}
 	for _, step := range steps {
@@ -282,6 +284,7 @@ func (o *opener) openLast(base int64) error {
 		opt.From = Place{Offset: o.slot.durable, Pos: o.slot.position}
 		opt.Durable = o.slot.durable
 		opt.Indexes = o.slot.indexes
+		opt.Dense = o.dense()
 	}
 	if s, err = o.recoverSegment(base, opt); err != nil {
 		return err
@@ -330,6 +333,9 @@ func (o *opener) recoverSegment(base int64, opt segment.RecoverOptions) (*segmen
 	}
 	o.report.Scanned += done.Scanned
 	o.report.CutBytes += done.CutBytes
+	for _, d := range done.Righted {
+		o.report.Notes = append(o.report.Notes, fmt.Errorf("%w: the header of the batch at offset %d was put right: %w", ErrCorrupt, d.FirstOffset, d.Err))
+	}
 	o.report.Damage = append(o.report.Damage, done.Damage...)
 	if done.SavedAs != "" {
 		o.report.SavedAs = done.SavedAs
@@ -339,12 +345,19 @@ func (o *opener) recoverSegment(base int64, opt segment.RecoverOptions) (*segmen
 
 // visit feeds the epoch history with recovered batches.
 func (o *opener) visit(_ int64, b record.Batch) error {
-	if epoch := b.LeaderEpoch(); epoch > o.l.writer.epochs.latest() {
-		o.l.writer.epochs.assign(epoch, b.BaseOffset())
-		o.epochsChanged = true
-	}
+	o.scan.visit(b)
 	return nil
 }
+
+// endScan ends what recovery makes of leader epochs. Ours are in the history before their first batch is written.
+func (o *opener) endScan() error {
+	o.scan.end(o.haveSlot && o.slot.epochSum != 0 && !o.rebuildEpochs && !o.noHistory && !o.ledElsewhere())
+	o.epochsChanged = o.epochsChanged || o.scan.changed
+	return nil
+}
+
+// dense tells that the active segment cannot have offsets left out: the slot says so durably before the first such batch is written.
+func (o *opener) dense() bool { return !o.slot.sparse && !o.ledElsewhere() }
 
 func (o *opener) active() *segment.Segment { return o.segments[len(o.segments)-1] }
 

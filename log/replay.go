@@ -102,7 +102,9 @@ func (o *opener) newestEpoch() int32 {
 // replayEpochs builds the history from all batches: only after its file was damaged.
 func (o *opener) replayEpochs() error {
 	o.l.writer.epochs.clear()
-	return o.l.replay(o.l.start.Load(), o.l.end.Load(), func(b record.Batch) { _ = o.visit(0, b) })
+	err := o.l.replay(o.l.start.Load(), o.l.end.Load(), o.scan.visit)
+	o.scan.end(false)
+	return err
 }
 
 // reloadProducersLocked rebuilds the producer state after a truncation to end.

@@ -94,7 +94,9 @@ func (l *Log) rollLocked(cfg *Config, base int64) (*segment.Segment, error) {
 	}
 	l.writer.jitter = newJitter(cfg)
 	l.writer.unindexed = 0
-	l.writer.sparse = base > l.end.Load()
+	if l.writer.sparse = base > l.end.Load(); l.writer.sparse {
+		fresh.MarkSparse()
+	}
 	l.view.Store(v.with(fresh))
 	l.advanceEndLocked(cfg, base) // a gap belongs to the log as soon as its new segment exists
 	l.publishTip(fresh, base, 0)

@@ -132,22 +132,23 @@ func (v *verifier) placed(bases []int64) (list []string) {
 
 // verifier is a Verify in progress.
 type verifier struct {
-	fs       vfs.FS
-	dir      string
-	cfg      *Config
-	opt      VerifyOptions
-	out      *Verified
-	names    []string
-	bases    []int64
-	swaps    []int64   // bases of segments that are about to take their places
-	slot     slotState // as it was before the directory was listed
-	latest   slotState // as it was when a segment was looked at last
-	haveSlot bool
-	epochs   epochs
-	haveFile bool  // of epochs
-	trusted  bool  // the history is what the slot says was saved
-	vanished bool  // a segment had gone when its turn came
-	strayed  int64 // offset of the first batch whose epoch is not in the history, -1 if none
+	fs        vfs.FS
+	dir       string
+	cfg       *Config
+	opt       VerifyOptions
+	out       *Verified
+	names     []string
+	bases     []int64
+	swaps     []int64   // bases of segments that are about to take their places
+	slot      slotState // as it was before the directory was listed
+	latest    slotState // as it was when a segment was looked at last
+	haveSlot  bool
+	epochs    epochs
+	haveFile  bool  // of epochs
+	trusted   bool  // the history is what the slot says was saved
+	vanished  bool  // a segment had gone when its turn came
+	strayed   int64 // offset of the first batch whose epoch is not in the history, -1 if none, and
+	strayedTo int64 // behind the last such batch
 }
 
 func (v *verifier) run() error {

@@ -84,6 +84,7 @@ func (v *verifier) examOptions(base int64, last bool) segment.ExamOptions {
 	case !last || !v.haveSlot || v.latest.truncating:
 	case base == v.latest.segmentBase:
 		opt.Durable = Place{Offset: v.latest.durable, Pos: v.latest.position}
+		opt.Dense = !opt.Sparse
 	case base > v.latest.segmentBase:
 		opt.Durable = Place{Offset: v.latest.durable}
 	default: // the segment that holds the watermark is missing: everything here was durable
@@ -107,11 +108,14 @@ func (v *verifier) visit(pos int64, b record.Batch) error {
 		}
 	}
 	epoch, offset := b.LeaderEpoch(), b.BaseOffset()
-	if v.strayed >= 0 || epoch < 0 || !v.haveFile || v.haveSlot && (v.slot.truncating || offset < v.slot.start) {
+	if !v.haveFile || v.haveSlot && (v.slot.truncating || offset < v.slot.start) {
 		return nil
 	}
-	if found, _ := epochAt(v.epochs.entries, offset); found != epoch {
-		v.strayed = offset
+	if found, _ := epochAt(v.epochs.entries, offset); found != epoch { // both -1 where neither knows one
+		if v.strayed < 0 {
+			v.strayed = offset
+		}
+		v.strayedTo = b.NextOffset()
 	}
 	return nil
 }
@@ -140,7 +144,7 @@ func (v *verifier) judgeEpochs(exam *segment.Exam) {
 	}
 	if v.trusted {
 		v.out.Faults = append(v.out.Faults, segment.Fault{Kind: segment.FaultHeaders, Path: filepath.Join(v.dir, segment.FileName(exam.Base, segment.LogSuffix)),
-			End: exam.Size, FirstOffset: v.strayed, NextOffset: exam.Next, Err: errStrayed})
+			End: exam.Size, FirstOffset: v.strayed, NextOffset: v.strayedTo, Err: errStrayed})
 		return
 	}
 	if slices.ContainsFunc(v.out.Faults, known) {

@@ -71,7 +71,7 @@
 //	verify.go     every byte
 //	scan.go       batches in large reads; the next good batch behind damage
 //	recover.go    Recover
-//	salvage.go    what recovery keeps aside
+//	salvage.go    what recovery keeps aside; headers.go headers it puts right
 //	truncate.go   cut the end
 //	pin.go        pin and retire
 //	rename.go     marks, unlink

@@ -20,6 +20,8 @@ type ExamOptions struct {
 	Durable Place
 	// Sparse says that offsets may have gaps.
 	Sparse bool
+	// Dense says that no offset is left out behind Durable.
+	Dense bool
 	// Limit is the base of the segment behind this one, which no batch may reach; 0: none is known, and batches lie as far as indexes reach.
 	Limit int64
 	// Shallow leaves the records alone and checks what the checksums cover.

@@ -22,7 +22,11 @@ func (x *exam) scan() error {
 		case !isDamage(err):
 			return err
 		case x.torn(c.pos):
-			return x.noteTail(c.pos, err)
+			goOn, e := x.tail(c, err)
+			if !goOn || e != nil {
+				return e
+			}
+			err = nil
 		default:
 			err = x.skip(c, b, err)
 		}
@@ -44,12 +48,30 @@ func (x *exam) torn(pos int64) bool {
 	return x.opt.Durable.Pos < 0 || pos >= x.opt.Durable.Pos
 }
 
-func (x *exam) noteTail(pos int64, cause error) error {
+// tail passes what may be a torn tail, if it is a batch of which the header alone is damaged, which recovery puts right; else it is noted.
+func (x *exam) tail(c *scanner, cause error) (goOn bool, err error) {
 	end, err := lastNonZero(x.f, x.size)
-	if err == nil && end > pos {
-		x.out.Notes = append(x.out.Notes, Fault{Kind: FaultTail, Path: x.s.path(KindLog, 0), Pos: pos, End: end, FirstOffset: x.next, NextOffset: x.next, Err: cause})
+	if err != nil || end <= c.pos {
+		return false, err
 	}
-	return err
+	b, err := x.s.righted(x.f, c.pos, x.next, end, x.size, x.opt.Dense)
+	if err != nil {
+		return false, err
+	}
+	if b == nil {
+		x.noteTail(c.pos, end, cause)
+		return false, nil
+	}
+	x.damage(c.pos, c.pos+int64(len(b)), cause)
+	x.pending.NextOffset, x.pending = b.NextOffset(), nil
+	x.next = b.NextOffset()
+	c.jump(c.pos + int64(len(b)))
+	x.end = c.pos
+	return true, nil
+}
+
+func (x *exam) noteTail(pos, end int64, cause error) {
+	x.out.Notes = append(x.out.Notes, Fault{Kind: FaultTail, Path: x.s.path(KindLog, 0), Pos: pos, End: end, FirstOffset: x.next, NextOffset: x.next, Err: cause})
 }
 
 // badRecords is the cause when a batch is what was written, but its records cannot be read.
@@ -90,6 +112,11 @@ func (x *exam) judge(c *scanner, b record.Batch) error {
 // judgeGap looks at a batch that leaves offsets out. When what follows it goes on as if there were no gap, its base offset, which its checksum
 // does not cover, is wrong; otherwise the gap is, where there may be none.
 func (x *exam) judgeGap(behind int64, b record.Batch) error {
+	switch durable := x.opt.Durable; { // as judgeGap of a recovery
+	case x.opt.Dense && x.torn(behind-int64(len(b))),
+		x.opt.Last && durable.Pos >= 0 && x.next < durable.Offset && b.NextOffset() > durable.Offset:
+		return errOutOfOrder
+	}
 	follows := x.next + int64(b.LastOffsetDelta()) + 1
 	var head [record.HeaderSize]byte
 	n, err := x.f.ReadAt(head[:], behind)

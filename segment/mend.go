@@ -1,7 +1,6 @@
 package segment
 
 import (
-	"encoding/binary"
 	"errors"
 	"hash/crc32"
 	"slices"
@@ -19,40 +18,30 @@ const mendBytes = 64 << 20
 // mended gives the whole batches that damaged bytes turn out to be once their headers are put right; nil when they are not. They hold the
 // offsets from first on, and end at next.
 func mended(data []byte, first, next int64) []byte {
-	data = append([]byte(nil), data...)
-	for at := 0; at < len(data); {
-		b := mendedBatch(data[at:], first)
+	whole := make([]byte, 0, len(data))
+	for len(whole) < len(data) && !(len(whole) > 0 && allZero(data[len(whole):])) { // zeros behind it were written ahead
+		b := mendedBatch(data[len(whole):], first)
 		if b == nil {
 			return nil
 		}
 		first = b.NextOffset()
-		at += len(b)
+		whole = append(whole, b...)
 	}
 	if first != next {
 		return nil
 	}
-	return data
+	return whole
 }
 
-// mendedBatch puts the header of the batch at the beginning of data right: its length is the one it claims, or all of data.
+// mendedBatch puts the header of the batch at the beginning of data right.
 func mendedBatch(data []byte, first int64) record.Batch {
 	if len(data) < record.HeaderSize {
 		return nil
 	}
-	claimed := int(binary.BigEndian.Uint32(data[8:])) + 12
-	for _, n := range [...]int{claimed, len(data)} {
-		if n < record.HeaderSize || n > len(data) {
-			continue
-		}
-		b := record.Batch(data[:n])
-		saved := [17]byte(b)
-		binary.BigEndian.PutUint64(b, uint64(first))
-		binary.BigEndian.PutUint32(b[8:], uint32(n-12))
-		b[16] = 2
-		if b.Check() == nil {
+	for _, n := range lengths(data) {
+		if b := withHeader(data[:n], first); b != nil {
 			return b
 		}
-		copy(b, saved[:])
 	}
 	return nil
 }

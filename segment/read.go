@@ -182,6 +182,7 @@ func (r *reader) walk(at spot, target, ask int64) (head, error) {
 // trudge is walk from the start of the file and over damage. The error is a *CorruptionError if target lies in the damage.
 func (r *reader) trudge(target, ask int64) (head, error) {
 	at := spot{0, r.s.base, -1}
+	var before spot // where the batch in front of at begins
 	for {
 		if at.pos >= r.size {
 			return head{}, nil
@@ -191,12 +192,16 @@ func (r *reader) trudge(target, ask int64) (head, error) {
 			if h.next > target {
 				return h, nil
 			}
-			at = spot{h.pos + h.size, h.next, -1}
+			before, at = at, spot{h.pos + h.size, h.next, -1}
 			continue
+		}
+		if isDamage(err) && before.pos < at.pos {
+			at, err = r.astray(before, at, err)
 		}
 		if !isDamage(err) {
 			return head{}, err
 		}
+		before = at
 		damage := &CorruptionError{Path: r.s.Path(), Pos: at.pos, End: r.size, FirstOffset: at.want, NextOffset: r.next, Cause: err}
 		end, b, lost := r.s.resync(r.f, at.pos+1, r.size, at.want, r.next, resyncBytes)
 		switch {
@@ -213,7 +218,24 @@ func (r *reader) trudge(target, ask int64) (head, error) {
 			return head{}, damage
 		}
 		at = spot{end, b.BaseOffset(), -1}
+		before = at
 	}
+}
+
+// astray tells where damage begins that shows at a place behind a batch: with that batch if its checksum does not fit, since its length may be
+// what is wrong.
+func (r *reader) astray(before, at spot, cause error) (spot, error) {
+	if at.pos-before.pos > mendBytes {
+		return at, cause
+	}
+	data := make([]byte, at.pos-before.pos)
+	if n, err := r.f.ReadAt(data, before.pos); n < len(data) {
+		return at, r.s.ioError(before.pos, err)
+	}
+	if record.Batch(data).Check() == nil {
+		return at, cause
+	}
+	return before, cause
 }
 
 // header returns the checked header at the spot, reading ask bytes if the buffer does not have it.

@@ -22,6 +22,8 @@ type RecoverOptions struct {
 	// Limit is the base of the segment behind this one, which no batch reaches; 0: this is the last one, as far as the entries of indexes
 	// reach. In front of a limit nothing is cut, and offsets may be missing, as compaction leaves it.
 	Limit int64
+	// Dense says that no offset is left out behind From.
+	Dense bool
 	// Far says that offsets may lie farther from the base than the entries of indexes reach: another program wrote the segment.
 	Far bool
 	// Indexes is what the index files held when From was written down. Only files that still do are taken over; without it, or when they
@@ -43,6 +45,8 @@ type Recovery struct {
 	SavedAs string
 	// Damage lists what is bad below Durable, in order. It was left as it is.
 	Damage []Damage
+	// Righted lists batches behind Durable of which the header alone was damaged, and was put right.
+	Righted []Damage
 	// AbortedLost says that the file of aborted transactions in front of From is damaged: make the list again and call SetAborted.
 	AbortedLost bool
 	// Scanned is how many bytes were read and checked.
@@ -95,9 +99,10 @@ type recovery struct {
 	check   int64 // batches from here on are checked in full and visited
 	out     Recovery
 	facts   *facts
-	crossed bool // the scan has left the part that is trusted
-	cut     bool // what lies behind the facts' end goes
-	synced  bool // the directory has to be synced
+	crossed bool        // the scan has left the part that is trusted
+	cut     bool        // what lies behind the facts' end goes
+	synced  bool        // the directory has to be synced
+	fixes   []headerFix // headers put right
 
 	abortedLost bool
 }
@@ -157,6 +162,7 @@ func (r *recovery) reset(keep bool) {
 	r.facts = &r.s.facts
 	r.s.unindexed, r.crossed = 0, false
 	r.out = Recovery{AbortedLost: r.abortedLost}
+	r.fixes = nil
 }
 
 // keepIndexes takes over what the index files say about the part that is trusted, and returns the position of its last entry: from there on
@@ -218,6 +224,9 @@ func (r *recovery) scan(start int64) error {
 		b, err := c.next()
 		if err == nil {
 			err = r.judge(c, b)
+		}
+		if isDamage(err) && c.pos >= r.check {
+			b, err = r.right(c, err)
 		}
 		if err == nil {
 			err = r.pass(c, b)
@@ -304,6 +313,9 @@ func (r *recovery) judge(c *scanner, b record.Batch) error {
 // the batch behind continues as if there were no gap, or when the durable end, which is the end of some batch, lies in what is left out.
 func (r *recovery) judgeGap(c *scanner, b record.Batch) error {
 	next, count := r.facts.next, int64(b.LastOffsetDelta())+1
+	if r.opt.Dense {
+		return errOutOfOrder
+	}
 	if next < r.opt.Durable && b.NextOffset() > r.opt.Durable {
 		return errOutOfOrder
 	}
@@ -312,6 +324,24 @@ func (r *recovery) judgeGap(c *scanner, b record.Batch) error {
 		return errOutOfOrder
 	}
 	return nil
+}
+
+// right puts the header of the batch at the scanner's place right, if that is all that is wrong with it. Below the durable end damage is told, and
+// Salvage's to mend.
+func (r *recovery) right(c *scanner, cause error) (record.Batch, error) {
+	if r.facts.next < r.opt.Durable {
+		return nil, cause
+	}
+	b, err := r.s.righted(r.f, c.pos, r.facts.next, r.end, r.size, r.opt.Dense)
+	if b == nil && err == nil {
+		err = cause
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.fixes = append(r.fixes, headerFix{c.pos, [17]byte(b)})
+	r.out.Righted = append(r.out.Righted, Damage{c.pos, c.pos + int64(len(b)), b.BaseOffset(), b.NextOffset(), cause})
+	return b, nil
 }
 
 // pass takes a good batch in.
@@ -384,7 +414,12 @@ func (r *recovery) settle() error {
 	r.s.countUnindexed(end)
 	r.s.ahead = end
 	if r.opt.ReadOnly {
-		return nil
+		return r.overlay()
+	}
+	for i := range r.fixes {
+		if _, err := r.f.WriteAt(r.fixes[i].head[:], r.fixes[i].pos); err != nil {
+			return err
+		}
 	}
 	if r.cut {
 		if err := r.saveAside(end); err != nil {
@@ -409,5 +444,13 @@ func (r *recovery) settle() error {
 	}
 	// Derived files: a failure costs a rebuild at the next open.
 	_ = r.s.FlushIndex()
+	return nil
+}
+
+// overlay shows headers as they should be where they must not be written.
+func (r *recovery) overlay() error {
+	if len(r.fixes) > 0 {
+		r.s.file.Store(&handle{&rightedFile{r.f, r.fixes}, false})
+	}
 	return nil
 }

@@ -110,7 +110,7 @@ func (s *Segment) completeFacts(sparse bool) error {
 	if err != nil {
 		return err
 	}
-	if found.damage != nil {
+	if found.damage != nil || found.facts.next > f.next {
 		// Reported when it was found, and again to whoever reads there. The side file says that its sums are not whole.
 		s.mu.Lock()
 		s.facts.partial, s.facts.sparse = true, true
@@ -119,10 +119,7 @@ func (s *Segment) completeFacts(sparse bool) error {
 	}
 	s.mu.Lock()
 	s.facts.batches, s.facts.headerSum, s.facts.partial = found.facts.batches, found.facts.headerSum, false
-	if found.facts.next < s.facts.next {
-		s.facts.next = found.facts.next // bytes are missing at the end
-	}
-	s.facts.loose = false
+	s.facts.next, s.facts.loose = found.facts.next, false // not what it was where bytes are missing at the end
 	s.facts.sparse = found.facts.sparse || sparse
 	s.mu.Unlock()
 	if s.stray.Swap(false) {
