@@ -27,6 +27,7 @@ func lanes() []lane {
 		{"engine", "the same through package topic", runEngine, replayEngine},
 		{"bits", "each bit of a closed directory flipped", runBits, replayBits},
 		{"damage", "files cut, zeroed, grown, swapped, removed", runDamage, replayDamage},
+		{"kafka", "sound directories of Kafka's at random, by every way in", runKafka, replayKafka},
 		{"faults", "the k-th call of each kind fails", runFaults, replayFaults},
 		{"model", "random programs against the model", runModel, replayModel},
 		{"kill", "SIGKILL of a child process on a real disk", runKill, replayKill},
