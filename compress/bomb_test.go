@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/binary"
+	"fmt"
 	"runtime"
 	"testing"
 
+	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -33,7 +36,37 @@ func bombs(t *testing.T) map[string]struct {
 		"zstd rle blocks":      {Zstd, zstdBomb(0x50, 8192)},      // window 1 MiB
 		"zstd large window":    {Zstd, zstdBomb(17<<3, 8192)},     // window 128 MiB
 		"snappy xerial blocks": {Snappy, snappyBomb(1500, 1<<16)}, // 100 MiB: snappy's densest is 21 to 1
+		"snappy raw block":     {Snappy, snappy.Encode(nil, make([]byte, 40<<20))},
+		"gzip one member":      {Gzip, zeros(Gzip, 40<<20)},
+		"zstd one frame":       {Zstd, zstdStream(t, 40<<20)},
+		"zstd content size":    {Zstd, zeros(Zstd, 40<<20)},
+		"zstd frames":          {Zstd, bytes.Repeat(zstdBomb(17<<3, 8), 1000)},
+		"zstd small frame":     {Zstd, append(zeros(Zstd, 10), bytes.Repeat(zeros(Zstd, 8<<20), 5)...)},
+		"zstd skippable":       {Zstd, append([]byte{0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3}, zstdBomb(17<<3, 8192)...)},
 	}
+}
+
+// zeros is n zero bytes, compressed.
+func zeros(c Codec, n int) []byte {
+	out, err := Encode(nil, make([]byte, n), c, DefaultLevel)
+	if err != nil {
+		panic(err)
+	}
+	return out
+}
+
+// zstdStream is n zero bytes as a client compresses them that does not know their number.
+func zstdStream(t *testing.T, n int) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := zstd.NewWriter(&out, zstd.WithEncoderConcurrency(1))
+	require.NoError(t, err)
+	for range n >> 20 {
+		_, err = w.Write(make([]byte, 1<<20))
+		require.NoError(t, err)
+	}
+	require.NoError(t, w.Close())
+	return out.Bytes()
 }
 
 // lz4Bomb is a frame of n blocks of zeros of 4 MiB each.
@@ -75,18 +108,79 @@ func snappyBomb(n, size int) []byte {
 	return p
 }
 
+// The refusal takes little memory, however much the limit allows.
 func TestBombsFailEarly(t *testing.T) {
-	const limit = 2 << 20
 	for name, bomb := range bombs(t) {
+		for _, limit := range []int{2 << 20, 16 << 20} {
+			t.Run(fmt.Sprintf("%s/%d", name, limit>>20), func(t *testing.T) {
+				_, _ = Decode(nil, bomb.src, bomb.codec, limit) // fills the pools
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				_, err := Decode(nil, bomb.src, bomb.codec, limit)
+				runtime.ReadMemStats(&after)
+				require.ErrorIs(t, err, ErrTooLarge)
+				// The sum of all allocations: the first guess at the output, with its doublings, and working memory.
+				most := 3*uint64(firstGuess*len(bomb.src)+quickRoom) + 6<<20
+				if bomb.codec == Snappy {
+					most = 1 << 20
+				}
+				assert.Less(t, after.TotalAlloc-before.TotalAlloc, most, "allocated")
+			})
+		}
+	}
+}
+
+// What expands a hundredfold and stays within the limit is decoded, into memory of its own size.
+func TestDenseInputWithinTheLimit(t *testing.T) {
+	const n = 10 << 20
+	for name, tt := range map[string]struct {
+		codec Codec
+		src   []byte
+	}{
+		"gzip": {Gzip, zeros(Gzip, n)}, "lz4": {LZ4, zeros(LZ4, n)}, "lz4 4 MiB": {LZ4, lz4Bomb(2)}, "zstd": {Zstd, zeros(Zstd, n)}, "zstd stream": {Zstd, zstdStream(t, n)},
+		"snappy": {Snappy, zeros(Snappy, n)}, "zstd frames": {Zstd, bytes.Repeat(zstdStream(t, 1<<20), 10)},
+		"far matches": {Zstd, farMatches(t, 5<<20)},
+	} {
 		t.Run(name, func(t *testing.T) {
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			_, err := Decode(nil, bomb.src, bomb.codec, limit)
-			runtime.ReadMemStats(&after)
-			require.ErrorIs(t, err, ErrTooLarge)
-			// The sum of all allocations, doublings of the output included.
-			assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(24<<20), "allocated")
+			want, err := Decode(nil, tt.src, tt.codec, 4*n) // whatever its size
+			require.NoError(t, err)
+			for limit := range 2 {
+				got, err := Decode([]byte("kept"), tt.src, tt.codec, len(want)-limit)
+				if limit > 0 {
+					require.ErrorIs(t, err, ErrTooLarge)
+					continue
+				}
+				require.NoError(t, err)
+				require.True(t, bytes.Equal(append([]byte("kept"), want...), got))
+				assert.LessOrEqual(t, cap(got), len(want)+1<<20)
+			}
 		})
+	}
+}
+
+// farMatches repeats n bytes of noise several times: matches reach back n bytes.
+func farMatches(t *testing.T, n int) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := zstd.NewWriter(&out, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(8<<20))
+	require.NoError(t, err)
+	for range 6 {
+		_, err = w.Write(noise(n))
+		require.NoError(t, err)
+	}
+	require.NoError(t, w.Close())
+	return out.Bytes()
+}
+
+// The size of a block of LZ4 is told without decoding it.
+func TestLZ4BlockSize(t *testing.T) {
+	for _, in := range inputs() {
+		dst := make([]byte, lz4.CompressBlockBound(len(in)))
+		n, err := lz4.CompressBlock(in, dst, nil)
+		require.NoError(t, err)
+		if n > 0 {
+			assert.Equal(t, len(in), lz4BlockSize(dst[:n]))
+		}
 	}
 }
 

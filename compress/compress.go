@@ -113,8 +113,8 @@ func Encode(dst, src []byte, c Codec, level int) ([]byte, error) {
 
 // Decode appends the decompressed form of src to dst and returns the extended
 // slice, which belongs to the caller. It appends at most limit bytes: input that
-// expands further is an error matching ErrTooLarge, found while decoding, so a
-// small input cannot take more memory than limit plus one block. Input that is
+// expands further is an error matching ErrTooLarge, found before memory is taken
+// for it: the refusal of a small input takes little memory, whatever it expands to. Input that is
 // not a whole stream of the codec, empty input included (except with None), is
 // an error matching ErrCorrupt. On an error it returns dst with its old length;
 // the bytes past it are undefined. A negative limit counts as zero.
@@ -125,25 +125,6 @@ func Decode(dst, src []byte, c Codec, limit int) ([]byte, error) {
 		return dst, err
 	}
 	return out, nil
-}
-
-func decode(dst, src []byte, c Codec, limit int) ([]byte, error) {
-	switch c {
-	case None:
-		if len(src) > limit {
-			return dst, tooLarge(c, limit)
-		}
-		return append(dst, src...), nil
-	case Gzip:
-		return decodeGzip(dst, src, limit)
-	case Snappy:
-		return decodeSnappy(dst, src, limit)
-	case LZ4:
-		return decodeLZ4(dst, src, limit)
-	case Zstd:
-		return decodeZstd(dst, src, limit)
-	}
-	return dst, fmt.Errorf("%w: id %d", ErrCodec, int8(c))
 }
 
 // MaxSize returns how many bytes Encode appends at most for n bytes of input:

@@ -19,8 +19,8 @@
 //
 // # Invariants
 //
-//	I1  Decode never returns more than limit bytes beyond dst, and never allocates
-//	    more than limit plus one block (at most 4 MiB) for them.
+//	I1  Decode never returns more than limit bytes beyond dst. Before it allocates more for
+//	    them than a small multiple of the input, it measures that they are within the limit.
 //	I2  A length read from the input is compared with what the input could
 //	    possibly expand to before memory is taken for it.
 //	I3  Nothing pooled here holds a goroutine, a channel or a timer, so an object
@@ -43,6 +43,7 @@
 //
 //	compress.go  Codec, Encode, Decode, levels
 //	errors.go    the sentinels
+//	size.go      what input expands to, measured in little memory
 //	grow.go      memory for output of unknown length, within a limit
 //	gzip.go      gzip and its pools
 //	lz4.go       writing LZ4 frames; lz4frame.go reading them

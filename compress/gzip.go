@@ -3,6 +3,7 @@ package compress
 import (
 	"bytes"
 	"errors"
+	"io"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
@@ -66,6 +67,23 @@ func encodeGzip(dst, src []byte, level int) ([]byte, error) {
 }
 
 func decodeGzip(dst, src []byte, limit int) ([]byte, error) {
+	err := gunzip(src, limit, func(r io.Reader) (err error) {
+		dst, err = readAll(dst, r, len(src), limit)
+		return err
+	})
+	return dst, err
+}
+
+func sizeGzip(src []byte, limit int) (n int, err error) {
+	err = gunzip(src, limit, func(r io.Reader) (err error) {
+		n, err = discard(r, limit)
+		return err
+	})
+	return n, err
+}
+
+// gunzip lets f read the decompressed input.
+func gunzip(src []byte, limit int, f func(io.Reader) error) error {
 	g, _ := gzipReaders.Get().(*gzipReader)
 	if g == nil {
 		g = new(gzipReader)
@@ -73,15 +91,15 @@ func decodeGzip(dst, src []byte, limit int) ([]byte, error) {
 	g.src.Reset(src)
 	err := g.r.Reset(&g.src)
 	if err == nil {
-		dst, err = readAll(dst, &g.r, len(src), limit)
+		err = f(&g.r)
 	}
 	g.src.Reset(nil)
 	gzipReaders.Put(g)
 	switch {
 	case err == nil:
-		return dst, nil
+		return nil
 	case errors.Is(err, ErrTooLarge):
-		return dst, tooLarge(Gzip, limit)
+		return tooLarge(Gzip, limit)
 	}
-	return dst, corruptBy(Gzip, err)
+	return corruptBy(Gzip, err)
 }

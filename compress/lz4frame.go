@@ -42,14 +42,65 @@ func decodeLZ4(dst, src []byte, limit int) ([]byte, error) {
 		if block == nil {
 			break
 		}
-		if dst, err = f.appendBlock(dst, block, stored); err != nil {
+		if dst, err = f.appendBlock(dst, block, stored, limit-(len(dst)-start)); err != nil {
+			if err == ErrTooLarge {
+				err = tooLarge(LZ4, limit)
+			}
 			return dst, err
-		}
-		if len(dst)-start > limit {
-			return dst, tooLarge(LZ4, limit)
 		}
 	}
 	return dst, f.readEnd(dst[start:])
+}
+
+func sizeLZ4(src []byte, limit int) (int, error) {
+	f := lz4Frame{rest: src}
+	if err := f.readHeader(); err != nil {
+		return 0, err
+	}
+	for total := 0; ; {
+		block, stored, err := f.nextBlock()
+		if err != nil || block == nil {
+			return total, err
+		}
+		n := len(block)
+		if !stored {
+			n = lz4BlockSize(block)
+		}
+		if total += n; total > limit {
+			return total, tooLarge(LZ4, limit)
+		}
+	}
+}
+
+// lz4BlockSize is how many bytes a block expands to, without a look at what they are. A block that is cut short
+// counts as far as it goes.
+func lz4BlockSize(block []byte) (size int) {
+	const least = 4 // of a match
+	length := func(n int) int {
+		if n != 15 {
+			return n
+		}
+		for len(block) > 0 {
+			more := block[0]
+			block = block[1:]
+			if n += int(more); more != 255 {
+				break
+			}
+		}
+		return n
+	}
+	for len(block) > 0 {
+		token := block[0]
+		block = block[1:]
+		literals := min(length(int(token>>4)), len(block))
+		size += literals
+		if block = block[literals:]; len(block) < 2 {
+			break // the last sequence has no match
+		}
+		block = block[2:]
+		size += length(int(token&15)) + least
+	}
+	return size
 }
 
 // take returns the next n bytes of the frame, or nil if it is shorter.
@@ -124,12 +175,20 @@ func (f *lz4Frame) nextBlock() (block []byte, stored bool, err error) {
 	return block, stored, nil
 }
 
-// appendBlock appends a block's content, at most maxBlock bytes.
-func (f *lz4Frame) appendBlock(dst, block []byte, stored bool) ([]byte, error) {
+// appendBlock appends a block's content, at most maxBlock bytes; more than left is ErrTooLarge.
+func (f *lz4Frame) appendBlock(dst, block []byte, stored bool, left int) ([]byte, error) {
 	if stored {
+		if len(block) > left {
+			return dst, ErrTooLarge
+		}
 		return append(dst, block...), nil
 	}
 	room := min(f.maxBlock, lz4Expansion*len(block))
+	if room > left {
+		if room = min(room, lz4BlockSize(block)); room > left {
+			return dst, ErrTooLarge
+		}
+	}
 	dst = reserve(dst, room)
 	n, err := lz4.UncompressBlock(block, dst[len(dst):len(dst)+room])
 	if err != nil {

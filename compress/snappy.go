@@ -44,48 +44,73 @@ func appendSnappyBlock(dst, src []byte) []byte {
 }
 
 func decodeSnappy(dst, src []byte, limit int) ([]byte, error) {
+	left := limit
+	err := eachSnappyBlock(src, func(block []byte) (err error) {
+		before := len(dst)
+		dst, err = appendSnappyDecoded(dst, block, left, limit)
+		left -= len(dst) - before
+		return err
+	})
+	return dst, err
+}
+
+func sizeSnappy(src []byte, limit int) (total int, err error) {
+	err = eachSnappyBlock(src, func(block []byte) error {
+		n, err := snappyBlockSize(block, limit-total, limit)
+		total += n
+		return err
+	})
+	return total, err
+}
+
+// eachSnappyBlock calls f for each raw block: the one that the input is, or those of xerial's framing.
+func eachSnappyBlock(src []byte, f func(block []byte) error) error {
 	if !bytes.HasPrefix(src, []byte(xerialMagic)) {
-		return appendSnappyDecoded(dst, src, limit, limit)
+		return f(src)
 	}
 	if len(src) < xerialHeaderSize {
-		return dst, corrupt(Snappy, "header cut short")
+		return corrupt(Snappy, "header cut short")
 	}
 	if v := binary.BigEndian.Uint32(src[12:]); v != 1 {
-		return dst, corrupt(Snappy, "needs a newer framing version")
+		return corrupt(Snappy, "needs a newer framing version")
 	}
 	src = src[xerialHeaderSize:]
-	left := limit
 	for len(src) > 0 {
 		if len(src) < 4 {
-			return dst, corrupt(Snappy, "block length cut short")
+			return corrupt(Snappy, "block length cut short")
 		}
 		n := binary.BigEndian.Uint32(src)
 		src = src[4:]
 		if uint64(n) > uint64(len(src)) {
-			return dst, corrupt(Snappy, "block longer than the input")
+			return corrupt(Snappy, "block longer than the input")
 		}
-		before := len(dst)
-		var err error
-		if dst, err = appendSnappyDecoded(dst, src[:n], left, limit); err != nil {
-			return dst, err
+		if err := f(src[:n]); err != nil {
+			return err
 		}
-		left -= len(dst) - before
 		src = src[n:]
 	}
-	return dst, nil
+	return nil
+}
+
+// snappyBlockSize is what a raw block says that it holds; left is what the limit still allows.
+func snappyBlockSize(block []byte, left, limit int) (int, error) {
+	n, err := snappy.DecodedLen(block)
+	switch {
+	case err != nil:
+		return 0, corruptBy(Snappy, err)
+	case n/snappyExpansion > len(block):
+		return 0, corrupt(Snappy, "block cannot hold as much as it claims")
+	case n > left:
+		return 0, tooLarge(Snappy, limit)
+	}
+	return n, nil
 }
 
 // appendSnappyDecoded appends one raw block; left is what the limit still allows.
 func appendSnappyDecoded(dst, block []byte, left, limit int) ([]byte, error) {
-	n, err := snappy.DecodedLen(block)
+	n, err := snappyBlockSize(block, left, limit)
 	if err != nil {
-		return dst, corruptBy(Snappy, err)
-	}
-	if n/snappyExpansion > len(block) {
-		return dst, corrupt(Snappy, "block cannot hold as much as it claims")
-	}
-	if n > left {
-		return dst, tooLarge(Snappy, limit)
+		return dst, err
 	}
 	dst = reserve(dst, n)
 	// Strict: the library's other decoder also reads an extension of snappy that

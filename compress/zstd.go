@@ -1,7 +1,6 @@
 package compress
 
 import (
-	"bytes"
 	"errors"
 	"sync"
 
@@ -84,23 +83,33 @@ func encodeZstd(dst, src []byte, level int) ([]byte, error) {
 // decodeZstd makes a decompressor for each call: the library's decoder hands its
 // working memory through a channel, so it cannot be pooled (I3).
 func decodeZstd(dst, src []byte, limit int) ([]byte, error) {
-	f, err := planZstd(src, limit)
+	f, err := scanZstd(src)
 	if err != nil {
 		return dst, err
 	}
+	if f.known > uint64(limit) {
+		return dst, tooLarge(Zstd, limit)
+	}
+	// The library bounds window and output by one number, so a frame that merely claims a large window would
+	// otherwise either be refused or get that much output.
+	src, memory := f.narrow(src, uint64(limit))
 	d, err := zstd.NewReader(nil,
 		zstd.WithDecoderConcurrency(1),
 		zstd.WithDecoderLowmem(true),
 		zstd.WithDecoderMaxWindow(zstdMaxWindow),
-		zstd.WithDecoderMaxMemory(f.memory),
+		zstd.WithDecoderMaxMemory(memory),
 	)
 	if err != nil {
 		return dst, err
 	}
 	defer d.Close()
+	room := min(firstGuess*len(src), limit)
+	if f.complete {
+		room = int(f.known)
+	}
 	// The library decodes into the spare room, as if nothing lay before it.
-	dst = reserve(dst, f.room+zstdSlack)
-	out, err := d.DecodeAll(f.src, dst[len(dst):])
+	dst = reserve(dst, room+zstdSlack)
+	out, err := d.DecodeAll(src, dst[len(dst):])
 	switch {
 	case errors.Is(err, zstd.ErrDecoderSizeExceeded), err == nil && len(out) > limit:
 		return dst, tooLarge(Zstd, limit)
@@ -117,56 +126,4 @@ func appendInPlace(dst, out []byte) []byte {
 		return dst[:len(dst)+len(out)]
 	}
 	return append(dst, out...)
-}
-
-// zstdPlan is how one input will be decoded.
-type zstdPlan struct {
-	src    []byte
-	room   int    // the first allocation for the output
-	memory uint64 // the library's bound on output and window
-}
-
-// planZstd judges the first frame's header. The content size it may claim is
-// compared with the limit and with what the bytes could hold at all (I2).
-func planZstd(src []byte, limit int) (zstdPlan, error) {
-	if len(src) == 0 {
-		return zstdPlan{}, corrupt(Zstd, "empty input")
-	}
-	var h zstd.Header
-	if err := h.Decode(src); err != nil {
-		return zstdPlan{}, corruptBy(Zstd, err)
-	}
-	f := zstdPlan{src: src, room: min(firstGuess*len(src), limit), memory: uint64(max(limit, zstdMinWindow))}
-	if h.HasFCS {
-		blocks := uint64(len(src)/(zstdBlockHeader+1) + 1)
-		if h.FrameContentSize > blocks*zstdBlock {
-			return zstdPlan{}, corrupt(Zstd, "frame cannot hold as much as it claims")
-		}
-		if h.FrameContentSize > uint64(limit) {
-			return zstdPlan{}, tooLarge(Zstd, limit)
-		}
-		f.room = int(h.FrameContentSize)
-	}
-	if h.WindowSize > f.memory && h.WindowSize <= zstdMaxWindow && !h.Skippable && !h.SingleSegment {
-		f.shrinkWindow()
-	}
-	return f, nil
-}
-
-// shrinkWindow rewrites, in a copy of the input, a window larger than the limit to
-// the next size at or above the limit. The library bounds window and output by one
-// number, so a frame that merely claims a large window would otherwise either be
-// refused or get that much output. No match reaches back further than the output
-// is long, so that a frame within the limit decodes the same.
-func (f *zstdPlan) shrinkWindow() {
-	const descriptor = 5 // after the magic and the frame header's first byte
-	size, code := uint64(zstdMinWindow), byte(0)
-	for size < f.memory {
-		code++
-		base := uint64(zstdMinWindow) << (code >> 3)
-		size = base + base/8*uint64(code&7)
-	}
-	f.src = bytes.Clone(f.src)
-	f.src[descriptor] = code
-	f.memory = size
 }

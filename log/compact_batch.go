@@ -1,6 +1,10 @@
 package log
 
-import "github.com/quirelog/quire/log/record"
+import (
+	"errors"
+
+	"github.com/quirelog/quire/log/record"
+)
 
 // batch decides what becomes of one batch (Kafka's Cleaner and RecordFilter).
 func (c *compaction) batch(b record.Batch) error {
@@ -26,6 +30,10 @@ func (c *compaction) batch(b record.Batch) error {
 		return c.emptied(b, survives)
 	}
 	tombstones, err := c.pick(b)
+	if errors.Is(err, record.ErrTooLarge) {
+		c.facts.Kept += int64(b.Count())
+		return c.verbatim(b)
+	}
 	if err != nil {
 		return err
 	}
@@ -106,7 +114,7 @@ func (c *compaction) emptied(b record.Batch, survives bool) error {
 // pick reads the records of a batch and marks those that stay. It reports whether there
 // is a tombstone among them.
 func (c *compaction) pick(b record.Batch) (tombstones bool, err error) {
-	if err := c.w.Reset(b, decodeLimit); err != nil {
+	if err := c.w.Reset(b, c.cfg.decodeLimit()); err != nil {
 		return false, err
 	}
 	expired := discards(b, c.now)

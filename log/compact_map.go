@@ -62,7 +62,10 @@ func (c *compaction) mapBatch(b record.Batch) error {
 }
 
 func (c *compaction) mapRecords(b record.Batch) error {
-	if err := c.w.Reset(b, decodeLimit); err != nil {
+	if err := c.w.Reset(b, c.cfg.decodeLimit()); err != nil {
+		if errors.Is(err, record.ErrTooLarge) {
+			return nil // stays as it is, and so does what it would supersede
+		}
 		return err
 	}
 	for more := true; more; {

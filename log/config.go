@@ -94,6 +94,10 @@ type Config struct {
 
 	// MaxBatchBytes is the largest batch accepted, its 12 bytes of overhead included. Default 1,048,588.
 	MaxBatchBytes int
+	// DecodeLimit is the most bytes that the records of a compressed batch may take when they are decompressed: more
+	// is refused by an append, with ErrTooLarge and without taking that room, and not read. Default 64 times
+	// MaxBatchBytes, between 1 MiB and record.MaxDecodeLimit, which is also the most.
+	DecodeLimit int
 	// Timestamps says whose time a record carries. Default record.CreateTime.
 	Timestamps record.TimestampType
 	// TimestampBeforeMax and TimestampAfterMax bound how far a record's own time may lie
@@ -172,6 +176,20 @@ func orDefault[T int | int64 | time.Duration](v, def T) T {
 
 func (c *Config) segmentBytes() int64 { return orDefault(c.SegmentBytes, DefaultSegmentBytes) }
 func (c *Config) maxBatchBytes() int  { return orDefault(c.MaxBatchBytes, DefaultMaxBatchBytes) }
+
+// decodeShare is DecodeLimit's default in batches of the largest size.
+const decodeShare = 64
+
+func (c *Config) decodeLimit() int {
+	if c.DecodeLimit > 0 {
+		return min(c.DecodeLimit, record.MaxDecodeLimit)
+	}
+	return int(min(max(int64(c.maxBatchBytes())*decodeShare, 1<<20), record.MaxDecodeLimit))
+}
+
+// MaxDecoded is DecodeLimit, or its default.
+func (c *Config) MaxDecoded() int { return c.decodeLimit() }
+
 func (c *Config) segmentAge() time.Duration {
 	age := orDefault(c.SegmentAge, DefaultSegmentAge)
 	if c.Compacted && c.MaxCompactionLag > 0 {

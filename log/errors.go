@@ -3,6 +3,7 @@ package log
 import (
 	"errors"
 	"fmt"
+	"github.com/quirelog/quire/log/record"
 
 	"github.com/quirelog/quire/segment"
 )
@@ -20,8 +21,9 @@ var (
 	ErrUncertain = errors.New("log: outcome unknown")
 	// ErrOffsetOutOfRange: an offset below the start or beyond the end; see [RangeError].
 	ErrOffsetOutOfRange = errors.New("log: offset out of range")
-	// ErrTooLarge: a batch above the configured limit, or above a whole segment.
-	ErrTooLarge = errors.New("log: batch too large")
+	// ErrTooLarge: a batch above the configured limit, or above a whole segment, or one that decompresses to more than
+	// it may ([record.DecompressedError]).
+	ErrTooLarge = record.ErrTooLarge
 	// ErrCorrupt: bytes on disk or in a given batch are damaged; on disk it is a [CorruptionError].
 	ErrCorrupt = segment.ErrCorrupt
 	// ErrInvalidTimestamp: a record's time lies outside the accepted window, or a

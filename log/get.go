@@ -36,6 +36,7 @@ func (l *Log) Get(f *Finder, offset int64, b Bound) (*record.Record, error) {
 		return nil, err
 	}
 	defer s.Unpin()
+	f.DecodeLimit = l.cfg.Load().decodeLimit()
 	r, ok, err := s.Find(f, offset, limit)
 	if err != nil {
 		return nil, l.located(err)

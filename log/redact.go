@@ -123,8 +123,8 @@ func (r *redaction) run(s *segment.Segment) error {
 
 // redact writes the batch with the record changed.
 func (r *redaction) redact(b record.Batch) error {
-	if err := r.w.Reset(b, decodeLimit); err != nil {
-		return err
+	if err := r.w.Reset(b, r.cfg.decodeLimit()); err != nil {
+		return recordsFault(err)
 	}
 	for r.w.Next(&r.r) {
 		r.w.Keep()

@@ -65,7 +65,7 @@ func (l *Log) offsetForTime(ts int64, b Bound) (TimeOffset, bool, error) {
 		return TimeOffset{}, false, err
 	}
 	for {
-		found, ok, err := findTime(s, ts, from)
+		found, ok, err := l.findTime(s, ts, from)
 		follower, end, more := s, true, false
 		if err == nil && !ok && !last {
 			follower, end, more = l.pinnedBehind(s, s.Next())
@@ -88,11 +88,11 @@ func (l *Log) offsetForTime(ts int64, b Bound) (TimeOffset, bool, error) {
 	}
 }
 
-func findTime(s *segment.Segment, ts, from int64) (TimeOffset, bool, error) {
+func (l *Log) findTime(s *segment.Segment, ts, from int64) (TimeOffset, bool, error) {
 	if largest, _ := s.MaxTimestamp(); largest != record.NoTimestamp && largest < ts {
 		return TimeOffset{}, false, nil
 	}
-	offset, timestamp, ok, err := s.FindTime(ts, from)
+	offset, timestamp, ok, err := s.FindTime(ts, from, l.cfg.Load().decodeLimit())
 	return TimeOffset{Offset: offset, Timestamp: timestamp}, ok, err
 }
 
@@ -137,7 +137,7 @@ func (l *Log) largestBelow(limit int64) (TimeOffset, bool, error) {
 			if b.MaxTimestamp() <= best.Timestamp {
 				continue
 			}
-			if err := d.Reset(b, decodeLimit); err != nil {
+			if err := d.Reset(b, l.cfg.Load().decodeLimit()); err != nil {
 				return TimeOffset{}, false, err
 			}
 			for d.Next(&r) {

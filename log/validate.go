@@ -1,6 +1,7 @@
 package log
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -34,9 +35,9 @@ func validate(cfg *Config, b record.Batch, o *AppendOptions) (checked, error) {
 		return checked{}, err
 	}
 	if cfg.Recompress && b.Codec() != cfg.Codec && !b.Control() {
-		rebuilt, err := record.Recompress(b, cfg.Codec, cfg.Level, decodeLimit)
+		rebuilt, err := record.Recompress(b, cfg.Codec, cfg.Level, cfg.decodeLimit())
 		if err != nil {
-			return checked{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
+			return checked{}, recordsFault(err)
 		}
 		if err := checkSize(cfg, rebuilt); err != nil {
 			return checked{}, err
@@ -101,8 +102,13 @@ func checkSize(cfg *Config, b record.Batch) error {
 	return nil
 }
 
-// decodeLimit bounds the decompressed size of a batch the log looks into.
-const decodeLimit = 256 << 20
+// recordsFault puts what decoding a client's records says into this package's words.
+func recordsFault(err error) error {
+	if errors.Is(err, record.ErrTooLarge) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrCorrupt, err)
+}
 
 // validateRecords walks the records of a batch that comes from outside and
 // returns their largest timestamp.
@@ -111,9 +117,9 @@ func validateRecords(cfg *Config, b record.Batch, now int64) (largest int64, err
 		return b.MaxTimestamp(), nil
 	}
 	var d record.Decoder
-	info, err := b.CheckRecords(&d, decodeLimit)
+	info, err := b.CheckRecords(&d, cfg.decodeLimit())
 	if err != nil {
-		return 0, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return 0, recordsFault(err)
 	}
 	if !info.Contiguous {
 		return 0, &InvalidRecordError{Reason: "offset deltas are not 0, 1, 2, ..."}

@@ -27,7 +27,7 @@ func Example() {
 	s = segment.OpenSealed(fsys, "/orders-0", 0, 2, &segment.Config{})
 	run, next, err := s.Read(nil, segment.Place{Offset: 1, Pos: -1}, s.Next(), 1<<20)
 	fmt.Println(len(run) == len(batch), next.Offset, err)
-	offset, timestamp, ok, _ := s.FindTime(1001, 0)
+	offset, timestamp, ok, _ := s.FindTime(1001, 0, 0)
 	fmt.Println(offset, timestamp, ok)
 	// Output:
 	// <nil> <nil> 2

@@ -45,7 +45,7 @@ func TestRecoverTrustsIndexesBySumsOnly(t *testing.T) {
 	require.Empty(t, done.Damage)
 	require.Zero(t, done.Scanned, "nothing lies behind the durable watermark")
 	for ts := int64(1000); ts < 1200; ts++ {
-		offset, _, ok, err := s.FindTime(ts, 0)
+		offset, _, ok, err := s.FindTime(ts, 0, 0)
 		require.NoError(t, err)
 		require.True(t, ok)
 		require.Equal(t, ts-1000, offset)

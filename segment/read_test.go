@@ -254,7 +254,7 @@ func readDamaged(t *testing.T, s *Segment, want []record.Batch, next int64) (dam
 		place = after
 	}
 	for ts := int64(0); ts < 16000; ts += 5000 {
-		_, _, _, err := s.FindTime(ts, 0)
+		_, _, _, err := s.FindTime(ts, 0, 0)
 		damaged = damaged || err != nil
 	}
 	return damaged || got != len(want)

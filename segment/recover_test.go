@@ -289,7 +289,7 @@ func walk(t testing.TB, s *Segment) {
 			t.Fatal("no end")
 		}
 	}
-	_, _, _, err := s.FindTime(0, 0)
+	_, _, _, err := s.FindTime(0, 0, 0)
 	if err != nil {
 		require.ErrorIs(t, err, ErrCorrupt)
 	}

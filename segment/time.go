@@ -15,15 +15,17 @@ const (
 
 // timeScratch is the memory of one FindTime.
 type timeScratch struct {
-	buf     []byte
-	decoder record.Decoder
+	decodeLimit int
+	buf         []byte
+	decoder     record.Decoder
 }
 
 var timeScratches = sync.Pool{New: func() any { return new(timeScratch) }}
 
 // FindTime finds the first record, by offset, with a timestamp at or after ts (ms since the epoch) and an offset at or after from. ok is false
-// when the segment has none. Records need not be in the order of their timestamps.
-func (s *Segment) FindTime(ts, from int64) (offset, timestamp int64, ok bool, err error) {
+// when the segment has none. Records need not be in the order of their timestamps. Batches may decompress to decodeLimit bytes; 0 means
+// record.DefaultDecodeLimit.
+func (s *Segment) FindTime(ts, from int64, decodeLimit int) (offset, timestamp int64, ok bool, err error) {
 	if err := s.ready(); err != nil {
 		return 0, 0, false, err
 	}
@@ -37,6 +39,7 @@ func (s *Segment) FindTime(ts, from int64) (offset, timestamp int64, ok bool, er
 	}
 	place := Place{max(floor, from), -1}
 	t := timeScratches.Get().(*timeScratch)
+	t.decodeLimit = decodeLimit
 	defer timeScratches.Put(t)
 	for n := firstTimeRead; ; n = min(n*4, lastTimeRead) {
 		t.buf, place, err = s.Read(t.buf, place, s.Next(), n)
@@ -57,7 +60,7 @@ func (s *Segment) findInRun(t *timeScratch, pos, ts, from int64) (offset, timest
 			return 0, 0, false, err
 		}
 		if b.MaxTimestamp() >= ts && b.LastOffset() >= from {
-			offset, timestamp, ok, err = s.findInBatch(&t.decoder, b, pos, ts, from)
+			offset, timestamp, ok, err = s.findInBatch(t, b, pos, ts, from)
 			if ok || err != nil {
 				return offset, timestamp, ok, err
 			}
@@ -68,19 +71,19 @@ func (s *Segment) findInRun(t *timeScratch, pos, ts, from int64) (offset, timest
 }
 
 // findInBatch looks into one batch, after checking it.
-func (s *Segment) findInBatch(d *record.Decoder, b record.Batch, pos, ts, from int64) (offset, timestamp int64, ok bool, err error) {
+func (s *Segment) findInBatch(t *timeScratch, b record.Batch, pos, ts, from int64) (offset, timestamp int64, ok bool, err error) {
 	err = b.Check()
 	if err == nil {
-		err = d.Reset(b, 0)
+		err = t.decoder.Reset(b, t.decodeLimit)
 	}
 	var r record.Record
-	for err == nil && d.Next(&r) {
+	for err == nil && t.decoder.Next(&r) {
 		if r.Timestamp >= ts && r.Offset >= from {
 			return r.Offset, r.Timestamp, true, nil
 		}
 	}
 	if err == nil {
-		err = d.Err()
+		err = t.decoder.Err()
 	}
 	if err != nil {
 		err = s.batchDamage(b, pos, err)

@@ -40,7 +40,7 @@ func TestFindTime(t *testing.T) {
 		}
 		for range 2000 {
 			ts, from := dice.Int64N(3000), 10+dice.Int64N(250)
-			offset, timestamp, ok, err := s.FindTime(ts, from)
+			offset, timestamp, ok, err := s.FindTime(ts, from, 0)
 			require.NoError(t, err)
 			found := false
 			for _, r := range all {
@@ -61,7 +61,7 @@ func TestFindTimeWithoutTimes(t *testing.T) {
 	newDir(t, fsys)
 	s := create(t, fsys, 0, &Config{})
 	require.NoError(t, s.Append(makeBatch(t, 0, 3, -1, 10)))
-	_, _, ok, err := s.FindTime(0, 0)
+	_, _, ok, err := s.FindTime(0, 0, 0)
 	require.NoError(t, err)
 	assert.False(t, ok)
 	ts, offset := s.MaxTimestamp()

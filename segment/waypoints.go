@@ -2,6 +2,7 @@ package segment
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -74,6 +75,9 @@ func (m *wayMap) empty() bool { return m.known.Load() == nil }
 // Finder is the memory of [Segment.Find]: what it returns lies there until the
 // next call. The zero value is ready. One goroutine at a time.
 type Finder struct {
+	// DecodeLimit is the most bytes that the records of a batch may decompress to; 0 means record.DefaultDecodeLimit.
+	DecodeLimit int
+
 	buf     []byte
 	decoder record.Decoder
 	found   record.Record
@@ -120,7 +124,7 @@ func (s *Segment) Find(f *Finder, offset, bound int64) (r *record.Record, ok boo
 			s.ways.forget() // of a batch that may be gone
 		}
 	}
-	if err := f.decoder.Reset(b, 0); err != nil {
+	if err := f.decoder.Reset(b, f.DecodeLimit); err != nil {
 		return nil, false, s.batchDamage(b, pos, err)
 	}
 	if b.Count() == int(b.LastOffsetDelta())+1 { // without gaps: the records in front can be counted
@@ -239,6 +243,9 @@ func (s *Segment) wayTo(offset, bound int64) (w *waypoints, pos int64, ok bool) 
 }
 
 func (s *Segment) batchDamage(b record.Batch, pos int64, cause error) error {
+	if errors.Is(cause, record.ErrTooLarge) {
+		return fmt.Errorf("segment: %s: batch at %d: %w", s.Path(), pos, cause) // sound, but not to be looked into
+	}
 	return &CorruptionError{
 		Path: s.Path(), Pos: pos, End: pos + int64(len(b)), FirstOffset: b.BaseOffset(), NextOffset: b.NextOffset(),
 		Cause: fmt.Errorf("batch at %d: %w", pos, cause),

@@ -233,10 +233,22 @@ func (p *Partition) pack(recs []Record) (*builder, error) {
 	return b, b.seal(p)
 }
 
+// checkDecoded refuses a batch that readers would not take.
+func checkDecoded(t *Topic, b *record.Builder) error {
+	limit := decodeLimit
+	if b.Codec() != compress.None {
+		limit = t.maxDecoded()
+	}
+	if n := b.Buffered() - record.HeaderSize; n > limit {
+		return fmt.Errorf("%w: %d bytes before compression, limit %d", ErrTooLarge, n, limit)
+	}
+	return nil
+}
+
 func (b *builder) seal(p *Partition) (err error) {
-	if n := b.Buffered() - record.HeaderSize; n > decodeLimit {
+	if err := checkDecoded(p.topic, &b.Builder); err != nil {
 		p.topic.eng.putBuilder(b)
-		return fmt.Errorf("%w: %d bytes before compression, limit %d", ErrTooLarge, n, decodeLimit)
+		return err
 	}
 	if b.batch, err = b.Seal(); err != nil {
 		p.topic.eng.putBuilder(b)

@@ -148,6 +148,9 @@ func (c *cursor) outOfRange(e *Engine, cause error, cfg *fetchConfig) error {
 // damaged reports bytes that are sound by their checksum and cannot be read as records. The position stays;
 // reading can go on at the error's NextOffset.
 func (c *cursor) damaged(at, next int64, cause error) error {
+	if errors.Is(cause, ErrTooLarge) {
+		return c.part.fault(cause) // sound, but not to be decompressed
+	}
 	return c.part.fault(&CorruptionError{Path: c.part.Dir(), Pos: -1, FirstOffset: at, NextOffset: next, Cause: cause})
 }
 

@@ -11,9 +11,12 @@ import (
 	"github.com/quirelog/quire/log/record"
 )
 
-// decodeLimit is the most that one compressed batch may expand to when it is read, and so the most that goes
-// into one when it is written.
-const decodeLimit = 256 << 20
+// decodeLimit is the most that goes into one batch.
+const decodeLimit = record.MaxDecodeLimit
+
+// maxDecoded is the most that one compressed batch of the topic may expand to when it is read, and so the most that
+// goes into one when it is written.
+func (t *Topic) maxDecoded() int { return t.state.Load().config.MaxDecoded() }
 
 // fetcher reads many partitions in turns, with one buffer. Its owner is one goroutine at a time.
 //
@@ -210,7 +213,7 @@ func (f *fetcher) prepare(mem *slab, dst []Record, want int) []Record {
 }
 
 func (f *fetcher) decodeBatch(c *cursor, b record.Batch, mem *slab, dst []Record) ([]Record, error) {
-	if err := f.decoder.Reset(b, decodeLimit); err != nil {
+	if err := f.decoder.Reset(b, c.part.topic.maxDecoded()); err != nil {
 		return dst, err
 	}
 	r := &f.scratch

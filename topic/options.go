@@ -354,6 +354,11 @@ func Compression(c compress.Codec) TopicOption {
 // MaxMessageBytes is the largest batch accepted, its 12 bytes of overhead included.
 func MaxMessageBytes(n int) TopicOption { return Set("max.message.bytes", showInt(int64(n))) }
 
+// MaxDecompressedBytes is the most bytes that the records of a compressed batch may take when they are decompressed,
+// at most 256 MiB. A batch above it is refused with [ErrTooLarge], and read no more, without taking that room. Default:
+// 64 times [MaxMessageBytes], at least 1 MiB.
+func MaxDecompressedBytes(n int) TopicOption { return Set(KeyMaxDecompressed, showInt(int64(n))) }
+
 // TimestampsAre says whose time a record carries: the producer's (record.CreateTime, the default) or the
 // log's at append (record.LogAppendTime).
 func TimestampsAre(t record.TimestampType) TopicOption {

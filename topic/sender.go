@@ -158,6 +158,9 @@ func (l *lane) attempt(b *batch) error {
 	if err := b.seal(); err != nil {
 		return err
 	}
+	if err := checkDecoded(l.part.topic, &b.builder); err != nil {
+		return err
+	}
 	to, err := l.part.openWith(l.p.life)
 	if err != nil {
 		return err

@@ -39,6 +39,7 @@ type Settings struct {
 	CompressionLZ4   int    // compression.lz4.level: 1 to 17; default 9
 	CompressionZstd  int    // compression.zstd.level: -131072 to 22; default 3
 	MaxMessageBytes  int64  // max.message.bytes: largest batch with its 12 bytes of overhead; default 1,048,588
+	MaxDecompressed  int64  // quire.max.decompressed.bytes: of a compressed batch's records; default -1, 64 times max.message.bytes
 	Timestamps       record.TimestampType
 	TimestampsBefore time.Duration // message.timestamp.before.max.ms: default Forever
 	TimestampsAfter  time.Duration // message.timestamp.after.max.ms: default Forever (an hour in Kafka 4)
@@ -136,6 +137,7 @@ func (s *Settings) logConfig(id ID, indexes *log.IndexBudget) *log.Config {
 		IndexInterval:      int(max(s.IndexInterval, 1)),
 		Indexes:            indexes,
 		MaxBatchBytes:      int(max(s.MaxMessageBytes, 1)),
+		DecodeLimit:        int(max(s.MaxDecompressed, 0)),
 		Timestamps:         s.Timestamps,
 		TimestampBeforeMax: unbounded(s.TimestampsBefore),
 		TimestampAfterMax:  unbounded(s.TimestampsAfter),

@@ -27,6 +27,8 @@ const (
 
 	KeyCompactionStrategy = "quire.compaction.strategy"
 
+	KeyMaxDecompressed = "quire.max.decompressed.bytes"
+
 	KeyRetentionGroups  = "quire.retention.groups"
 	KeyRetentionRecords = "quire.retention.records"
 )
@@ -76,6 +78,7 @@ var settingKeys = []settingKey{
 	choiceKey(KeyBudgetFull, "refuse", parseWhenFull, WhenFull.String, func(s *Settings) *WhenFull { return &s.BudgetFull }),
 	choiceKey(KeyCompactionStrategy, strategyOffset, parseStrategy, plain, func(s *Settings) *string { return &s.CompactionStrategy }),
 	choiceKey(KeyDurability, "sync", parseDurability, log.Durability.String, func(s *Settings) *log.Durability { return &s.Durability }),
+	intKey(KeyMaxDecompressed, "-1", -1, record.MaxDecodeLimit, func(s *Settings) *int64 { return &s.MaxDecompressed }),
 	millisKey(KeyProducerID, dayMillis, 1, func(s *Settings) *time.Duration { return &s.ProducerExpiry }),
 	choiceKey(KeyRetentionGroups, "", parseGroups, plain, func(s *Settings) *string { return &s.RetentionGroups }),
 	intKey(KeyRetentionRecords, "-1", -1, math.MaxInt64, func(s *Settings) *int64 { return &s.RetentionRecords }),

@@ -148,7 +148,7 @@ func (d *dumper) marker(s span) error {
 
 // stored prints the records of a sound batch.
 func (d *dumper) stored(s span, dec *record.Decoder) error {
-	if err := dec.Reset(s.batch, 0); err != nil {
+	if err := dec.Reset(s.batch, record.MaxDecodeLimit); err != nil {
 		return d.damage(s.pos, s.size, err)
 	}
 	var r record.Record

@@ -100,6 +100,9 @@ func (b *Builder) Len() int {
 	return HeaderSize + compress.MaxSize(b.cfg.Codec, len(b.buf)-HeaderSize)
 }
 
+// Codec is the codec of the batch.
+func (b *Builder) Codec() Codec { return b.cfg.Codec }
+
 // Buffered is the size of the header and the encoded records before compression.
 func (b *Builder) Buffered() int { return len(b.buf) }
 

@@ -66,6 +66,9 @@ func ControlBatch(cfg BuilderConfig, t ControlType, timestamp int64, value []byt
 	return b.Seal()
 }
 
+// controlLimit bounds what a control batch may decompress to; Kafka's are not compressed.
+const controlLimit = 64 << 10
+
 // ParseControl reads the control record of a control batch: its type, and for
 // Commit and Abort the epoch of the coordinator that wrote it (otherwise -1).
 // Higher versions and longer keys and values than known are accepted. Errors are
@@ -73,7 +76,7 @@ func ControlBatch(cfg BuilderConfig, t ControlType, timestamp int64, value []byt
 func ParseControl(b Batch) (t ControlType, coordinatorEpoch int32, err error) {
 	var d Decoder
 	var r Record
-	if err := d.Reset(b, 0); err != nil {
+	if err := d.Reset(b, controlLimit); err != nil {
 		return 0, -1, err
 	}
 	if !b.Control() {

@@ -11,6 +11,9 @@ import (
 // compressed batch when the caller names no limit.
 const DefaultDecodeLimit = 64 << 20
 
+// MaxDecodeLimit is the largest limit that a log or a topic can be given.
+const MaxDecodeLimit = 256 << 20
+
 // Decoder reads the records of one batch after another. The zero value is ready
 // for Reset. It owns the memory that compressed batches are decoded into and the
 // strings of header names, and keeps both for the next batch, so that in a steady
@@ -86,7 +89,7 @@ func (d *Decoder) plain(b Batch, limit int) ([]byte, error) {
 		return out, nil
 	}
 	if errors.Is(err, compress.ErrTooLarge) {
-		return nil, fmt.Errorf("%w: records of the batch at offset %d: %w", ErrTooLarge, b.BaseOffset(), err)
+		return nil, &DecompressedError{BaseOffset: b.BaseOffset(), NextOffset: b.NextOffset(), Limit: limit, Err: err}
 	}
 	return nil, &CorruptError{BaseOffset: b.BaseOffset(), Pos: HeaderSize, Reason: "records do not decompress", Err: err}
 }

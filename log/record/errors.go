@@ -25,6 +25,22 @@ var (
 	ErrSealed = errors.New("record: builder is sealed")
 )
 
+// DecompressedError tells that the records of a batch take more room than the limit when they are decompressed. It
+// was found without taking that room. It matches ErrTooLarge.
+type DecompressedError struct {
+	BaseOffset int64
+	NextOffset int64 // the offset after the batch: where a reader may go on
+	Limit      int   // bytes
+	Err        error
+}
+
+func (e *DecompressedError) Error() string {
+	return fmt.Sprintf("%v: the records of the batch at offset %d decompress to more than %d bytes: %v", ErrTooLarge, e.BaseOffset, e.Limit, e.Err)
+}
+
+// Unwrap gives ErrTooLarge and what package compress says.
+func (e *DecompressedError) Unwrap() []error { return []error{ErrTooLarge, e.Err} }
+
 // CorruptError tells where and why a batch is not valid. It matches ErrCorrupt.
 type CorruptError struct {
 	// BaseOffset is what the header says, or -1 if it cannot be told.
