@@ -354,7 +354,7 @@ func TestAssignorsOnBigGroups(t *testing.T) {
 			require.NoError(t, err)
 			_, err = a.Assign(meta, rejoin(members, plan))
 			require.NoError(t, err)
-			require.Less(t, time.Since(start), 5*time.Second, "%s, mixed %v", a.Name(), mixed)
+			require.Less(t, time.Since(start), time.Minute, "%s, mixed %v", a.Name(), mixed)
 		}
 	}
 }

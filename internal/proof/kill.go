@@ -16,7 +16,7 @@ import (
 const (
 	killCycles  = 300 // in the fast tier
 	killPerDir  = 25  // cycles on one directory
-	openPatient = 20 * time.Second
+	openPatient = 2 * time.Minute
 )
 
 // runKill kills child processes in the middle of what they do, and compares what is

@@ -9,7 +9,7 @@ import (
 )
 
 // patience is how long one case may take.
-const patience = 90 * time.Second
+const patience = 5 * time.Minute
 
 // watchdog ends the program when a case hangs: nothing in one process can end the
 // case itself.
