@@ -242,7 +242,7 @@ func (b *backup) take(s *segment.Segment) error {
 			b.out.Copied += s.Size()
 		}
 	}
-	return b.opt.FS.SyncDir(b.opt.Dir)
+	return nil // history makes the seal's name durable
 }
 
 // syncTables makes a segment's index files durable, which those of a log need not be, and the names of all its files.

@@ -129,10 +129,10 @@ func (b *backup) clean() error {
 			return err
 		}
 	}
-	return b.opt.FS.SyncDir(b.opt.Dir)
+	return nil
 }
 
-// history writes the leader epochs and whose the directory is.
+// history writes the leader epochs and whose the directory is, and makes all names durable, those that are gone too.
 func (b *backup) history() error {
 	var e epochs
 	if known := b.l.history.Load(); known != nil {

@@ -234,6 +234,39 @@ func TestBackupCrash(t *testing.T) {
 	}
 }
 
+// What a backup on another disk was told to hold is on that disk when it returns: copied, rewritten, kept or removed.
+func TestBackupOnAnotherDiskIsDurable(t *testing.T) {
+	e := openOn(t, stockedDisk(t, true))
+	orders := openTopic(t, e, "orders")
+	target := vfs.NewCrash()
+	more := func() {
+		for i := range 12 {
+			_, err := orders.Append(t.Context(), Record{Value: fmt.Append(nil, "more", i)}, AppendTo(0))
+			require.NoError(t, err)
+		}
+	}
+	for name, change := range map[string]func(){
+		"first": func() {}, "more": more, "and more": more,
+		"deleted": func() {
+			_, err := partitionOf(t, orders, 1).DeleteRecords(t.Context(), 9)
+			require.NoError(t, err)
+		},
+	} {
+		change()
+		_, err := e.Backup(t.Context(), "saved", BackupOptions{FS: target})
+		require.NoError(t, err, name)
+		var want [][]string
+		for _, p := range orders.state.Load().partitions {
+			var list []string
+			for _, r := range stored(t, p) {
+				list = append(list, fmt.Sprintf("%d:%s", r.Offset, r.Value))
+			}
+			want = append(want, list)
+		}
+		require.Equal(t, want, holds(t, target.After(vfs.KeepNone, 0), "saved", "orders"), name)
+	}
+}
+
 // A directory that its maker did not sync is on disk with the backup in it.
 func TestBackupIntoAnUnsyncedDirectory(t *testing.T) {
 	disk := settled(t, contentsOf(t, stockedDisk(t, true)))
