@@ -96,6 +96,18 @@ func (y *yard) follow(u *suite, name string) (reached, bool) {
 	return one, true
 }
 
+// fewScenarios is how many crash scenarios a sabotage of a single line is tried with.
+const fewScenarios = 6
+
+// ofUse leaves out scenarios that only a durability call is worth.
+func (u *suite) ofUse(s *sabotage, names []string) []string {
+	if s.call || u.dir != proofSuite {
+		return names
+	}
+	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !strings.HasPrefix(name, "crash:") })
+	return names[:min(fewScenarios, len(names))]
+}
+
 // inTurn divides names, quickest first, into what is run together: a few, then all others.
 func (u *suite) inTurn(names []string) [][]string {
 	if u.dir == proofSuite {

@@ -92,7 +92,7 @@ func (y *yard) caughtBy(i int) (string, error) {
 		if err := y.explore(u); err != nil {
 			return "", err
 		}
-		for _, some := range u.inTurn(u.reach[i]) {
+		for _, some := range u.inTurn(u.ofUse(s, u.reach[i])) {
 			if guard, err := y.catch(u, i, some); guard != "" || err != nil {
 				return guard, err
 			}
