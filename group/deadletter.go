@@ -55,9 +55,11 @@ type DeadRecord struct {
 // bury makes a dead letter of a record that will not be delivered again. A letter that is refused parks it; after another error it is as if
 // it had not been taken.
 func (q *Queue) bury(ctx context.Context, got *taken) error {
-	ok, err := q.read(ctx, got)
-	if ok && q.cfg.dead != "" {
-		err = q.mail(ctx, got)
+	ok, err := true, error(nil)
+	if q.cfg.dead != "" {
+		if ok, err = q.read(ctx, got); ok {
+			err = q.mail(ctx, got)
+		}
 	}
 	q.mu.Lock()
 	s, now := got.s, time.Now()

@@ -101,7 +101,7 @@ func aside(t *testing.T, value []byte, want error, refuse, mend func(e *topictes
 	require.Equal(t, 1, q.Metrics().Parked)
 	mend(e)
 	runFor(t, q, 2, time.Hour, work)
-	require.Zero(t, q.Metrics().Open)
+	require.Equal(t, [2]int{}, [2]int{q.Metrics().Open, q.Metrics().Parked})
 	letters := lettersIn(t, e)
 	require.Len(t, letters, 1)
 	require.Equal(t, value, letters[0].Value)
@@ -417,5 +417,27 @@ func TestUnreadableRecordStopsNoOthers(t *testing.T) {
 		n, err := q.Redrive(t.Context(), nil)
 		require.NoError(t, err)
 		require.Zero(t, n)
+	})
+}
+
+// A letter that the queue's topic does not take any more stays where it is, and those behind it are put back.
+func TestRedriveGoesOnBehindALetterThatIsRefused(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		e := topictest.New(t)
+		put(t, e, "first", strings.Repeat("x", 5000), "last")
+		q := openQueue(t, e, group.DeadLetter("jobs.dead"))
+		drain(t, q, 3, func(d *group.Delivery) { d.Reject(nil) })
+		runFor(t, q, 1, time.Second, func(context.Context, *group.Delivery) error { return nil })
+		require.NoError(t, e.AlterTopic(t.Context(), "jobs", topic.MaxMessageBytes(1000)))
+		for _, want := range []int{2, 0} {
+			n, err := q.Redrive(t.Context(), nil)
+			require.ErrorIs(t, err, topic.ErrTooLarge)
+			require.Equal(t, want, n)
+		}
+		require.Equal(t, []string{"first", "last"}, drain(t, q, 2, (*group.Delivery).Ack))
+		require.NoError(t, e.AlterTopic(t.Context(), "jobs", topic.MaxMessageBytes(20_000)))
+		n, err := q.Redrive(t.Context(), nil)
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
 	})
 }

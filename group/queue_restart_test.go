@@ -24,11 +24,11 @@ func restingRestart(t *testing.T, records, workers int, opts ...group.QueueOptio
 	e := topictest.New(t, topic.Logger(slog.New(slog.DiscardHandler)))
 	jobs := make([]string, records)
 	for i := range jobs {
-		jobs[i] = fmt.Sprint("job ", i)
+		jobs[i] = fmt.Sprintf("%c:%d", 'a'+i%2, i) // of two keys
 	}
 	put(t, e, jobs...)
 	opts = append([]group.QueueOption{group.Backoff(300*time.Millisecond, 300*time.Millisecond)}, opts...)
-	q := openQueue(t, e, opts...)
+	q := openQueue(t, e, append(opts, group.Window(100))...)
 	drain(t, q, records, func(d *group.Delivery) { d.Retry(errors.New("not yet")) })
 	e.Reopen()
 	q = openQueue(t, e, opts...)
@@ -51,7 +51,10 @@ func TestRestartedQueueComesForRestingRecords(t *testing.T) {
 	if testing.Short() {
 		restarts = 100
 	}
+	kinds := [][]group.QueueOption{
+		nil, {group.OrderByKey()}, {group.Priority(group.ByHeader("p"))}, {group.Rate(5, 1)}, {group.MaxInFlight(1)}, {group.Window(1)},
+	}
 	for n := range restarts {
-		synctest.Test(t, func(t *testing.T) { restingRestart(t, 1+n%4, 16) })
+		synctest.Test(t, func(t *testing.T) { restingRestart(t, 1+n%4, 2+n%15, kinds[n%len(kinds)]...) })
 	}
 }

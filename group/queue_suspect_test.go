@@ -112,7 +112,7 @@ func TestSuspectsHoldOthersUpForALeaseAtMost(t *testing.T) {
 		began, times := time.Now(), map[string][]time.Duration{}
 		var mu sync.Mutex
 		go func() {
-			over <- q.Run(ctx, 2, func(_ context.Context, d *group.Delivery) error {
+			over <- q.Run(ctx, 3, func(_ context.Context, d *group.Delivery) error {
 				mu.Lock()
 				times[string(d.Value)] = append(times[string(d.Value)], time.Since(began).Round(time.Second))
 				mu.Unlock()
@@ -124,9 +124,49 @@ func TestSuspectsHoldOthersUpForALeaseAtMost(t *testing.T) {
 				return nil
 			})
 		}()
+		time.Sleep(time.Minute + 300*time.Millisecond)
+		put(t, e, "late")
 		time.Sleep(10 * time.Minute)
 		stop()
 		require.NoError(t, <-over)
-		require.Equal(t, map[string][]time.Duration{"suspect": {0, 61 * time.Second}, "other": {20 * time.Second}}, times)
+		require.Equal(t, map[string][]time.Duration{"suspect": {0, 61 * time.Second}, "other": {20 * time.Second}, "late": {60 * time.Second}}, times)
+	})
+}
+
+// Failing is no crime: records that fail, are given back, or outlive their leases, are retried side by side up to the last attempt.
+func TestFailedRecordsAreNoSuspects(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		e := topictest.New(t)
+		for n := range 8 {
+			put(t, e, fmt.Sprint(n))
+		}
+		q := openQueue(t, e, group.MaxAttempts(6), group.Backoff(0, 0), group.Lease(time.Second))
+		ctx, stop := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				for d := range q.Deliveries(ctx) {
+					if d == nil {
+						continue // its answer was too late
+					}
+					switch time.Sleep(999 * time.Millisecond); d.Attempt {
+					case 1, 2:
+						d.Release()
+					case 3:
+						time.Sleep(time.Millisecond)
+						d.Ack()
+					case 6:
+						d.Ack()
+					default:
+						d.Retry(errors.New("no"))
+					}
+				}
+			})
+		}
+		time.Sleep(6100 * time.Millisecond)
+		require.EqualValues(t, 8, q.Metrics().Acknowledged)
+		require.EqualValues(t, 8, q.Metrics().Expired)
+		stop()
+		wg.Wait()
 	})
 }

@@ -21,6 +21,7 @@ type redriving struct {
 	ends    []int64
 	passed  []*taken // stay dead
 	n       int
+	refused error // of the first one that the queue's topic did not take
 }
 
 // Redrive puts dead letters of this queue back into its topic: new records at the end, with key, value and headers as they were, for this
@@ -29,6 +30,9 @@ type redriving struct {
 // an error too. A crash may leave up to 64 records put back that a later Redrive puts back again.
 //
 // Records whose letters were refused (see [DeadLetter]) are put back first, in their places: they are delivered as if for the first time.
+//
+// A letter that cannot be read, or that the topic does not take any more, stays, and the first such error is returned after all others have
+// been looked at.
 //
 // Without [DeadLetter] it is an ErrInvalid; while another Redrive of the queue runs, ErrExists; a panic in want is an error.
 func (q *Queue) Redrive(ctx context.Context, want func(d DeadRecord) bool) (n int, err error) {
@@ -59,7 +63,7 @@ func (r *redriving) letterwise(ctx context.Context) error {
 	}
 	err = r.run(ctx)
 	r.letters.giveBack(r.passed)
-	return errors.Join(err, r.letters.Close())
+	return errors.Join(err, r.refused, r.letters.Close())
 }
 
 func endsOf(t *topic.Topic) ([]int64, error) {
@@ -103,7 +107,7 @@ func (r *redriving) look(ctx context.Context, got *taken) error {
 	r.passed = append(r.passed, got)
 	ok, err := r.letters.read(ctx, got)
 	if err != nil || !ok {
-		return err
+		return r.pass(err)
 	}
 	d, ok := ParseDeadRecord(got.rec)
 	if int(d.Letter.Partition) >= len(r.ends) || d.Letter.Offset >= r.ends[d.Letter.Partition] || !ok || d.Queue != r.q.id.name {
@@ -113,12 +117,23 @@ func (r *redriving) look(ctx context.Context, got *taken) error {
 		return err
 	}
 	if _, err := r.q.topic.Append(ctx, topic.Record{Key: d.Key, Value: d.Value, Headers: d.Headers}); err != nil {
-		return err
+		return r.pass(err)
 	}
 	r.passed = r.passed[:len(r.passed)-1]
 	r.letters.done(got)
 	if r.n++; r.n%redriveCommit == 0 {
 		return r.letters.Flush()
+	}
+	return nil
+}
+
+// pass lets a letter stay that cannot be read or that the queue's topic does not take, so that it stops no others.
+func (r *redriving) pass(err error) error {
+	if err == nil || !refuses(err) {
+		return err
+	}
+	if r.refused == nil {
+		r.refused = err
 	}
 	return nil
 }
