@@ -177,6 +177,9 @@ func (c *queueConfig) check(topicName string) error {
 	bad(c.limits.most < 0, "%d records in flight", c.limits.most)
 	bad(c.limits.keyMost < 0, "%d records in flight per key", c.limits.keyMost)
 	bad(c.dead == topicName, "topic %q as its own dead letters", c.dead)
+	if c.dead != "" {
+		faults = append(faults, checkDestination(c.dead))
+	}
 	return errors.Join(faults...)
 }
 

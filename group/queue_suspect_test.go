@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quirelog/quire/group"
+	"github.com/quirelog/quire/topic"
 	"github.com/quirelog/quire/topic/topictest"
 )
 
@@ -168,5 +169,32 @@ func TestFailedRecordsAreNoSuspects(t *testing.T) {
 		require.EqualValues(t, 8, q.Metrics().Expired)
 		stop()
 		wg.Wait()
+	})
+}
+
+// A suspect begins when those that are in flight have ended.
+func TestSuspectWaitsForThoseInFlight(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		e := topictest.New(t)
+		put(t, e, "suspect")
+		opts := []group.QueueOption{group.MaxAttempts(4), group.Lease(time.Minute), group.Priority(func(r *topic.Record) int { return len(r.Key) })}
+		for range 2 {
+			q := openQueue(t, e, opts...)
+			for _, err := range q.Deliveries(t.Context()) {
+				require.NoError(t, err)
+				e.Crash(topictest.LoseUnsynced)
+				break
+			}
+		}
+		put(t, e, "k:urgent")
+		began, times := time.Now(), sync.Map{}
+		runFor(t, openQueue(t, e, opts...), 2, time.Hour, func(_ context.Context, d *group.Delivery) error {
+			times.Store(string(d.Value), time.Since(began))
+			time.Sleep(30 * time.Second)
+			return nil
+		})
+		urgent, _ := times.Load("k:urgent")
+		suspect, _ := times.Load("suspect")
+		require.Equal(t, []any{time.Duration(0), 30 * time.Second}, []any{urgent, suspect})
 	})
 }

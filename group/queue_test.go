@@ -94,6 +94,10 @@ func TestQueueRefusesFaultyOptionsAllAtOnce(t *testing.T) {
 	for _, part := range []string{"lease", "attempts", "backoff", "window", "dead letters"} {
 		assert.ErrorContains(t, err, part)
 	}
+	for _, dead := range []string{group.ShareStateTopic, "no topic!"} {
+		_, err := group.OpenQueue(t.Context(), e.Engine, "jobs", group.DeadLetter(dead))
+		require.ErrorIs(t, err, topic.ErrInvalid)
+	}
 }
 
 func TestLeaseEndsAndTheLateAnswerIsRefused(t *testing.T) {

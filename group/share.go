@@ -271,7 +271,5 @@ func (p *share) skip(more int64) bool {
 		return false
 	}
 	p.end = p.past[0].last + 1
-	p.past.cut(p.end)
-	p.rise()
 	return true
 }
