@@ -259,12 +259,29 @@ func (l *Log) setLeaderEpoch(epoch int32) error {
 
 // beginEpochLocked enters an epoch at the end of the log, durably or not at all.
 func (l *Log) beginEpochLocked(epoch int32) error {
+	return l.changeEpochsLocked(func(e *epochs) bool { return e.assign(epoch, l.end.Load()) })
+}
+
+// forgetEpochsLocked removes the epochs that begin at the end of the log or behind it, durably: a leader entered
+// them that appended nothing.
+func (l *Log) forgetEpochsLocked() error {
+	end, e := l.end.Load(), &l.writer.epochs
+	if e.startingBelow(end) == len(e.entries) {
+		return nil
+	}
+	return l.changeEpochsLocked(func(e *epochs) bool { return e.truncateEnd(end) })
+}
+
+// changeEpochsLocked changes the history of leader epochs, on disk, or leaves it as it was.
+func (l *Log) changeEpochsLocked(change func(e *epochs) (changed bool)) error {
 	if err := l.beginWritingLocked(); err != nil {
 		return err
 	}
 	w := &l.writer
 	before := w.epochs
-	w.epochs.assign(epoch, l.end.Load())
+	if !change(&w.epochs) {
+		return nil
+	}
 	if err := l.saveEpochs(); err != nil {
 		if !retriable(err) {
 			l.fail(err) // the file may say one thing or the other

@@ -14,7 +14,7 @@ import (
 // Truncate cuts the log back so that its end is offset, at batch boundaries: a
 // batch that straddles offset goes whole, and the end is then below offset. It
 // never cuts below the high watermark ([ErrBelowHigh]); an offset at or beyond
-// the end changes nothing. Appends that still wait for their fsync get [ErrUncertain]. When it returns nil the cut is on disk and survives a
+// the end leaves all records, and forgets leader epochs of which there is no record (KIP-101). Appends that still wait for their fsync get [ErrUncertain]. When it returns nil the cut is on disk and survives a
 // power cut; a crash inside it is completed by the next Open.
 func (l *Log) Truncate(offset int64) error {
 	if offset < l.end.Load() {
@@ -38,7 +38,7 @@ func (l *Log) truncate(offset int64) error {
 		return err
 	}
 	if offset >= l.end.Load() {
-		return nil
+		return diskError(l.forgetEpochsLocked())
 	}
 	offset, err := l.boundary(offset)
 	if err != nil {
