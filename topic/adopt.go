@@ -4,91 +4,160 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/topic/internal/catalog"
 )
 
 // adopt adds to the manifest the partitions whose directories hold data that the manifest knows nothing of:
-// a data directory that Apache Kafka wrote, and what a lost generation of the manifest knew. Nothing is
+// a data directory that Apache Kafka wrote, and what a lost manifest knew. Nothing is
 // deleted or changed in the directories. It reports whether the manifest changed. A directory of which the disk does not
 // tell what it holds is an error.
-func (e *Engine) adopt(m *Manifest) (changed bool, err error) {
+func (e *Engine) adopt(found *catalog.Found) (changed bool, err error) {
 	names, err := e.fs.List(e.dir)
 	if err != nil {
 		return false, err
 	}
-	found := map[string][]int32{}
+	m := found.Manifest
+	known, unknown := map[string][]int32{}, map[string][]int32{}
 	for _, base := range names {
 		tp, ok := parseDirName(base)
-		if !ok || m.counts(tp) {
+		if !ok {
 			continue
 		}
-		// Who went on without it would give its name to another topic.
+		if m.Counts(tp.Topic, tp.Partition) {
+			known[tp.Topic] = append(known[tp.Topic], tp.Partition)
+			continue
+		}
+		// Without it the topic's name could be given to another topic.
 		switch holds, err := e.holdsData(filepath.Join(e.dir, base)); {
 		case err != nil:
 			return false, fmt.Errorf("topic: %s may hold data of a topic that the manifest does not know: %w", base, err)
-		case !holds:
-			continue
+		case holds:
+			unknown[tp.Topic] = append(unknown[tp.Topic], tp.Partition)
 		}
-		found[tp.Topic] = append(found[tp.Topic], tp.Partition)
 	}
-	order := make([]string, 0, len(found))
-	for name := range found {
-		order = append(order, name)
+	if found.Doubtful {
+		for name, partitions := range known {
+			if err := e.reconcile(m, name, partitions); err != nil {
+				return false, err
+			}
+		}
+		changed = true
 	}
-	slices.Sort(order)
-	for _, name := range order {
-		if err := e.adoptTopic(m, name, found[name]); err != nil {
+	return e.adoptAll(m, unknown) || changed, nil
+}
+
+// adoptAll adopts the partitions of topics by name. Topics of which directories do not agree are left alone.
+func (e *Engine) adoptAll(m *Manifest, unknown map[string][]int32) (changed bool) {
+	if len(unknown) == 0 {
+		return false
+	}
+	folded := make(map[string]string, len(m.Topics))
+	for _, entry := range m.Topics {
+		folded[foldName(entry.Name)] = entry.Name
+	}
+	var fresh []ManifestTopic
+	for _, name := range slices.Sorted(maps.Keys(unknown)) {
+		var err error
+		var entry ManifestTopic
+		switch other, taken := folded[foldName(name)]; {
+		case taken && other == name:
+			err = e.growTopic(m, name, unknown[name])
+		case taken:
+			err = fmt.Errorf("%w: the name differs from %q only by '.' and '_'", ErrExists, other)
+		default:
+			if entry, err = e.adoptTopic(name, unknown[name]); err == nil {
+				fresh, folded[foldName(name)] = append(fresh, entry), name
+			}
+		}
+		if err != nil {
 			e.logger.Warn("directories of a topic are left alone", "topic", name, "err", err)
 			continue
 		}
 		changed = true
 	}
-	return changed, nil
-}
-
-// counts tells whether the manifest knows a partition.
-func (m *Manifest) counts(tp TopicPartition) bool {
-	i, found := m.find(tp.Topic)
-	return found && int(tp.Partition) < m.Topics[i].Partitions
-}
-
-// adoptTopic adds partitions to a topic of the manifest, or a topic to the manifest.
-func (e *Engine) adoptTopic(m *Manifest, name string, partitions []int32) error {
-	count := int(slices.Max(partitions)) + 1
-	if count > maxPartitions {
-		return fmt.Errorf("%w: partition %d", ErrInvalid, count-1)
+	if len(fresh) > 0 {
+		m.Topics = append(m.Topics, fresh...)
+		slices.SortFunc(m.Topics, func(a, b ManifestTopic) int { return strings.Compare(a.Name, b.Name) })
+		m.NextProducerID = 0 // the ids of the producers that wrote there are not known: ids begin somewhere else
 	}
+	return changed
+}
+
+// reconcile takes over what the copies of a topic's entry know better than a manifest that lost changes. Directories that are there are used.
+func (e *Engine) reconcile(m *Manifest, name string, partitions []int32) error {
+	i, _ := m.Find(name)
+	entry := m.Topics[i]
+	if entry.State != TopicReady {
+		return nil
+	}
+	c, found, err := e.newestCopy(name, entry.ID, partitions)
+	if err != nil {
+		return err
+	}
+	if found && c.Changed > entry.Changed {
+		entry.Unused = entry.Unused.With(entry.Partitions, c.Partitions)
+		entry.Partitions = max(entry.Partitions, c.Partitions)
+		entry.Settings, entry.Changed = c.Settings, c.Changed
+		e.logger.Info("settings of a topic taken from its directory", "topic", name)
+	}
+	for _, n := range partitions {
+		entry.Unused = entry.Unused.Without(n)
+	}
+	m.Put(entry)
+	return nil
+}
+
+// growTopic adds partitions to a topic of the manifest.
+func (e *Engine) growTopic(m *Manifest, name string, partitions []int32) error {
 	id, err := e.idOf(name, partitions)
 	if err != nil {
 		return err
 	}
-	if i, found := m.find(name); found {
-		entry := m.Topics[i]
-		if entry.State == TopicDeleting || !id.IsZero() && id != entry.ID {
-			return fmt.Errorf("%w: topic id %v is not the manifest's %v", ErrCorrupt, id, entry.ID)
-		}
-		entry.Partitions = count
-		m.put(entry)
-		return nil
+	i, _ := m.Find(name)
+	entry := &m.Topics[i]
+	count := int(slices.Max(partitions)) + 1
+	if entry.State == TopicDeleting || !id.IsZero() && id != entry.ID || count > maxPartitions {
+		return fmt.Errorf("%w: topic id %v and %d partitions, the manifest has %v", ErrCorrupt, id, count, entry.ID)
 	}
-	for _, entry := range m.Topics {
-		if foldName(entry.Name) == foldName(name) {
-			return fmt.Errorf("%w: the name differs from %q only by '.' and '_'", ErrExists, entry.Name)
-		}
+	entry.Partitions = count
+	return e.reconcile(m, name, partitions)
+}
+
+// adoptTopic gives the entry of a topic that the manifest does not know: with the settings that a copy in its directories tells, else with none,
+// so that it keeps everything.
+func (e *Engine) adoptTopic(name string, partitions []int32) (ManifestTopic, error) {
+	count := int(slices.Max(partitions)) + 1
+	if count > maxPartitions {
+		return ManifestTopic{}, fmt.Errorf("%w: partition %d", ErrInvalid, count-1)
 	}
-	if id.IsZero() {
-		if id, err = newID(); err != nil {
-			return err
-		}
+	id, err := e.idOf(name, partitions)
+	if err != nil {
+		return ManifestTopic{}, err
 	}
-	m.put(ManifestTopic{Name: name, ID: id, Partitions: count, State: TopicReady})
-	m.NextProducerID = 0 // whose producers wrote there is not known: ids begin somewhere else
-	e.logger.Info("topic found by its directories", "topic", name, "partitions", count)
-	return nil
+	entry, found, err := e.newestCopy(name, id, partitions)
+	if err != nil {
+		return entry, err
+	}
+	if !found {
+		if id.IsZero() {
+			if id, err = newID(); err != nil {
+				return entry, err
+			}
+		}
+		entry = ManifestTopic{Name: name, ID: id}
+	}
+	entry.State, entry.Partitions = TopicReady, max(entry.Partitions, count)
+	for _, n := range partitions {
+		entry.Unused = entry.Unused.Without(n)
+	}
+	e.logger.Info("topic found by its directories", "topic", name, "partitions", entry.Partitions, "settings_known", found)
+	return entry, nil
 }
 
 // idOf is the topic id that the partitions' directories agree on; zero when none has one.

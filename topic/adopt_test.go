@@ -2,6 +2,7 @@ package topic
 
 import (
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -23,19 +24,27 @@ func kafkaDirectory(t *testing.T) *vfs.Mem {
 	_, err := openTopic(t, e, "__consumer_offsets").Append(t.Context(), Record{Key: []byte("k")})
 	require.NoError(t, err)
 	require.NoError(t, e.Close())
-	require.NoError(t, fsys.Remove(filepath.Join("data", manifestFile)))
-	require.NoError(t, fsys.Remove(filepath.Join("data", manifestPrev)))
+	loseManifest(t, fsys)
 	for _, base := range filesIn(t, fsys, "data") {
 		if _, ok := parseDirName(base); !ok {
 			continue
 		}
 		for _, name := range filesIn(t, fsys, filepath.Join("data", base)) {
-			if name == log.SlotFile || filepath.Ext(name) == ".sums" {
+			if strings.HasPrefix(name, "quire.") || filepath.Ext(name) == ".sums" {
 				require.NoError(t, fsys.Remove(filepath.Join("data", base, name)))
 			}
 		}
 	}
 	return fsys
+}
+
+// loseManifest removes all files of the manifest.
+func loseManifest(t *testing.T, fsys vfs.FS) {
+	for _, base := range filesIn(t, fsys, "data") {
+		if strings.HasPrefix(base, manifestFile) {
+			require.NoError(t, fsys.Remove(filepath.Join("data", base)))
+		}
+	}
 }
 
 func TestAdoptKafkaDirectory(t *testing.T) {
@@ -78,12 +87,11 @@ func TestLostGenerationCostsNoData(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, e.Close())
 	require.NoError(t, vfs.WriteFile(fsys, filepath.Join("data", manifestFile), []byte("rot")))
-	require.NoError(t, vfs.RemoveAll(fsys, "data/second-1")) // never used: it holds nothing that could be found
 	e = openOn(t, fsys)
 	found := openTopic(t, e, "second")
 	assert.Equal(t, tp.ID(), found.ID())
 	assert.Len(t, stored(t, partitionOf(t, found, 0)), 1)
-	assert.Contains(t, filesIn(t, fsys, "data"), manifestDamaged)
+	assert.Contains(t, filesIn(t, fsys, "data"), manifestFile+".damaged")
 	openTopic(t, e, "first")
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/vfs"
+	"github.com/quirelog/quire/topic/internal/catalog"
 )
 
 // BackupOptions say where a backup goes.
@@ -213,22 +214,9 @@ func (c *copier) plan() error {
 	if err := c.takeManifest(); err != nil {
 		return err
 	}
-	for _, entry := range c.manifest.Topics {
-		for n := range entry.Partitions {
-			p, err := c.e.partition(entry.Name, int32(n))
-			if errors.Is(err, ErrNotFound) {
-				continue // deleted meanwhile
-			}
-			if err != nil {
-				return err
-			}
-			tp := TopicPartition{Topic: entry.Name, Partition: int32(n)}
-			l, err := p.openWith(c.ctx)
-			if err != nil {
-				return err
-			}
-			c.progress.at.Total += l.Size()
-			c.list = append(c.list, planned{tp, p, -1})
+	for i := range c.manifest.Topics {
+		if err := c.planTopic(&c.manifest.Topics[i]); err != nil {
+			return err
 		}
 	}
 	for _, tp := range c.named {
@@ -252,20 +240,35 @@ func (c *copier) plan() error {
 	return nil
 }
 
-// takeManifest takes the manifest as it is, with the topics that are wanted and exist.
-func (c *copier) takeManifest() error {
-	if !c.e.readOnly { // else nobody changes it
-		if err := c.e.takeTurn(c.ctx); err != nil {
+// planTopic plans the copies of a topic's partitions. What was never used has nothing to be copied.
+func (c *copier) planTopic(entry *ManifestTopic) error {
+	for n := range int32(entry.Partitions) {
+		p, err := c.e.partition(entry.Name, n)
+		if errors.Is(err, ErrNotFound) {
+			continue // deleted meanwhile
+		}
+		if err != nil {
 			return err
 		}
+		if p.isUnused() {
+			continue
+		}
+		entry.Unused = entry.Unused.Without(n)
+		l, err := p.openWith(c.ctx)
+		if err != nil {
+			return err
+		}
+		c.progress.at.Total += l.Size()
+		c.list = append(c.list, planned{TopicPartition{Topic: entry.Name, Partition: n}, p, -1})
 	}
-	m := c.e.manifest
-	if !c.e.readOnly {
-		c.e.endTurn()
-	}
-	c.manifest = m.clone()
+	return nil
+}
+
+// takeManifest takes the manifest as it is, with the topics that are wanted and exist.
+func (c *copier) takeManifest() error {
+	c.manifest = c.e.manifest()
 	for _, name := range c.topics {
-		if _, found := m.find(name); !found {
+		if _, found := c.manifest.Find(name); !found {
 			return fmt.Errorf("%w: topic %q", ErrNotFound, clip(name))
 		}
 	}
@@ -341,7 +344,7 @@ func (c *copier) forget() error {
 		return err
 	}
 	for _, base := range names {
-		if tp, ok := parseDirName(base); !ok || c.manifest.counts(tp) {
+		if tp, ok := parseDirName(base); !ok || c.manifest.Counts(tp.Topic, tp.Partition) {
 			continue
 		}
 		if err := vfs.RemoveAll(c.fs, filepath.Join(c.dir, base)); err != nil {
@@ -388,24 +391,27 @@ func (c *copier) finish() error {
 	return c.fs.SyncDir(c.dir)
 }
 
-// writeManifest puts the manifest in place, above whatever generation an earlier backup left.
+// writeManifest puts the manifest in place, above whatever generation an earlier backup left, and copies of its entries beside the data.
 func (c *copier) writeManifest() error {
-	old, found, _, err := loadManifest(c.fs, c.dir)
-	if err != nil && !errors.Is(err, ErrCorrupt) {
+	old, err := catalog.Load(c.fs, c.dir, checkEntry, true)
+	if err != nil {
 		return err
 	}
-	if err == nil && found {
-		c.manifest.Generation = max(c.manifest.Generation, old.Generation+1)
+	c.manifest.Generation = max(c.manifest.Generation, old.Manifest.Generation+1)
+	for _, entry := range c.manifest.Topics {
+		home := entry.Unused.FirstMissing()
+		if int(home) >= entry.Partitions {
+			continue
+		}
+		dir := filepath.Join(c.dir, dirName(entry.Name, home))
+		if err := catalog.WriteCopy(c.fs, dir, entry); err != nil {
+			return err
+		}
+		if err := c.fs.SyncDir(dir); err != nil {
+			return err
+		}
 	}
-	c.manifest.Format = manifestFormat
-	c.manifest.Generation = max(c.manifest.Generation, 1)
-	if err := setAsideDamaged(c.fs, c.dir); err != nil {
-		return err
-	}
-	if err := stageManifest(c.fs, c.dir, c.manifest); err != nil {
-		return err
-	}
-	return placeManifest(c.fs, c.dir)
+	return catalog.Write(c.fs, c.dir, c.manifest)
 }
 
 // readBackupMark tells whether a directory is a backup. One that is not complete is an error that matches ErrCorrupt.

@@ -33,12 +33,15 @@ func (e *Engine) readCheckpoints() checkpoints {
 		}
 		return c
 	}
-	return checkpoints{
+	c := checkpoints{
 		start:    read(log.LogStartFile),
 		recovery: read(log.RecoveryPointFile),
 		high:     read(log.HighWatermarkFile),
 		cleaned:  read(log.CleanerFile),
 	}
+	e.checkpointed = map[log.TopicPartition]struct{}{}
+	e.noteCheckpointed(c.start, c.recovery, c.high, c.cleaned)
+	return c
 }
 
 // Checkpoint writes Kafka's checkpoint files (recovery points, high watermarks and start offsets of all
@@ -66,6 +69,22 @@ func (e *Engine) writeCheckpoints() error {
 
 // writeCheckpointFiles writes the files. Partitions that were not opened keep what the files said of them.
 func (e *Engine) writeCheckpointFiles() error {
+	e.checkpointing.Lock()
+	defer e.checkpointing.Unlock()
+	return e.writeCheckpointsLocked()
+}
+
+// noteCheckpointed notes of which partitions the files speak.
+func (e *Engine) noteCheckpointed(files ...log.OffsetCheckpoint) {
+	for _, c := range files {
+		for tp := range c {
+			e.checkpointed[tp] = struct{}{}
+		}
+	}
+}
+
+// writeCheckpointsLocked collects and writes under one lock, so that no older state is written over a newer one.
+func (e *Engine) writeCheckpointsLocked() error {
 	c := checkpoints{start: log.OffsetCheckpoint{}, recovery: log.OffsetCheckpoint{}, high: log.OffsetCheckpoint{}}
 	for _, p := range e.allPartitions() {
 		tp := log.TopicPartition{Topic: p.topic.name, Partition: p.id}
@@ -80,14 +99,16 @@ func (e *Engine) writeCheckpointFiles() error {
 			c.high[tp] = min(o.high, max(o.recovery, 0))
 		}
 	}
-	e.checkpointing.Lock()
-	defer e.checkpointing.Unlock()
-	return errors.Join(
+	err := errors.Join(
 		log.WriteOffsetCheckpoint(e.fs, filepath.Join(e.dir, log.LogStartFile), c.start),
 		log.WriteOffsetCheckpoint(e.fs, filepath.Join(e.dir, log.RecoveryPointFile), c.recovery),
 		log.WriteOffsetCheckpoint(e.fs, filepath.Join(e.dir, log.HighWatermarkFile), c.high),
-		e.writeCleanerLocked(),
 	)
+	if err == nil {
+		clear(e.checkpointed)
+	}
+	e.noteCheckpointed(c.start, c.recovery, c.high)
+	return errors.Join(err, e.writeCleanerLocked())
 }
 
 // writeCleanerCheckpoint writes the file of compactions alone: after each of them, and before a truncation
@@ -99,7 +120,7 @@ func (e *Engine) writeCleanerCheckpoint() error {
 	return e.writeCleanerLocked()
 }
 
-// writeCleanerLocked collects and writes under one lock, so that no older state is written over a newer one.
+// writeCleanerLocked writes the file of compactions.
 func (e *Engine) writeCleanerLocked() error {
 	cleaned := log.OffsetCheckpoint{}
 	for _, p := range e.allPartitions() {
@@ -116,29 +137,16 @@ func (e *Engine) writeCleanerLocked() error {
 			return nil
 		}
 	}
+	e.noteCheckpointed(cleaned)
 	return log.WriteOffsetCheckpoint(e.fs, path, cleaned)
 }
 
-// forgetCheckpoints removes a deleted topic's lines, so that a later topic of that name does not inherit them.
-func (e *Engine) forgetCheckpoints(topic string) error {
+// forgetCheckpoint removes what the files say of a partition that is used for the first time: it is about an earlier topic of the name.
+func (e *Engine) forgetCheckpoint(p *Partition) error {
 	e.checkpointing.Lock()
 	defer e.checkpointing.Unlock()
-	var faults []error
-	for _, name := range []string{log.LogStartFile, log.RecoveryPointFile, log.HighWatermarkFile, log.CleanerFile} {
-		path := filepath.Join(e.dir, name)
-		c, err := log.ReadOffsetCheckpoint(e.fs, path)
-		if err != nil {
-			continue // none, or damaged: no line that could be inherited
-		}
-		before := len(c)
-		for tp := range c {
-			if tp.Topic == topic {
-				delete(c, tp)
-			}
-		}
-		if len(c) < before {
-			faults = append(faults, log.WriteOffsetCheckpoint(e.fs, path, c))
-		}
+	if _, is := e.checkpointed[log.TopicPartition{Topic: p.topic.name, Partition: p.id}]; !is {
+		return nil
 	}
-	return errors.Join(faults...)
+	return e.writeCheckpointsLocked()
 }

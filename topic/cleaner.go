@@ -231,9 +231,9 @@ func (e *Engine) cleanUnused(ctx context.Context, now time.Time) (next time.Time
 
 func (p *Partition) cleanUnused(ctx context.Context, now time.Time) (next time.Time, err error) {
 	p.mu.Lock()
-	at, checkpoint := p.cleanAt, p.saved.cleaned
+	at, checkpoint, unused := p.cleanAt, p.saved.cleaned, p.unused
 	p.mu.Unlock()
-	if at == neverExpires || at > now.UnixMilli() {
+	if unused || at == neverExpires || at > now.UnixMilli() {
 		return expiryTime(at), nil
 	}
 	dirty, err := log.PeekDirty(p.topic.eng.fs, p.Dir(), checkpoint)

@@ -61,7 +61,8 @@ func (e *Engine) end(ctx context.Context, drain func(context.Context) error) err
 	e.keeper.close()
 	e.runner.Close()
 	faults = append(faults, e.endMembers()...)
-	e.turn <- struct{}{} // whoever changes the topics finishes first; the turn is never given back
+	e.turn <- struct{}{} // never given back
+	e.changesDone()
 	faults = append(faults, e.stop()...)
 	e.closeErr = errors.Join(faults...)
 	close(e.done)
@@ -162,7 +163,8 @@ func (e *Engine) stop() []error {
 	clean, faults := e.closeLogs()
 	if !e.readOnly {
 		err := e.writeCheckpoints()
-		if err == nil && clean && e.manifestFault == nil {
+		e.catalog.Close()
+		if err == nil && clean && e.catalog.Fault() == nil {
 			err = writeCleanMark(e.fs, e.dir)
 		}
 		faults = append(faults, err)

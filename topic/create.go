@@ -7,6 +7,8 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+
+	"github.com/quirelog/quire/topic/internal/catalog"
 )
 
 // Topic opens a topic by name and creates it when there is none. A topic that exists with other settings, or
@@ -70,22 +72,59 @@ func (t *Topic) conflict(want *topicOptions) error {
 // CreateTopic creates a topic; ErrExists when there is one of that name, or one whose name differs only by
 // '.' in the place of '_'. Otherwise it is [Engine.Topic].
 func (e *Engine) CreateTopic(ctx context.Context, name string, opts ...TopicOption) (*Topic, error) {
-	want := gather(e.defaults, opts)
-	if err := errors.Join(CheckName(name), want.check()); err != nil {
-		return nil, err
-	}
-	if err := e.takeTurn(ctx); err != nil {
-		return nil, err
-	}
-	t, err := e.createInTurn(name, want)
-	e.endTurn()
+	list, err := e.CreateTopics(ctx, NewTopic{Name: name, Options: opts})
 	if err != nil {
 		return nil, err
 	}
-	e.logger.InfoContext(ctx, "topic created", "topic", name, "partitions", t.Partitions())
-	tell(e, e.events.TopicCreated, TopicFacts{Topic: name, ID: t.id, Partitions: t.Partitions()})
+	return list[0], nil
+}
+
+// NewTopic is a topic that is to be created.
+type NewTopic struct {
+	Name    string
+	Options []TopicOption
+}
+
+// CreateTopics creates all the topics, or none of them: thousands cost one write and one sync. They are given in the order of the call.
+// All faults of names and settings are reported at once; the other errors are those of [Engine.CreateTopic].
+func (e *Engine) CreateTopics(ctx context.Context, topics ...NewTopic) ([]*Topic, error) {
+	names, wants, err := e.wanted(topics)
+	if err != nil || len(topics) == 0 {
+		return nil, err
+	}
+	if err := e.beginChange(ctx, names...); err != nil {
+		return nil, err
+	}
+	list, err := e.create(names, wants)
+	e.endChange(names...)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range list {
+		e.logger.InfoContext(ctx, "topic created", "topic", t.name, "partitions", t.Partitions())
+		tell(e, e.events.TopicCreated, TopicFacts{Topic: t.name, ID: t.id, Partitions: t.Partitions()})
+	}
 	e.topicsChanged()
-	return t, nil
+	return list, nil
+}
+
+// wanted is what the topics to be created are to be, or all that is wrong with that.
+func (e *Engine) wanted(topics []NewTopic) (names []string, wants []*topicOptions, err error) {
+	var faults []error
+	folded := make(map[string]string, len(topics))
+	for _, n := range topics {
+		want := gather(e.defaults, n.Options)
+		fault := errors.Join(CheckName(n.Name), want.check())
+		if other, twice := folded[foldName(n.Name)]; twice {
+			fault = errors.Join(fault, fmt.Errorf("%w: topics %q and %q of one call", ErrInvalid, clip(other), clip(n.Name)))
+		}
+		folded[foldName(n.Name)] = n.Name
+		if fault != nil {
+			faults = append(faults, fault)
+		}
+		names, wants = append(names, n.Name), append(wants, want)
+	}
+	return names, wants, errors.Join(faults...)
 }
 
 // check is what is wrong with the wanted settings and number of partitions by themselves.
@@ -97,99 +136,42 @@ func (o *topicOptions) check() error {
 	return errors.Join(append(slices.Clone(o.faults), err)...)
 }
 
-// createInTurn creates a topic: first the manifest says that it is to exist, then its directories are made,
-// then the manifest says that it does. A crash before the first leaves nothing; after it, the next Open
-// completes the topic, which nobody has used yet.
-func (e *Engine) createInTurn(name string, want *topicOptions) (*Topic, error) {
-	if err := e.nameFree(name); err != nil {
-		return nil, err
+// create creates topics by one change of the catalog. Their directories are made when their partitions are first used. The caller has begun
+// the change of the names.
+func (e *Engine) create(names []string, wants []*topicOptions) ([]*Topic, error) {
+	list, changes := make([]*Topic, len(names)), make([]catalog.Change, len(names))
+	for i, name := range names {
+		if err := e.nameFree(name); err != nil {
+			return nil, err
+		}
+		id, err := newID()
+		if err != nil {
+			return nil, err
+		}
+		entry := ManifestTopic{Name: name, ID: id, Partitions: 1, State: TopicReady, Settings: wants[i].stored()}
+		if n := wants[i].partitions; n != nil {
+			entry.Partitions = *n
+		}
+		entry.Unused = catalog.Range(0, entry.Partitions)
+		if list[i], err = e.newTopic(entry); err != nil {
+			return nil, err
+		}
+		changes[i].Create = &entry
 	}
-	id, err := newID()
-	if err != nil {
-		return nil, err
+	if err := e.catalog.Commit(changes...); err != nil {
+		if len(names) == 1 {
+			return nil, fmt.Errorf("topic: create %q: %w", names[0], err)
+		}
+		return nil, fmt.Errorf("topic: create %d topics: %w", len(names), err)
 	}
-	entry := ManifestTopic{Name: name, ID: id, Partitions: 1, State: TopicCreating, Settings: want.stored()}
-	if want.partitions != nil {
-		entry.Partitions = *want.partitions
+	for _, t := range list {
+		e.publish(t)
 	}
-	t, err := e.newTopic(entry)
-	if err != nil {
-		return nil, err
-	}
-	if err := e.storeEntry(entry); err != nil {
-		return nil, err
-	}
-	if err = e.makeDirs(entry, 0); err == nil {
-		entry.State = TopicReady
-		err = e.storeEntry(entry)
-	}
-	if err != nil {
-		return nil, e.undoCreate(entry, err)
-	}
-	markFresh(t.state.Load().partitions)
-	e.publish(t)
-	return t, nil
-}
-
-// collides tells whether a topic of another name stands in the way of this one.
-func (e *Engine) collides(name string) bool {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	other, taken := e.folded[foldName(name)]
-	return taken && other != name
-}
-
-// nameFree finishes a deletion that still holds the name, and tells who else has it.
-func (e *Engine) nameFree(name string) error {
-	e.mu.RLock()
-	other, taken := e.folded[foldName(name)]
-	e.mu.RUnlock()
-	if taken && other == name {
-		return fmt.Errorf("%w: topic %q", ErrExists, name)
-	}
-	if taken {
-		return fmt.Errorf("%w: topic %q differs from %q only by '.' and '_'", ErrExists, name, other)
-	}
-	if i, found := e.manifest.find(name); found && e.manifest.Topics[i].State == TopicDeleting {
-		return e.finishDelete(e.manifest.Topics[i])
-	}
-	return nil
-}
-
-// undoCreate takes a half-created topic back after a failure: first in the manifest, then its directories,
-// which are empty. If the manifest cannot be stored either, the next Open finds the topic or completes it, and
-// the error says so; its directories must stay then.
-func (e *Engine) undoCreate(entry ManifestTopic, cause error) error {
-	m := e.manifest.clone()
-	m.drop(entry.Name)
-	if err := e.store(m); err != nil {
-		return fmt.Errorf("topic: create %q: %w: %w", entry.Name, ErrUncertain, cause)
-	}
-	for n := range entry.Partitions {
-		_ = e.fs.Remove(e.partitionDir(entry.Name, int32(n))) // only an empty directory can go
-	}
-	return fmt.Errorf("topic: create %q: %w", entry.Name, cause)
-}
-
-// storeEntry makes one topic's new entry durable.
-func (e *Engine) storeEntry(entry ManifestTopic) error {
-	m := e.manifest.clone()
-	m.put(entry)
-	return e.store(m)
+	return list, nil
 }
 
 func (e *Engine) partitionDir(topic string, n int32) string {
 	return filepath.Join(e.dir, dirName(topic, n))
-}
-
-// makeDirs makes the directories of a topic's partitions from the given one on, durably.
-func (e *Engine) makeDirs(entry ManifestTopic, from int) error {
-	for n := from; n < entry.Partitions; n++ {
-		if err := e.fs.MkdirAll(e.partitionDir(entry.Name, int32(n))); err != nil {
-			return err
-		}
-	}
-	return e.fs.SyncDir(e.dir)
 }
 
 // stored is the wanted settings in the form the manifest keeps.
@@ -210,11 +192,11 @@ func (o *topicOptions) stored() map[string]string {
 // reported at once, and nothing is changed then. Errors as of [Engine.Topic], and ErrNotFound.
 func (e *Engine) AlterTopic(ctx context.Context, name string, opts ...TopicOption) error {
 	want := gather(opts)
-	if err := e.takeTurn(ctx); err != nil {
+	if err := e.beginChange(ctx, name); err != nil {
 		return err
 	}
-	t, err := e.alterInTurn(name, want)
-	e.endTurn()
+	t, err := e.alter(name, want)
+	e.endChange(name)
 	if err != nil {
 		return err
 	}
@@ -224,7 +206,8 @@ func (e *Engine) AlterTopic(ctx context.Context, name string, opts ...TopicOptio
 	return nil
 }
 
-func (e *Engine) alterInTurn(name string, want *topicOptions) (*Topic, error) {
+// alter changes a topic by one change of the catalog. The caller has begun the change of the name.
+func (e *Engine) alter(name string, want *topicOptions) (*Topic, error) {
 	t, err := e.lookup(name)
 	if err != nil {
 		return nil, err
@@ -238,16 +221,11 @@ func (e *Engine) alterInTurn(name string, want *topicOptions) (*Topic, error) {
 	if want.partitions != nil {
 		entry.Partitions = *want.partitions
 	}
-	// The directories come before the manifest counts them. If a crash leaves them uncounted they are empty,
-	// and stand ready for the next attempt.
-	if entry.Partitions > len(old.partitions) {
-		if err := e.makeDirs(entry, len(old.partitions)); err != nil {
-			return nil, err
-		}
+	if err := e.catalog.Commit(catalog.Change{Alter: &entry}); err != nil {
+		return nil, fmt.Errorf("topic: alter %q: %w", name, err)
 	}
-	if err := e.storeEntry(entry); err != nil {
-		return nil, err
-	}
+	t.keepCopy()
+	entry.Unused = catalog.Range(len(old.partitions), entry.Partitions)
 	return t, t.apply(entry)
 }
 
@@ -281,7 +259,6 @@ func (t *Topic) apply(entry ManifestTopic) error {
 		return err
 	}
 	st := t.newState(settings, entry, old.partitions)
-	markFresh(st.partitions[len(old.partitions):])
 	t.state.Store(st)
 	t.applyBudget(settings)
 	var faults []error
@@ -298,11 +275,4 @@ func (t *Topic) apply(entry ManifestTopic) error {
 		t.eng.keeper.arm(&t.eng.keeper.cleaning, t.eng.cleaner.every)
 	}
 	return errors.Join(faults...)
-}
-
-// markFresh notes that partitions are new: nothing was saved of them, and there is nothing to recover.
-func markFresh(list []*Partition) {
-	for _, p := range list {
-		p.fresh, p.saved = true, checkpoint{start: -1, recovery: -1, high: -1}
-	}
 }

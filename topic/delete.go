@@ -9,6 +9,7 @@ import (
 
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/vfs"
+	"github.com/quirelog/quire/topic/internal/catalog"
 )
 
 // DeleteTopic deletes a topic and its records for good. When it returns nil the files are gone from the disk
@@ -18,11 +19,11 @@ import (
 //
 // Errors: ErrNotFound, ErrReadOnly, ErrClosed, the context's cause, what the disk says, ErrUncertain.
 func (e *Engine) DeleteTopic(ctx context.Context, name string) error {
-	if err := e.takeTurn(ctx); err != nil {
+	if err := e.beginChange(ctx, name); err != nil {
 		return err
 	}
-	t, err := e.deleteInTurn(name)
-	e.endTurn()
+	t, err := e.delete(name)
+	e.endChange(name)
 	if t == nil {
 		return err
 	}
@@ -33,53 +34,44 @@ func (e *Engine) DeleteTopic(ctx context.Context, name string) error {
 	return err
 }
 
-// deleteInTurn deletes a topic: first the manifest says, durably, that it is gone, then nobody can use it any
-// more, then its directories get names that nobody takes for partitions, then they go, then the manifest
-// forgets it. The next Open resumes after a crash at any point.
-func (e *Engine) deleteInTurn(name string) (*Topic, error) {
+// delete deletes a topic: first the catalog says, durably, that it is gone, then it can be used no more, then its directories get names that
+// mean no partition, then they go, then the catalog forgets it. The next Open resumes after a crash at any point. The caller has begun the
+// change of the name.
+func (e *Engine) delete(name string) (*Topic, error) {
 	t, err := e.lookup(name)
 	if err != nil {
 		return nil, err
 	}
-	st := t.state.Load()
-	entry := ManifestTopic{Name: name, ID: t.id, Partitions: len(st.partitions), State: TopicDeleting}
-	if err := e.storeEntry(entry); err != nil {
-		return nil, err
+	if err := e.catalog.Commit(catalog.Change{Delete: name}); err != nil {
+		return nil, fmt.Errorf("topic: delete %q: %w", name, err)
 	}
 	t.deleted.Store(true)
 	e.unpublish(t)
 	gone := fmt.Errorf("%w: topic %q was deleted", ErrNotFound, name)
-	for _, p := range st.partitions {
+	for _, p := range t.state.Load().partitions {
 		_, _ = p.shut(gone) // what its log says at the end is of no more interest
 	}
 	e.stats.retire(&t.stats)
+	entry, _ := e.catalog.Topic(name)
 	return t, e.finishDelete(entry)
 }
 
-// finishDelete removes what is left of a topic whose tombstone is durable.
+// finishDelete removes what is left of a topic whose deletion is durable.
 func (e *Engine) finishDelete(entry ManifestTopic) error {
-	if err := e.remove(entry); err != nil {
+	err := e.remove(entry)
+	if err == nil {
+		err = e.catalog.Commit(catalog.Change{Drop: entry.Name})
+	}
+	if err != nil {
 		return fmt.Errorf("topic: delete %q: %w", entry.Name, err)
 	}
-	m := e.manifest.clone()
-	m.drop(entry.Name)
-	return e.store(m)
+	e.removed(entry.Name)
+	return nil
 }
 
-// remove takes everything of a deleted topic from the disk but its tombstone.
+// remove takes everything of a deleted topic from the disk but what the catalog says of it: it renames the directories, makes the new names
+// durable, and removes them.
 func (e *Engine) remove(entry ManifestTopic) error {
-	full := e.forgetCheckpoints(entry.Name)
-	if full != nil && !vfs.IsNoSpace(full) {
-		return full
-	}
-	if err := e.removeDirs(entry); err != nil || full == nil {
-		return err
-	}
-	return e.forgetCheckpoints(entry.Name) // there is room now
-}
-
-// removeDirs renames the directories of a deleted topic, makes the new names durable, and removes them.
-func (e *Engine) removeDirs(entry ManifestTopic) error {
 	var aside []string
 	for n := range entry.Partitions {
 		from := e.partitionDir(entry.Name, int32(n))
@@ -93,6 +85,9 @@ func (e *Engine) removeDirs(entry ManifestTopic) error {
 		}
 	}
 	e.removeUncounted(entry)
+	if len(aside) == 0 {
+		return nil
+	}
 	if err := e.fs.SyncDir(e.dir); err != nil {
 		return err
 	}
@@ -104,16 +99,12 @@ func (e *Engine) removeDirs(entry ManifestTopic) error {
 	return e.fs.SyncDir(e.dir)
 }
 
-// removeUncounted removes directories that an interrupted AlterTopic made before the manifest counted them.
-// They are empty: one that is not cannot be removed this way.
+// removeUncounted removes directories that an interrupted AlterTopic of an earlier version made before the manifest counted them. They are
+// empty: one that is not cannot be removed this way.
 func (e *Engine) removeUncounted(entry ManifestTopic) {
-	names, err := e.fs.List(e.dir)
-	if err != nil {
-		return
-	}
-	for _, base := range names {
-		if tp, ok := parseDirName(base); ok && tp.Topic == entry.Name && int(tp.Partition) >= entry.Partitions {
-			_ = e.fs.Remove(filepath.Join(e.dir, base))
+	for n := entry.Partitions; n < maxPartitions; n++ {
+		if e.fs.Remove(e.partitionDir(entry.Name, int32(n))) != nil {
+			return
 		}
 	}
 }

@@ -12,14 +12,9 @@ import (
 
 // Names of an engine's files beside the partition directories. The first three are Apache Kafka's.
 const (
-	lockFile     = ".lock"
-	metaFile     = "meta.properties"
-	cleanFile    = ".kafka_cleanshutdown"
-	manifestFile = ManifestFile
-	manifestPrev = ManifestFile + ".prev"
-	manifestTemp = ManifestFile + ".tmp"
-
-	manifestDamaged = ManifestFile + ".damaged"
+	lockFile  = ".lock"
+	metaFile  = "meta.properties"
+	cleanFile = ".kafka_cleanshutdown"
 )
 
 // smallFile bounds what is read of the small text files.

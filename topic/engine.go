@@ -13,6 +13,7 @@ import (
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/timingwheel"
+	"github.com/quirelog/quire/topic/internal/catalog"
 )
 
 // Engine is an open directory of topics. All methods may be called at once from any goroutine, also from
@@ -45,13 +46,13 @@ type Engine struct {
 	done      chan struct{} // closed when Close has finished; closeErr is set before
 	closeErr  error
 
-	// turn has room for one token: whoever put it there may change the manifest and the set of topics.
-	turn     chan struct{}
-	manifest *Manifest // what the disk says; belongs to the holder of the turn, as does the next field
-	// manifestFault stands when nobody knows which manifest is on disk: no more changes until the next Open.
-	manifestFault error
+	// turn has room for one token: its holder may take producer ids.
+	turn    chan struct{}
+	catalog *catalog.Store // nil in an engine opened for reading, which has what it found at Open
+	found   *Manifest
 
-	checkpointing sync.Mutex // one writer of the checkpoint files at a time
+	checkpointing sync.Mutex                      // one writer of the checkpoint files at a time
+	checkpointed  map[log.TopicPartition]struct{} // of which the files speak; guarded by checkpointing
 
 	goroutines goroutines
 	keeper     housekeeper
@@ -70,6 +71,9 @@ type Engine struct {
 	members map[*member]struct{}
 	lodgers map[any]Lodger
 	ids     idBlock
+	// changing has the folded names of topics that are being created, altered or deleted; a channel is closed when that is done.
+	changing map[string]chan struct{}
+	removing map[string]string // folded name -> name of deleted topics whose directories are not all removed
 }
 
 // Dir is the directory of the engine.
@@ -153,13 +157,21 @@ func (e *Engine) isClosed() bool {
 	}
 }
 
-// takeTurn waits until the caller may change the manifest and the set of topics.
-func (e *Engine) takeTurn(ctx context.Context) error {
+// mayChange is what every call that changes topics asks first.
+func (e *Engine) mayChange(ctx context.Context) error {
 	if err := e.usable(ctx); err != nil {
 		return err
 	}
 	if e.readOnly {
 		return fmt.Errorf("%w: engine %s", ErrReadOnly, e.dir)
+	}
+	return nil
+}
+
+// takeTurn waits until the caller may take producer ids.
+func (e *Engine) takeTurn(ctx context.Context) error {
+	if err := e.mayChange(ctx); err != nil {
+		return err
 	}
 	select {
 	case e.turn <- struct{}{}:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/log/vfs"
+	"github.com/quirelog/quire/topic/internal/catalog"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -45,9 +47,12 @@ func filesIn(t testing.TB, fsys vfs.FS, dir string) []string {
 func TestOpenLeavesKafkaDirectory(t *testing.T) {
 	fsys := vfs.NewMem()
 	e := openOn(t, fsys)
-	assert.Equal(t, []string{lockFile, metaFile, manifestFile}, filesIn(t, fsys, "data"))
+	assert.Equal(t, []string{lockFile, metaFile, manifestFile, catalog.JournalFile(1), manifestPrev}, filesIn(t, fsys, "data"))
 	openTopic(t, e, "orders", Partitions(2))
+	assert.NotContains(t, filesIn(t, fsys, "data"), "orders-1", "a partition has its directory when it is first used")
+	require.NoError(t, partitionOf(t, openTopic(t, e, "orders"), 1).Warm(t.Context()))
 	assert.Contains(t, filesIn(t, fsys, "data"), "orders-1")
+	assert.NotContains(t, filesIn(t, fsys, "data"), "orders-0")
 	require.NoError(t, e.Close())
 	assert.Contains(t, filesIn(t, fsys, "data"), cleanFile)
 	assert.Contains(t, filesIn(t, fsys, "data"), "recovery-point-offset-checkpoint")
@@ -90,7 +95,7 @@ func TestNewerManifestIsRefused(t *testing.T) {
 	fsys := vfs.NewMem()
 	require.NoError(t, fsys.MkdirAll("data"))
 	body := `{"format":99}` + "\n"
-	text := fmt.Sprintf("%scrc32c:%08x\n", body, checksum([]byte(body)))
+	text := fmt.Sprintf("%scrc32c:%08x\n", body, crc32.Checksum([]byte(body), crc32.MakeTable(crc32.Castagnoli)))
 	require.NoError(t, vfs.WriteFile(fsys, filepath.Join("data", manifestFile), []byte(text)))
 	for _, opts := range [][]Option{{On(fsys)}, {On(fsys), RebuildManifest()}, {On(fsys), ReadOnlyMode()}} {
 		_, err := Open("data", opts...)

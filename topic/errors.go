@@ -9,6 +9,7 @@ import (
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/log/vfs"
+	"github.com/quirelog/quire/topic/internal/catalog"
 )
 
 // Sentinels for errors.Is. Those of the storeys below are offered again here, so that nobody needs to
@@ -52,7 +53,7 @@ var (
 	// ErrProducerFenced: a newer owner of the producer id has taken over.
 	ErrProducerFenced = log.ErrProducerFenced
 	// ErrNewerFormat: the directory was written by a newer version of this library. Nothing was changed.
-	ErrNewerFormat = errors.New("topic: written by a newer version")
+	ErrNewerFormat = catalog.ErrNewerFormat
 	// ErrStaleEpoch: a fetch named a leader epoch older than the partition's.
 	ErrStaleEpoch = errors.New("topic: leader epoch is stale")
 	// ErrUnknownEpoch: a fetch named a leader epoch newer than the partition's.

@@ -94,7 +94,7 @@ func TestMissingDirectoryIsDamage(t *testing.T) {
 func TestForeignDirectoryIsRefused(t *testing.T) {
 	fsys := vfs.NewMem()
 	e := openOn(t, fsys)
-	openTopic(t, e, "orders")
+	require.NoError(t, partitionOf(t, openTopic(t, e, "orders"), 0).Warm(t.Context()))
 	require.NoError(t, e.Close())
 	require.NoError(t, vfs.WriteFile(fsys, "data/orders-0/partition.metadata", []byte("version: 0\ntopic_id: AAAAAAAAQAAAAAAAAAAAAQ")))
 	e = openOn(t, fsys)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/quirelog/quire/topic/internal/catalog"
 )
 
 // maxNameLength is Kafka's limit: a topic's name, a dash and a partition number must fit a directory name.
@@ -36,9 +38,8 @@ func nameByte(c byte) bool {
 	return c == '.' || c == '_' || c == '-'
 }
 
-// foldName maps names that Kafka considers equal for its metrics, those that differ only by '.' and '_',
-// onto each other. Two topics of one engine never share a folded name.
-func foldName(name string) string { return strings.ReplaceAll(name, ".", "_") }
+// foldName maps names that Kafka considers equal for its metrics onto each other. Two topics of one engine never share a folded name.
+func foldName(name string) string { return catalog.Fold(name) }
 
 // isInternal tells the topics an engine keeps for itself, hidden from [Engine.Topics] by default. The names
 // that begin with two underscores are Kafka's custom for them.

@@ -10,6 +10,7 @@ import (
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/timingwheel"
+	"github.com/quirelog/quire/topic/internal/catalog"
 )
 
 // memoryDir is the name of the directory of an engine in memory that was given none.
@@ -76,6 +77,7 @@ func newEngine(dir string, o *options) *Engine {
 		unlock:  func() error { return nil },
 		closing: make(chan struct{}), done: make(chan struct{}), turn: make(chan struct{}, 1),
 		topics: map[string]*Topic{}, folded: map[string]string{}, members: map[*member]struct{}{},
+		changing: map[string]chan struct{}{}, removing: map[string]string{},
 	}
 	if o.indexMemory > 0 {
 		e.indexes = log.NewIndexBudget(o.indexMemory)
@@ -108,14 +110,14 @@ func (e *Engine) start(o *options) error {
 		return err
 	}
 	e.unlock = unlock
-	id, found, damage, err := readIdentity(e.fs, e.dir)
+	id, known, damage, err := readIdentity(e.fs, e.dir)
 	if err != nil {
 		return err
 	}
 	if err := leaveBackup(e.fs, e.dir); err != nil {
 		return err
 	}
-	m, fresh, err := e.chooseManifest(o.rebuild)
+	found, err := e.loadCatalog(o.rebuild)
 	if err != nil {
 		return err
 	}
@@ -127,31 +129,31 @@ func (e *Engine) start(o *options) error {
 	if err := e.fs.SyncDir(e.dir); err != nil {
 		return err
 	}
-	if e.identity, err = completeIdentity(e.fs, e.dir, id, found); err != nil {
+	if e.identity, err = completeIdentity(e.fs, e.dir, id, known); err != nil {
 		return err
 	}
 	if damage != nil {
 		e.logger.Warn("meta.properties is damaged and was made anew: the directory has other ids now", "dir", e.dir,
 			"cluster", e.identity.cluster, "directory", e.identity.directory, "err", damage)
 	}
-	if err := setAsideDamaged(e.fs, e.dir); err != nil {
-		return err
-	}
-	adopted, err := e.adopt(m)
+	adopted, err := e.adopt(found)
 	if err != nil {
 		return err
 	}
-	e.startedOK = e.startedOK || fresh && !adopted
-	e.manifest = m
-	if fresh || adopted {
-		if err := e.store(m.clone()); err != nil {
-			return err
-		}
-	}
-	if err := e.finishHalfDone(); err != nil {
+	e.startedOK = e.startedOK || !found.Exists && !adopted
+	if e.catalog, err = catalog.Start(e.fs, e.dir, found, adopted || !found.Exists, e.releaseReserve); err != nil {
 		return err
 	}
-	return e.fillTopics()
+	return e.fillTopics(found.Manifest)
+}
+
+// loadCatalog reads what the directory says of its topics.
+func (e *Engine) loadCatalog(rebuild bool) (*catalog.Found, error) {
+	found, err := catalog.Load(e.fs, e.dir, checkEntry, rebuild)
+	if err == nil && found.Degraded != nil {
+		e.logger.Warn("files of the manifest are damaged or missing, the others are used", "dir", e.dir, "err", found.Degraded)
+	}
+	return found, err
 }
 
 // startReading opens beside a live writer: nothing is written, and what is half done does not exist.
@@ -167,145 +169,47 @@ func (e *Engine) startReading() error {
 		return err
 	}
 	e.identity, e.blank = id, vfs.NewMem()
-	m, _, err := e.chooseManifest(true)
+	found, err := e.loadCatalog(true)
 	if err != nil {
 		return err
 	}
-	if _, err := e.adopt(m); err != nil {
+	if _, err := e.adopt(found); err != nil {
 		return err
 	}
-	e.manifest = m
-	return e.fillTopics()
+	e.found = found.Manifest
+	return e.fillTopics(found.Manifest)
 }
 
-// chooseManifest is the newest valid generation, or an empty one for a directory without any. fresh says
-// that it is not on disk.
-func (e *Engine) chooseManifest(rebuild bool) (m *Manifest, fresh bool, err error) {
-	m, found, degraded, err := loadManifest(e.fs, e.dir)
-	switch {
-	case err != nil && errors.Is(err, ErrCorrupt) && rebuild:
-		e.logger.Warn("manifest is damaged, topics are found by their directories", "dir", e.dir, "err", err)
-		return &Manifest{Format: manifestFormat}, true, nil
-	case err != nil:
-		return nil, false, err
-	case !found:
-		return &Manifest{Format: manifestFormat}, true, nil
-	}
-	if degraded != nil {
-		e.logger.Warn("a generation of the manifest is damaged, the other is used", "dir", e.dir, "err", degraded)
-	}
-	return m, false, nil
-}
-
-// store makes m the manifest, on disk and in memory. The caller has the turn, or is Open. A failure of which
-// nobody can say what it left on disk is ErrUncertain and stands in the way of all later changes.
-func (e *Engine) store(m *Manifest) error {
-	if e.manifestFault != nil {
-		return e.manifestFault
-	}
-	m.Format, m.Generation = manifestFormat, e.manifest.Generation+1
-	if err := e.stage(m); err != nil {
-		return fmt.Errorf("topic: manifest not written: %w", err)
-	}
-	err := placeManifest(e.fs, e.dir)
-	if err == nil {
-		e.manifest = m
-		return nil
-	}
-	if e.stillOld() {
-		return fmt.Errorf("topic: manifest not written: %w", err)
-	}
-	e.manifestFault = fmt.Errorf("topic: manifest: %w: %w", ErrUncertain, err)
-	return e.manifestFault
-}
-
-// stage writes the manifest aside. When that is to delete a topic and the disk is full, the previous generation
-// gives up its room, provided that the newest one can be read: else no topic could be deleted to make room.
-func (e *Engine) stage(m *Manifest) error {
-	err := stageManifest(e.fs, e.dir, m)
-	if err == nil || !vfs.IsNoSpace(err) || !m.deletes() || !e.stillOld() {
-		return err
-	}
-	if e.releaseReserve() {
-		if err = stageManifest(e.fs, e.dir, m); err == nil {
-			return nil
-		}
-	}
-	if e.fs.Remove(filepath.Join(e.dir, manifestPrev)) != nil {
-		return err
-	}
-	return stageManifest(e.fs, e.dir, m)
-}
-
-// stillOld tells, after a failed store, that the file is as it was: the new one was never put in its place.
-func (e *Engine) stillOld() bool {
-	m, err := readManifest(e.fs, filepath.Join(e.dir, manifestFile))
-	return err == nil && m.Generation == e.manifest.Generation
-}
-
-// fillTopics makes the topics of the manifest known, with what the checkpoint files say of their partitions.
-func (e *Engine) fillTopics() error {
+// fillTopics makes the topics of the manifest known, with what the checkpoint files say of their partitions, and finishes deletions that a crash
+// interrupted. A deletion that the disk refuses to finish does not stop the engine: it is tried again at the next Open.
+func (e *Engine) fillTopics(m *Manifest) error {
 	saved := e.readCheckpoints()
-	for _, entry := range e.manifest.Topics {
+	for _, entry := range m.Topics {
 		if entry.State != TopicReady {
-			continue // only beside a live writer, or a deletion that could not be finished
+			e.removing[foldName(entry.Name)] = entry.Name
+			if e.readOnly {
+				continue
+			}
+			if err := e.finishDelete(entry); err != nil {
+				e.logger.Warn("deletion of a topic could not be finished", "topic", entry.Name, "err", err)
+			}
+			continue
 		}
 		t, err := e.newTopic(entry)
 		if err != nil {
 			return err
 		}
 		for _, p := range t.state.Load().partitions {
-			p.saved = saved.of(p)
+			if !p.unused {
+				p.saved = saved.of(p)
+			}
 		}
 		e.publish(t)
 	}
 	return nil
 }
 
-func (e *Engine) publish(t *Topic) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.topics[t.name] = t
-	e.folded[foldName(t.name)] = t.name
-}
-
-func (e *Engine) unpublish(t *Topic) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.topics, t.name)
-	delete(e.folded, foldName(t.name))
-}
-
-// finishHalfDone completes creations and deletions that a crash interrupted. A deletion that the disk
-// refuses to finish does not stop the engine: it is tried again at the next Open.
-func (e *Engine) finishHalfDone() error {
-	m := e.manifest.clone()
-	changed := false
-	for _, entry := range e.manifest.Topics {
-		switch entry.State {
-		case TopicCreating:
-			if err := e.makeDirs(entry, 0); err != nil {
-				return err
-			}
-			entry.State = TopicReady
-			m.put(entry)
-			changed = true
-		case TopicDeleting:
-			if err := e.remove(entry); err != nil {
-				e.logger.Warn("deletion of a topic could not be finished", "topic", entry.Name, "err", err)
-				continue
-			}
-			m.drop(entry.Name)
-			changed = true
-		}
-	}
-	if !changed {
-		return nil
-	}
-	return e.store(m)
-}
-
-// openLog opens the partition's files. The topic's id is written into its directory before the first record.
+// openLog opens the partition's files. The topic's id and a copy of its entry are written into its directory before the first record.
 func (p *Partition) openLog(hooks log.Hooks) (*log.Log, OpenedFacts, error) {
 	e, t := p.topic.eng, p.topic
 	facts := OpenedFacts{Topic: t.name, Partition: p.id}
@@ -360,18 +264,65 @@ func (p *Partition) cleanedTo() int64 {
 	return max(p.saved.cleaned, 0)
 }
 
-// prepareDir sees that the directory exists and is that of this topic.
+// prepareDir sees that the directory exists and is that of this topic. A partition that is used for the first time gets it now.
 func (p *Partition) prepareDir() error {
-	e, dir := p.topic.eng, p.Dir()
-	if _, err := e.fs.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		if !e.acceptLoss || e.readOnly {
-			return fmt.Errorf("%w: directory %s is missing: %w", ErrCorrupt, dir, err)
-		}
-		if err := ensureDir(e.fs, dir); err != nil {
+	e, dir, unused := p.topic.eng, p.Dir(), p.isUnused()
+	_, err := e.fs.Stat(dir)
+	missing := errors.Is(err, fs.ErrNotExist)
+	switch {
+	case missing && unused && e.readOnly:
+		return nil
+	case missing && !unused && (e.readOnly || !e.acceptLoss):
+		return fmt.Errorf("%w: directory %s is missing: %w", ErrCorrupt, dir, err)
+	case missing || unused && !e.readOnly:
+		if err := e.makeDir(dir); err != nil {
 			return err
 		}
 	}
-	path := filepath.Join(dir, log.PartitionMetadataFile)
+	if err := p.checkDir(); err != nil || e.readOnly {
+		return err
+	}
+	if unused {
+		if err := p.noteUse(); err != nil {
+			return err
+		}
+	}
+	p.topic.keepCopy()
+	return nil
+}
+
+// makeDir makes a partition's directory, durably.
+func (e *Engine) makeDir(dir string) error {
+	if err := e.fs.MkdirAll(dir); err != nil {
+		return err
+	}
+	return e.fs.SyncDir(e.dir)
+}
+
+func (p *Partition) isUnused() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.unused
+}
+
+// noteUse notes durably that the partition has a directory: when that is missing later, it is a loss.
+func (p *Partition) noteUse() error {
+	e := p.topic.eng
+	if err := e.forgetCheckpoint(p); err != nil {
+		return err
+	}
+	if err := e.catalog.Commit(catalog.Change{Use: &catalog.Use{Topic: p.topic.name, Partition: p.id}}); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unused = false
+	return nil
+}
+
+// checkDir sees that the directory is that of this topic; the topic's id is written where there is none.
+func (p *Partition) checkDir() error {
+	e, path := p.topic.eng, filepath.Join(p.Dir(), log.PartitionMetadataFile)
 	id, err := log.ReadPartitionMetadata(e.fs, path)
 	switch {
 	case err == nil && id == p.topic.id:

@@ -296,9 +296,8 @@ func SegmentBytes(n int64) TopicOption { return Set("segment.bytes", showInt(n))
 // SegmentAge is the span of record time after which a segment file is closed and the next begun.
 func SegmentAge(d time.Duration) TopicOption { return Set("segment.ms", showMillis(d)) }
 
-// Retention is how long records are kept, counted from the records' own times; negative: for ever. Default 7 days,
-// as in Kafka: give -1 to a topic that is to keep all it is given. What is removed is whole segments; see
-// [Engine.ApplyRetention].
+// Retention is how long records are kept, counted from the records' own times; negative: for ever, which is the default. Kafka's is 7 days.
+// What is removed is whole segments; see [Engine.ApplyRetention].
 func Retention(d time.Duration) TopicOption { return Set("retention.ms", showMillis(d)) }
 
 // RetentionRecords is how many records a partition keeps at least; negative: no bound.

@@ -29,7 +29,7 @@ type Partition struct {
 	size    *log.Footprint // of an unused partition, for budgets; nil while not known
 	expiry  int64          // of an unused partition: when the oldest records' time is up, ms; 0 not known, -1 never
 	cleanAt int64          // the same of compaction: when to look
-	fresh   bool           // made by this engine: before its first use there is nothing to recover
+	unused  bool           // never used: there is no directory, and nothing to recover
 }
 
 // checkpoint is what Kafka's checkpoint files hold of a partition; -1 where they say nothing.
@@ -174,7 +174,7 @@ func (p *Partition) shut(why error) (clean bool, err error) {
 		return false, nil // the opener saw the end and closed its log; how that went is not known here
 	}
 	if l == nil {
-		return p.fresh || p.topic.eng.startedOK, nil
+		return p.unused || p.topic.eng.startedOK, nil
 	}
 	err = l.Close()
 	p.noteOffsets(l)

@@ -3,6 +3,8 @@ package topic
 import (
 	"context"
 	"encoding/binary"
+
+	"github.com/quirelog/quire/topic/internal/catalog"
 )
 
 const (
@@ -65,16 +67,14 @@ func (e *Engine) takeBlockInTurn() error {
 	if left > 0 {
 		return nil
 	}
-	m := e.manifest.clone()
-	first := m.NextProducerID
+	first := e.catalog.NextProducerID()
 	if first == 0 {
 		var err error
 		if first, err = drawProducerID(); err != nil {
 			return err
 		}
 	}
-	m.NextProducerID = first + idBlockSize
-	if err := e.store(m); err != nil {
+	if err := e.catalog.Commit(catalog.Change{NextProducerID: first + idBlockSize}); err != nil {
 		return err
 	}
 	e.mu.Lock()

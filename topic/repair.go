@@ -7,10 +7,10 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"strconv"
 
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/vfs"
+	"github.com/quirelog/quire/topic/internal/catalog"
 )
 
 // RepairOptions say how far [Repair] goes.
@@ -104,7 +104,15 @@ func (r *repairer) locked() error {
 	var done []TopicPartition
 	for _, f := range r.out.Found {
 		tp := TopicPartition{Topic: f.Topic, Partition: f.Partition}
-		if f.Kind == faultManifest || f.Kind == faultCheckpoint || f.Kind == faultMeta || slices.Contains(done, tp) {
+		switch {
+		case f.Kind == faultManifest, f.Kind == faultCheckpoint, f.Kind == faultMeta:
+			continue
+		case f.Kind == faultCopy:
+			if err := r.dropCopy(f.Path); err != nil {
+				return err
+			}
+			continue
+		case slices.Contains(done, tp):
 			continue
 		}
 		done = append(done, tp)
@@ -115,38 +123,53 @@ func (r *repairer) locked() error {
 	return nil
 }
 
-// engineFiles takes damaged files out of the way. Opening the engine makes them again.
+// engineFiles takes damaged files out of the way. Opening the engine makes them again; of a damaged journal of the manifest it takes what is sound,
+// so that only a copy of it is put aside here.
 func (r *repairer) engineFiles() error {
 	for _, f := range r.out.Found {
 		if f.Kind != faultManifest && f.Kind != faultCheckpoint && f.Kind != faultMeta {
 			continue
 		}
-		if err := r.setAside(f.Path); err != nil {
+		r.out.Rebuilt = append(r.out.Rebuilt, f.Path)
+		move := catalog.SetAside
+		if _, journal := catalog.ParseJournalFile(filepath.Base(f.Path)); journal {
+			move = copyAside
+		}
+		if _, err := r.fs.Stat(f.Path); errors.Is(err, fs.ErrNotExist) {
+			continue // it is missing, and that is the fault
+		}
+		aside, err := move(r.fs, f.Path)
+		if err != nil {
 			return err
 		}
-		r.out.Rebuilt = append(r.out.Rebuilt, f.Path)
+		r.out.SavedAs = append(r.out.SavedAs, aside)
 	}
 	return nil
 }
 
-// setAside renames a file to <name>.damaged, with -1, -2 and so on behind it when there are more.
-func (r *repairer) setAside(path string) error {
-	for n := 0; ; n++ {
-		aside := path + ".damaged"
-		if n > 0 {
-			aside += "-" + strconv.Itoa(n)
-		}
-		if _, err := r.fs.Stat(aside); err == nil {
-			continue
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		if err := r.fs.Rename(path, aside); err != nil {
-			return err
-		}
-		r.out.SavedAs = append(r.out.SavedAs, aside)
-		return r.fs.SyncDir(r.dir)
+// copyAside copies a damaged file, durably, and returns the copy's name.
+func copyAside(fsys vfs.FS, path string) (string, error) {
+	aside, err := catalog.AsideName(fsys, path)
+	if err != nil {
+		return "", err
 	}
+	data, err := vfs.ReadFile(fsys, path, catalog.MaxBytes)
+	if err != nil {
+		return "", err
+	}
+	return aside, vfs.WriteFile(fsys, aside, data)
+}
+
+// dropCopy removes a damaged copy of a topic's entry. It is made again when the partition is opened.
+func (r *repairer) dropCopy(path string) error {
+	r.out.Rebuilt = append(r.out.Rebuilt, path)
+	if r.opts.DryRun {
+		return nil
+	}
+	if err := r.fs.Remove(path); err != nil {
+		return err
+	}
+	return r.fs.SyncDir(filepath.Dir(path))
 }
 
 // partition repairs one partition. What it refuses keeps the others from nothing.

@@ -258,6 +258,9 @@ const neverExpires = -1
 
 // retainUnused looks after a partition that nobody has used since Open.
 func (p *Partition) retainUnused(ctx context.Context, now time.Time, wait bool) (due time.Time, err error) {
+	if p.isUnused() {
+		return time.Time{}, nil
+	}
 	if at := p.knownExpiry(); at == neverExpires || at > now.UnixMilli() {
 		return expiryTime(at), nil
 	}

@@ -42,9 +42,12 @@ func (p *Partition) charge(n int64) {
 // measured looks at the partition's files once. What cannot be looked at counts nothing, and is looked at again.
 func (p *Partition) measured() log.Footprint {
 	p.mu.Lock()
-	known := p.size
+	known, unused := p.size, p.unused
 	p.mu.Unlock()
-	if known != nil {
+	switch {
+	case unused:
+		return log.Footprint{}
+	case known != nil:
 		return *known
 	}
 	m, err := log.Measure(p.topic.eng.fs, p.Dir())

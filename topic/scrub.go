@@ -184,7 +184,7 @@ type scrub struct {
 
 // all reads the partitions in the order of their names and numbers.
 func (r *scrub) all() error {
-	list := r.s.eng.allPartitions()
+	list := slices.DeleteFunc(r.s.eng.allPartitions(), (*Partition).isUnused)
 	slices.SortFunc(list, func(a, b *Partition) int {
 		if c := strings.Compare(a.topic.name, b.topic.name); c != 0 {
 			return c

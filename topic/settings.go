@@ -20,8 +20,8 @@ const Forever = time.Duration(math.MaxInt64)
 // that begin with "quire." are this library's own. Every setting is checked and stored. Those marked "kept" have no
 // effect beyond that: they are about replication and remote storage, or have a better way here.
 //
-// Mind Retention: as in Kafka, by default a record goes when its time, which its sender may have set, lies a week
-// back. What was imported with times of long ago goes half a minute after the next Open; [Retention](-1) keeps it.
+// One default is not Kafka's: records are kept for ever. Kafka's 7 days, for all topics of a broker, are [Defaults]([Retention](7 * 24 *
+// time.Hour)); they count from a record's time, which its sender may have set.
 type Settings struct {
 	Durability   log.Durability // quire.durability: sync (default), interval, os
 	SyncInterval time.Duration  // quire.sync.interval.ms: longest unsynced time at level interval; default 100 ms
@@ -45,7 +45,7 @@ type Settings struct {
 	TimestampsAfter  time.Duration // message.timestamp.after.max.ms: default Forever (an hour in Kafka 4)
 
 	Cleanup              Cleanup       // cleanup.policy: delete (default), compact, or both
-	Retention            time.Duration // retention.ms: negative for ever; default 7 days
+	Retention            time.Duration // retention.ms: negative for ever, the default (7 days in Kafka)
 	RetentionBytes       int64         // retention.bytes: per partition, negative no bound; default -1
 	RetentionRecords     int64         // quire.retention.records: per partition, negative no bound; default -1
 	RetentionGroups      string        // quire.retention.groups: records go once these groups, by commas, have acknowledged them; default none

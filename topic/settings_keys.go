@@ -86,7 +86,7 @@ var settingKeys = []settingKey{
 	millisKey(KeySyncInterval, "100", 1, func(s *Settings) *time.Duration { return &s.SyncInterval }),
 	choiceKey("remote.storage.enable", "false", parseOnlyFalse, strconv.FormatBool, func(s *Settings) *bool { return &s.RemoteStorage }),
 	intKey("retention.bytes", "-1", -1, math.MaxInt64, func(s *Settings) *int64 { return &s.RetentionBytes }),
-	millisKey("retention.ms", weekMillis, -1, func(s *Settings) *time.Duration { return &s.Retention }),
+	millisKey("retention.ms", "-1", -1, func(s *Settings) *time.Duration { return &s.Retention }),
 	intKey("segment.bytes", "1073741824", 14, math.MaxInt32, func(s *Settings) *int64 { return &s.SegmentBytes }),
 	intKey("segment.index.bytes", "10485760", 4, math.MaxInt32, func(s *Settings) *int64 { return &s.IndexBytes }),
 	millisKey("segment.jitter.ms", "0", 0, func(s *Settings) *time.Duration { return &s.SegmentJitter }),

@@ -3,9 +3,11 @@ package topic
 import (
 	"fmt"
 	"maps"
+	"sync"
 	"sync/atomic"
 
 	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/topic/internal/catalog"
 )
 
 // Topic is a named set of partitions with common settings. It stays valid until the topic is deleted or the
@@ -22,6 +24,8 @@ type Topic struct {
 	budget atomic.Pointer[diskBudget]
 	// deleted is set once the deletion is certain to survive anything.
 	deleted atomic.Bool
+	copying sync.Mutex // one writer of the entry's copy at a time
+	copied  *uint64    // the last change that the copy is known to have; guarded by copying
 	// spread numbers the appends without a key, so that they go round the partitions.
 	spread atomic.Uint32
 }
@@ -86,19 +90,22 @@ func (t *Topic) newState(settings *Settings, entry ManifestTopic, have []*Partit
 		settings:   settings,
 		overrides:  entry.Settings,
 		config:     settings.logConfig(t.id, t.eng.indexes),
-		partitions: t.newPartitions(have, entry.Partitions),
+		partitions: t.newPartitions(have, entry.Partitions, entry.Unused),
 	}
 	st.allowance = t.limitAhead(st.config, settings, len(st.partitions))
 	return st
 }
 
 // newPartitions gives have, lengthened to n partitions. They are made in one piece: an idle partition is small.
-func (t *Topic) newPartitions(have []*Partition, n int) []*Partition {
+func (t *Topic) newPartitions(have []*Partition, n int, unused catalog.PartitionSet) []*Partition {
 	list := append(make([]*Partition, 0, n), have...)
 	fresh := make([]Partition, n-len(have))
 	for i := range fresh {
 		p := &fresh[i]
 		p.topic, p.id = t, int32(len(list))
+		if unused.Has(p.id) {
+			p.unused, p.saved = true, checkpoint{start: -1, recovery: -1, high: -1}
+		}
 		list = append(list, p)
 	}
 	return list

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/vfs"
+	"github.com/quirelog/quire/topic/internal/catalog"
 )
 
 // Fault is one thing that is wrong with a file of a directory.
@@ -18,7 +20,7 @@ type Fault struct {
 	Topic     string // empty when the file is the engine's
 	Partition int32  // -1 then
 	// Kind says what sort of thing is wrong: data, headers, gap, missing, identity, manifest, meta are about what cannot be
-	// made again, or not without asking. Notes have index, aborted, side, slot, epochs, snapshot, checkpoint, which are files that are made again
+	// made again, or not without asking. Notes have index, aborted, side, slot, epochs, snapshot, checkpoint, copy, which are files that are made again
 	// from the data when they are needed, and tail, saved, swap.
 	Kind string
 	Path string
@@ -152,7 +154,7 @@ func (v *verifier) partitions(names []string) (list []TopicPartition) {
 	}
 	for _, entry := range v.manifest.Topics {
 		for n := range entry.Partitions {
-			if entry.State == TopicReady && wanted(entry.Name) {
+			if entry.State == TopicReady && wanted(entry.Name) && !entry.Unused.Has(int32(n)) {
 				list = append(list, TopicPartition{Topic: entry.Name, Partition: int32(n)})
 			}
 		}
@@ -162,7 +164,7 @@ func (v *verifier) partitions(names []string) (list []TopicPartition) {
 		if !ok || !wanted(tp.Topic) {
 			continue
 		}
-		if i, known := v.manifest.find(tp.Topic); known && v.manifest.counts(tp) && v.manifest.Topics[i].State != TopicCreating {
+		if i, known := v.manifest.Find(tp.Topic); known && v.manifest.Counts(tp.Topic, tp.Partition) && !v.manifest.Topics[i].Unused.Has(tp.Partition) {
 			continue
 		}
 		list = append(list, tp)
@@ -202,25 +204,39 @@ func (v *verifier) partition(dir string, tp TopicPartition) error {
 	v.out.Batches, v.out.Records, v.out.Bytes = v.out.Batches+found.Batches, v.out.Records+found.Records, v.out.Bytes+found.Bytes
 	v.out.Faults = appendFaults(v.out.Faults, tp, found.Faults)
 	v.out.Notes = appendFaults(v.out.Notes, tp, found.Notes)
-	return nil
+	return v.copyOfEntry(dir, tp)
+}
+
+// copyOfEntry checks the copy of the topic's entry in a partition's directory.
+func (v *verifier) copyOfEntry(dir string, tp TopicPartition) error {
+	_, err := catalog.ReadCopy(v.fs, dir, checkEntry)
+	switch {
+	case err == nil, errors.Is(err, fs.ErrNotExist):
+		return nil
+	case errors.Is(err, ErrCorrupt), errors.Is(err, vfs.ErrTooLarge):
+		v.out.Faults = append(v.out.Faults, Fault{Topic: tp.Topic, Partition: tp.Partition, Kind: faultCopy, Path: filepath.Join(dir, catalog.CopyFile),
+			FirstOffset: -1, NextOffset: -1, Err: err})
+		return nil
+	}
+	return err
 }
 
 // replaced tells that a partition's topic was deleted since the manifest was read; another may have its name by now.
 func (v *verifier) replaced(tp TopicPartition) bool {
-	i, known := v.manifest.find(tp.Topic)
-	now, found, _, err := loadManifest(v.fs, v.dir)
-	if !known || err != nil || !found {
+	i, known := v.manifest.Find(tp.Topic)
+	now, err := catalog.Load(v.fs, v.dir, checkEntry, false)
+	if !known || err != nil || !now.Exists {
 		return false
 	}
-	j, still := now.find(tp.Topic)
-	return !still || now.Topics[j].ID != v.manifest.Topics[i].ID || now.Topics[j].State != v.manifest.Topics[i].State
+	j, still := now.Manifest.Find(tp.Topic)
+	return !still || now.Manifest.Topics[j].ID != v.manifest.Topics[i].ID || now.Manifest.Topics[j].State != v.manifest.Topics[i].State
 }
 
 // logOptions is what the manifest says of a partition's log. Offsets of a topic that it does not know may have gaps.
 func (v *verifier) logOptions(tp TopicPartition) (opt log.VerifyOptions, settings Settings, err error) {
 	settings = DefaultSettings()
-	i, known := v.manifest.find(tp.Topic)
-	if !known || !v.manifest.counts(tp) {
+	i, known := v.manifest.Find(tp.Topic)
+	if !known || !v.manifest.Counts(tp.Topic, tp.Partition) {
 		opt.Gaps = true
 		return opt, settings, nil
 	}
@@ -242,14 +258,12 @@ func appendFaults(dst []Fault, tp TopicPartition, list []log.Fault) []Fault {
 
 // missing judges a partition without a directory: its topic may have been deleted meanwhile.
 func (v *verifier) missing(dir string, tp TopicPartition) error {
-	now, found, _, err := loadManifest(v.fs, v.dir)
-	if err != nil && !errors.Is(err, ErrCorrupt) {
+	now, err := catalog.Load(v.fs, v.dir, checkEntry, true)
+	if err != nil {
 		return err
 	}
-	if !found || now == nil || !now.counts(tp) {
-		return nil
-	}
-	if i, _ := now.find(tp.Topic); now.Topics[i].State == TopicReady {
+	i, known := now.Manifest.Find(tp.Topic)
+	if known && now.Manifest.Counts(tp.Topic, tp.Partition) && now.Manifest.Topics[i].State == TopicReady {
 		v.out.Faults = append(v.out.Faults, Fault{Topic: tp.Topic, Partition: tp.Partition, Kind: string(log.FaultMissing), Path: dir,
 			FirstOffset: -1, NextOffset: -1, Err: errors.New("the manifest has this partition, the directory has not")})
 	}
@@ -261,6 +275,7 @@ const (
 	faultManifest   = "manifest"
 	faultCheckpoint = "checkpoint"
 	faultMeta       = "meta"
+	faultCopy       = "copy" // of a topic's entry, in a partition's directory
 )
 
 func (v *verifier) fault(kind, name string, err error) {
@@ -273,17 +288,17 @@ func (v *verifier) fault(kind, name string, err error) {
 
 // engineFiles checks the files beside the partitions.
 func (v *verifier) engineFiles(names []string) error {
-	for _, name := range []string{manifestFile, manifestPrev} {
-		m, err := readManifest(v.fs, filepath.Join(v.dir, name))
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-		case errors.Is(err, ErrCorrupt):
-			v.fault(faultManifest, name, err)
-		case err != nil:
-			return err
-		case m.Generation >= v.manifest.Generation:
-			v.manifest = m
-		}
+	found, err := catalog.Load(v.fs, v.dir, checkEntry, true)
+	if err != nil {
+		return err
+	}
+	v.manifest = found.Manifest
+	faults, err := catalog.Faults(v.fs, v.dir, checkEntry, slices.Contains(names, cleanFile))
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(faults)) {
+		v.fault(faultManifest, name, faults[name])
 	}
 	if len(v.opts.Topics) > 0 {
 		return nil

@@ -15,7 +15,7 @@ func (t *tool) dump(name string, args []string) error {
 	f := t.flags(name, "FILE...", `Print what is in a file of a directory of topics. The kind is told by the name:
 .log .index .timeindex .txnindex .snapshot .sums (also with .deleted, .cleaned or .swap behind),
 leader-epoch-checkpoint, partition.metadata, *-offset-checkpoint, meta.properties,
-.kafka_cleanshutdown, quire.slot, quire.manifest. Files that Apache Kafka wrote are read as well.`)
+.kafka_cleanshutdown, quire.slot, quire.manifest and its journal, quire.topic. Files that Apache Kafka wrote are read as well.`)
 	asJSON := f.Bool("json", false, "one JSON object a line")
 	records := f.Bool("records", true, "the records of each batch too")
 	files, err := t.parse(f, args, 1, -1)
@@ -112,6 +112,8 @@ func (d *dumper) file() error {
 		return d.checkpoint()
 	case name == log.SlotFile:
 		return d.slots()
+	case name == "quire.topic", strings.HasPrefix(name, "quire.manifest") && strings.HasSuffix(name, ".journal"):
+		return d.journal()
 	case strings.HasPrefix(name, "quire.manifest"):
 		return d.manifest()
 	case name == "meta.properties", name == ".kafka_cleanshutdown":

@@ -159,3 +159,24 @@ func (d *dumper) sums() error {
 func (d *dumper) manifest() error {
 	return decoded(d, topic.DecodeManifest, func(m *topic.Manifest) error { return d.show(manifestFact{"manifest", m}) })
 }
+
+// journal prints the changes in a journal of the manifest, or the copy of a topic's entry.
+func (d *dumper) journal() error {
+	data, err := d.small()
+	if err != nil {
+		return err
+	}
+	lines, rest, fault := topic.DecodeManifestJournal(data)
+	for _, l := range lines {
+		if err := d.show(changesFact{"changes", l}); err != nil {
+			return err
+		}
+	}
+	if fault == nil && rest > 0 {
+		fault = errors.New("no line, or one that was cut off")
+	}
+	if fault != nil {
+		return d.damage(int64(len(data)-rest), int64(rest), fault)
+	}
+	return nil
+}

@@ -16,7 +16,7 @@ import (
 var dumpable = []string{
 	"00000000000000000000.log", "00000000000000000000.index", "00000000000000000000.timeindex", "00000000000000000000.txnindex",
 	"00000000000000000000.snapshot", "00000000000000000000.sums", "leader-epoch-checkpoint", "partition.metadata",
-	"recovery-point-offset-checkpoint", "meta.properties", "quire.slot", "quire.manifest",
+	"recovery-point-offset-checkpoint", "meta.properties", "quire.slot", "quire.manifest", "quire.manifest.1.journal", "quire.topic",
 }
 
 // Whatever bytes a file holds, dump and verify tell what they find and return: no panic, no end of memory.

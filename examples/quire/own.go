@@ -104,6 +104,33 @@ func (m manifestFact) String() string {
 	return b.String()
 }
 
+// changesFact is a line of the manifest's journal.
+type changesFact struct {
+	Kind string `json:"kind"`
+	*topic.ManifestLine
+}
+
+func (c changesFact) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "generation %d%s", c.Generation, ifSo(c.Closed, ": stopped in order"))
+	for _, change := range c.Changes {
+		switch {
+		case change.Create != nil:
+			t := change.Create
+			fmt.Fprintf(&b, "\n  created %s: id %s, %d partitions, settings %v", t.Name, t.ID, t.Partitions, t.Settings)
+		case change.Alter != nil:
+			fmt.Fprintf(&b, "\n  altered %s: %d partitions, settings %v", change.Alter.Name, change.Alter.Partitions, change.Alter.Settings)
+		case change.Use != nil:
+			fmt.Fprintf(&b, "\n  first use of %s/%d", change.Use.Topic, change.Use.Partition)
+		case change.NextProducerID > 0:
+			fmt.Fprintf(&b, "\n  next producer id %d", change.NextProducerID)
+		default:
+			fmt.Fprintf(&b, "\n  deleted %s%s", change.Delete+change.Drop, ifSo(change.Drop != "", ", its directories too"))
+		}
+	}
+	return b.String()
+}
+
 func ifSo(yes bool, s string) string {
 	if yes {
 		return s

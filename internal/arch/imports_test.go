@@ -25,7 +25,8 @@ index                 : log/vfs
 segment               : index log/record log/vfs
 log                   : segment log/record log/vfs
 replica               : log log/record
-topic                 : replica log log/record log/vfs timingwheel compress
+topic/internal/catalog : log log/vfs
+topic                 : replica log log/record log/vfs timingwheel compress topic/internal/catalog
 group                 : topic log/record timingwheel
 topic/topictest       : public
 examples              : public

@@ -1,0 +1,139 @@
+package topic
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/quirelog/quire/topic/internal/catalog"
+)
+
+// beginChange waits until the caller alone may create, alter or delete the topics of these names. Without an error the caller must call
+// endChange. Changes of other topics go on meanwhile, and share writes and syncs.
+func (e *Engine) beginChange(ctx context.Context, names ...string) error {
+	if err := e.mayChange(ctx); err != nil {
+		return err
+	}
+	for {
+		busy, err := e.claimNames(names)
+		if busy == nil || err != nil {
+			return err
+		}
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-e.closing:
+			return ErrClosed
+		}
+	}
+}
+
+// claimNames claims all names, or gives what to wait for.
+func (e *Engine) claimNames(names []string) (busy <-chan struct{}, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil, ErrClosed
+	}
+	for _, name := range names {
+		if busy := e.changing[foldName(name)]; busy != nil {
+			return busy, nil
+		}
+	}
+	done := make(chan struct{})
+	for _, name := range names {
+		e.changing[foldName(name)] = done
+	}
+	return nil, nil
+}
+
+func (e *Engine) endChange(names ...string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	done := e.changing[foldName(names[0])]
+	for _, name := range names {
+		delete(e.changing, foldName(name))
+	}
+	close(done)
+}
+
+// changesDone waits for the changes of topics that are under way; the engine is closed and begins no others.
+func (e *Engine) changesDone() {
+	for {
+		done := e.anyChange()
+		if done == nil {
+			return
+		}
+		<-done
+	}
+}
+
+func (e *Engine) anyChange() chan struct{} {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	for _, done := range e.changing {
+		return done
+	}
+	return nil
+}
+
+// nameFree tells who else has a name, and finishes a deletion that still holds it. The caller has begun a change of the name.
+func (e *Engine) nameFree(name string) error {
+	e.mu.RLock()
+	other, taken := e.folded[foldName(name)]
+	gone, removing := e.removing[foldName(name)]
+	e.mu.RUnlock()
+	switch {
+	case taken && other == name:
+		return fmt.Errorf("%w: topic %q", ErrExists, name)
+	case taken:
+		return fmt.Errorf("%w: topic %q differs from %q only by '.' and '_'", ErrExists, name, other)
+	case !removing:
+		return nil
+	}
+	entry, found := e.catalog.Topic(gone)
+	if !found {
+		return nil
+	}
+	return e.finishDelete(entry)
+}
+
+// collides tells whether a topic of another name stands in the way of this one.
+func (e *Engine) collides(name string) bool {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	other, taken := e.folded[foldName(name)]
+	return taken && other != name
+}
+
+func (e *Engine) publish(t *Topic) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.topics[t.name] = t
+	e.folded[foldName(t.name)] = t.name
+}
+
+func (e *Engine) unpublish(t *Topic) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.topics, t.name)
+	delete(e.folded, foldName(t.name))
+	e.removing[foldName(t.name)] = t.name
+}
+
+// removed notes that nothing is left of a deleted topic.
+func (e *Engine) removed(name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.removing, foldName(name))
+}
+
+// manifest is the catalog at this moment.
+func (e *Engine) manifest() *catalog.Manifest {
+	if e.readOnly {
+		m := *e.found
+		m.Topics = append([]catalog.Topic(nil), m.Topics...)
+		return &m
+	}
+	return e.catalog.Manifest()
+}

@@ -1,0 +1,147 @@
+package catalog
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+
+	"github.com/quirelog/quire/log/vfs"
+)
+
+// A new snapshot takes its place in this order: its journal, empty; the snapshot aside; both durable; the present snapshot becomes the
+// previous one; the new one takes its place; journals of neither are removed. A crash at any point, with the renames in any order, leaves a
+// snapshot and all changes since.
+
+// stage writes a snapshot aside, and its journal. Until place nothing else has changed: a failure is definite. size is that of the snapshot.
+func stage(fsys vfs.FS, dir string, m *Manifest) (j vfs.File, size int64, err error) {
+	data, err := m.encode()
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := writeSynced(fsys, filepath.Join(dir, tempFile), data); err != nil {
+		return nil, 0, err
+	}
+	path := filepath.Join(dir, JournalFile(m.Generation))
+	if j, err = createAnew(fsys, path); err != nil {
+		return nil, 0, err
+	}
+	if err = j.Sync(); err == nil {
+		err = fsys.SyncDir(dir)
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, j.Close(), fsys.Remove(path))
+	}
+	return j, int64(len(data)), nil
+}
+
+// place makes what stage wrote the newest snapshot, durably.
+func place(fsys vfs.FS, dir string) error {
+	current, prev := filepath.Join(dir, File), filepath.Join(dir, PrevFile)
+	err := fsys.Rename(current, prev)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := fsys.Rename(filepath.Join(dir, tempFile), current); err != nil {
+		// Back to how it was, if the disk still does that much: the failure is a definite one then.
+		return errors.Join(err, fsys.Rename(prev, current))
+	}
+	return fsys.SyncDir(dir)
+}
+
+// sweep removes the journals of snapshots that are neither of the two. What cannot be removed stays for the next time.
+func sweep(fsys vfs.FS, dir string, keep ...uint64) {
+	names, err := fsys.List(dir)
+	if err != nil {
+		return
+	}
+	for _, name := range names {
+		base, ok := ParseJournalFile(name)
+		for _, g := range keep {
+			ok = ok && base != g
+		}
+		if ok {
+			_ = fsys.Remove(filepath.Join(dir, name))
+		}
+	}
+}
+
+// Write makes m the catalog of a directory in which no engine runs, whatever was there: the two snapshots and an empty journal.
+func Write(fsys vfs.FS, dir string, m *Manifest) error {
+	_, err := write(fsys, dir, m)
+	return err
+}
+
+// write is Write; size is that of the snapshot.
+func write(fsys vfs.FS, dir string, m *Manifest) (size int64, err error) {
+	j, size, err := stage(fsys, dir, m)
+	if err == nil {
+		err = errors.Join(j.Close(), place(fsys, dir))
+	}
+	if err == nil {
+		err = mirror(fsys, dir, m)
+	}
+	if err != nil {
+		return 0, err
+	}
+	sweep(fsys, dir, m.Generation)
+	return size, nil
+}
+
+// mirror makes the previous snapshot the same as the newest.
+func mirror(fsys vfs.FS, dir string, m *Manifest) error {
+	data, err := m.encode()
+	if err != nil {
+		return err
+	}
+	return vfs.WriteFile(fsys, filepath.Join(dir, PrevFile), data)
+}
+
+// SetAside renames a damaged file, durably, and returns its new name.
+func SetAside(fsys vfs.FS, path string) (string, error) {
+	aside, err := AsideName(fsys, path)
+	if err == nil {
+		err = fsys.Rename(path, aside)
+	}
+	if err != nil {
+		return "", err
+	}
+	return aside, fsys.SyncDir(filepath.Dir(path))
+}
+
+// AsideName is the name that a damaged file gets: <name>.damaged, with -1, -2 and so on behind it when there are more.
+func AsideName(fsys vfs.FS, path string) (string, error) {
+	for n := 0; ; n++ {
+		aside := path + damagedSuffix
+		if n > 0 {
+			aside += "-" + strconv.Itoa(n)
+		}
+		switch _, err := fsys.Stat(aside); {
+		case errors.Is(err, fs.ErrNotExist):
+			return aside, nil
+		case err != nil:
+			return "", err
+		}
+	}
+}
+
+// writeSynced replaces the content of a file and fsyncs it, but not its directory.
+func writeSynced(fsys vfs.FS, path string, data []byte) error {
+	f, err := createAnew(fsys, path)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(data, 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// createAnew makes an empty file in the place of one that may be there.
+func createAnew(fsys vfs.FS, path string) (vfs.File, error) {
+	if err := fsys.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return fsys.Create(path)
+}

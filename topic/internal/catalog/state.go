@@ -1,0 +1,66 @@
+package catalog
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// state is the catalog in memory.
+type state struct {
+	generation     uint64
+	nextProducerID int64
+	topics         map[string]*Topic // entries are replaced, not changed
+}
+
+func newState(m *Manifest) *state {
+	s := &state{generation: m.Generation, nextProducerID: m.NextProducerID, topics: make(map[string]*Topic, len(m.Topics))}
+	for i := range m.Topics {
+		s.topics[m.Topics[i].Name] = &m.Topics[i]
+	}
+	return s
+}
+
+// manifest is the state as a manifest.
+func (s *state) manifest() *Manifest {
+	m := &Manifest{Format: format, Generation: s.generation, NextProducerID: s.nextProducerID, Topics: make([]Topic, 0, len(s.topics))}
+	for e := range maps.Values(s.topics) {
+		m.Topics = append(m.Topics, *e)
+	}
+	slices.SortFunc(m.Topics, func(a, b Topic) int { return strings.Compare(a.Name, b.Name) })
+	return m
+}
+
+// apply makes the changes of a line. Those of topics that are not there do nothing: a lost line may have made them.
+func (s *state) apply(l *Line) {
+	s.generation = l.Generation
+	for _, c := range l.Changes {
+		switch {
+		case c.Create != nil:
+			e := *c.Create
+			e.Changed = l.Generation
+			s.topics[e.Name] = &e
+		case c.Alter != nil:
+			s.edit(c.Alter.Name, func(e *Topic) {
+				e.Unused = e.Unused.With(e.Partitions, c.Alter.Partitions)
+				e.Partitions = max(e.Partitions, c.Alter.Partitions)
+				e.Settings, e.Changed = c.Alter.Settings, l.Generation
+			})
+		case c.Use != nil:
+			s.edit(c.Use.Topic, func(e *Topic) { e.Unused = e.Unused.Without(c.Use.Partition) })
+		case c.Delete != "":
+			s.edit(c.Delete, func(e *Topic) { e.State, e.Settings = Deleting, nil })
+		case c.Drop != "":
+			delete(s.topics, c.Drop)
+		}
+		s.nextProducerID = max(s.nextProducerID, c.NextProducerID)
+	}
+}
+
+func (s *state) edit(name string, f func(*Topic)) {
+	if e := s.topics[name]; e != nil {
+		fresh := *e
+		f(&fresh)
+		s.topics[name] = &fresh
+	}
+}
