@@ -166,6 +166,11 @@ func (e *Engine) idOf(name string, partitions []int32) (ID, error) {
 	for _, n := range partitions {
 		path := filepath.Join(e.partitionDir(name, n), log.PartitionMetadataFile)
 		got, err := log.ReadPartitionMetadata(e.fs, path)
+		if errors.Is(err, ErrCorrupt) {
+			if c, e := catalog.ReadCopy(e.fs, e.partitionDir(name, n), checkEntry); e == nil && c.Name == name {
+				got, err = c.ID, nil
+			}
+		}
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			continue

@@ -399,11 +399,10 @@ func (c *copier) writeManifest() error {
 	}
 	c.manifest.Generation = max(c.manifest.Generation, old.Manifest.Generation+1)
 	for _, entry := range c.manifest.Topics {
-		home := entry.Unused.FirstMissing()
-		if int(home) >= entry.Partitions {
+		if entry.Unused.Covers(entry.Partitions) {
 			continue
 		}
-		dir := filepath.Join(c.dir, dirName(entry.Name, home))
+		dir := filepath.Join(c.dir, dirName(entry.Name, entry.Unused.FirstMissing()))
 		if err := catalog.WriteCopy(c.fs, dir, entry); err != nil {
 			return err
 		}

@@ -42,7 +42,12 @@ func (e *Engine) delete(name string) (*Topic, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := e.catalog.Commit(catalog.Change{Delete: name}); err != nil {
+	entry, _ := e.catalog.Topic(name)
+	change := catalog.Change{Delete: name}
+	if entry.Unused.Covers(entry.Partitions) { // there is nothing to be removed
+		change = catalog.Change{Drop: name}
+	}
+	if err := e.catalog.Commit(change); err != nil {
 		return nil, fmt.Errorf("topic: delete %q: %w", name, err)
 	}
 	t.deleted.Store(true)
@@ -52,14 +57,13 @@ func (e *Engine) delete(name string) (*Topic, error) {
 		_, _ = p.shut(gone) // what its log says at the end is of no more interest
 	}
 	e.stats.retire(&t.stats)
-	entry, _ := e.catalog.Topic(name)
 	return t, e.finishDelete(entry)
 }
 
 // finishDelete removes what is left of a topic whose deletion is durable.
 func (e *Engine) finishDelete(entry ManifestTopic) error {
 	err := e.remove(entry)
-	if err == nil {
+	if _, noted := e.catalog.Topic(entry.Name); noted && err == nil {
 		err = e.catalog.Commit(catalog.Change{Drop: entry.Name})
 	}
 	if err != nil {

@@ -49,13 +49,15 @@
 //	.lock                              held while an engine has the directory open, as is the directory itself
 //	meta.properties                    cluster and directory ids
 //	.kafka_cleanshutdown               only after an orderly stop; removed before anything else is written
-//	quire.manifest, quire.manifest.prev   topics, ids, partitions, settings: two generations
+//	quire.manifest, quire.manifest.prev   topics, ids, partitions, settings: two snapshots
+//	quire.manifest.<generation>.journal   the changes since
 //	quire.backup                       in a backup, until an engine writes to it
 //	quire.scrub                        where an interrupted scrub goes on
 //	recovery-point-offset-checkpoint, replication-offset-checkpoint, log-start-offset-checkpoint
 //	quire.reserve                      room that is given up when the disk is full (see DiskReserve)
 //	orders-0/                          partition 0 of topic "orders"
 //	    partition.metadata             the topic's id
+//	    quire.topic                    in its first used partition: a copy of what the manifest says of the topic
 //	    00000000000000000000.log ...   see packages log and segment
 //	    *.log.cut-<position>, *.damaged    what a recovery or a repair cut out or replaced; nobody reads them
 //	orders-0.<32 hex>-delete/          of a deleted topic, about to go
@@ -63,10 +65,11 @@
 // Files are 0600 and directories 0700 unless [ReadableBy] says otherwise. What is no regular file where one should be
 // (a FIFO, a device) is an error that matches [vfs.ErrNotRegular]; nothing waits for it.
 //
-// The manifest is a JSON object (format 1) and a line "crc32c:" with the CRC-32C of all bytes before it. Each
-// change writes a new generation to a file of its own, syncs it, and puts it in place by two renames; the
-// newest valid generation counts. A damaged manifest never costs data: directories that it does not know are
-// found again by their names and partition.metadata files, as are those that Kafka wrote.
+// The manifest is a snapshot and a journal of the changes since, a checksummed line each; package topic/internal/catalog has the format. A
+// change is one write and one fsync, those of callers that come together share them, and thousands of topics created by one call are one change.
+// A partition has its directory when it is first used. A damaged or lost manifest never costs data: directories that it does not know are found
+// again by their names, their partition.metadata and quire.topic files, as are those that Kafka wrote. A topic whose settings are not known keeps
+// everything.
 //
 // # What survives
 //
@@ -78,11 +81,11 @@
 // # Invariants
 //
 //	I1  A topic is in memory exactly while the manifest on disk says it is ready.
-//	I2  Only the holder of the engine's turn changes the manifest and the set of topics; no mutex is held then.
+//	I2  Only the caller that has begun a change of a topic's name creates, alters or deletes that topic; no mutex is held then.
 //	I3  A directory is removed only if the manifest says, durably, that its topic is deleted, and the directory
 //	    does not say that it belongs to another.
 //	I4  The clean mark is on disk only while no engine has the directory open and every log was closed in order.
-//	I5  No function of the user runs while a lock is held or the turn is taken.
+//	I5  No function of the user runs while a lock is held or a change is under way.
 //	I6  A partition that nobody used since Open has no log, no descriptor, no goroutine and no timer; an engine
 //	    that nobody writes to has no goroutine, and one timer only while the time of some records will be up.
 //	I7  A delayed message is appended to its partition only after a durable record of progress names it, and never
@@ -103,9 +106,9 @@
 // # File map
 //
 //	engine.go        Engine, topics by name        open.go, close.go    from the lock to the clean mark
-//	manifest.go      what is stored of topics      manifest_store.go    its two generations
-//	create.go        Topic, CreateTopic, AlterTopic    delete.go        DeleteTopic
-//	adopt.go         directories the manifest does not know
+//	manifest.go      what is stored of topics      entrycopy.go         the same beside their data
+//	create.go        Topic, CreateTopics, AlterTopic   delete.go        DeleteTopic
+//	changing.go      who changes a topic           adopt.go             directories the manifest does not know
 //	directory.go     the small files               checkpoints.go       Kafka's checkpoint files
 //	topic.go         Topic                         partition.go         Partition, opened at first use
 //	append.go        simple appends                appendraw.go, fetchraw.go   whole batches

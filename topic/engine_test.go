@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -95,7 +94,7 @@ func TestNewerManifestIsRefused(t *testing.T) {
 	fsys := vfs.NewMem()
 	require.NoError(t, fsys.MkdirAll("data"))
 	body := `{"format":99}` + "\n"
-	text := fmt.Sprintf("%scrc32c:%08x\n", body, crc32.Checksum([]byte(body), crc32.MakeTable(crc32.Castagnoli)))
+	text := fmt.Sprintf("%scrc32c:%08x\n", body, crc([]byte(body)))
 	require.NoError(t, vfs.WriteFile(fsys, filepath.Join("data", manifestFile), []byte(text)))
 	for _, opts := range [][]Option{{On(fsys)}, {On(fsys), RebuildManifest()}, {On(fsys), ReadOnlyMode()}} {
 		_, err := Open("data", opts...)

@@ -18,7 +18,7 @@ func (t *Topic) keepCopy() {
 	defer t.copying.Unlock()
 	entry, found := e.catalog.Topic(t.name)
 	home := entry.Unused.FirstMissing()
-	if !found || entry.ID != t.id || entry.State != TopicReady || int(home) >= entry.Partitions || t.copied != nil && *t.copied == entry.Changed {
+	if !found || entry.ID != t.id || entry.State != TopicReady || entry.Unused.Covers(entry.Partitions) || t.copied != nil && *t.copied == entry.Changed {
 		return
 	}
 	dir := e.partitionDir(t.name, home)

@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"hash/crc32"
 	"syscall"
 	"testing"
 
@@ -54,3 +55,6 @@ func TestCreateTopicWithoutDescriptors(t *testing.T) {
 	_, err = e.CreateTopic(t.Context(), "t")
 	require.NoError(t, err)
 }
+
+// crc is the checksum of the manifest's last line.
+func crc(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }

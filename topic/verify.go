@@ -167,6 +167,9 @@ func (v *verifier) partitions(names []string) (list []TopicPartition) {
 		if i, known := v.manifest.Find(tp.Topic); known && v.manifest.Counts(tp.Topic, tp.Partition) && !v.manifest.Topics[i].Unused.Has(tp.Partition) {
 			continue
 		}
+		if info, err := v.fs.Stat(filepath.Join(v.dir, base)); err == nil && !info.IsDir {
+			continue // a file that was put aside
+		}
 		list = append(list, tp)
 	}
 	return list

@@ -25,7 +25,7 @@ func open(ctx context.Context, dir string) (*topic.Engine, *topic.Topic, error) 
 	t, err := eng.Topic(ctx, topicName,
 		topic.Partitions(partitions),
 		topic.Compression(compress.LZ4),
-		topic.Retention(-1)) // for ever: the default, a week, would drop what happened in 2015
+		topic.Retention(-1)) // for ever, which is the default: what happened in 2015 is to stay
 	if err != nil {
 		return nil, nil, errors.Join(err, eng.Close())
 	}

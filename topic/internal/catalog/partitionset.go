@@ -61,6 +61,9 @@ func (s PartitionSet) With(first, next int) PartitionSet {
 	return slices.Concat(s, Range(first, next))
 }
 
+// Covers tells whether all numbers below n are in the set.
+func (s PartitionSet) Covers(n int) bool { return int(s.FirstMissing()) >= n }
+
 // FirstMissing is the lowest number that is not in the set.
 func (s PartitionSet) FirstMissing() int32 {
 	if len(s) > 0 && s[0][0] == 0 {

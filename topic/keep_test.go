@@ -1,0 +1,172 @@
+package topic
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quirelog/quire/log/vfs"
+	"github.com/quirelog/quire/topic/internal/catalog"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// oldRecords is a closed directory with 50 records that are three years old, in several segments.
+func oldRecords(t *testing.T, opts ...TopicOption) *vfs.Mem {
+	disk := vfs.NewMem()
+	e := openOn(t, disk)
+	tp := openTopic(t, e, "events", append(opts, SegmentBytes(300), Partitions(2), quick())...)
+	for i := range 50 {
+		at := time.Now().AddDate(-3, 0, 0).Add(time.Duration(i) * time.Second)
+		_, err := tp.Append(t.Context(), Record{Key: []byte("k"), Value: []byte(fmt.Sprint(i)), Time: at}, AppendTo(0))
+		require.NoError(t, err)
+	}
+	require.NoError(t, e.Close())
+	return disk
+}
+
+// kept is how many records retention and compaction leave.
+func kept(t *testing.T, e *Engine) int {
+	t.Helper()
+	require.NoError(t, e.ApplyRetention(t.Context()))
+	tp, err := e.lookup("events")
+	require.NoError(t, err)
+	return len(stored(t, partitionOf(t, tp, 0)))
+}
+
+// However the files of the manifest are lost, and whichever way is taken on, what was to be kept for ever is kept, and the settings are known.
+func TestLostManifestKeepsForever(t *testing.T) {
+	rot := func(t *testing.T, disk *vfs.Mem, names ...string) {
+		for _, name := range names {
+			require.NoError(t, vfs.WriteFile(disk, filepath.Join("data", name), []byte("rot")))
+		}
+	}
+	files := func(t *testing.T, disk *vfs.Mem) (list []string) {
+		for _, base := range filesIn(t, disk, "data") {
+			if strings.HasPrefix(base, catalog.File) {
+				list = append(list, base)
+			}
+		}
+		return list
+	}
+	losses := map[string]func(t *testing.T, disk *vfs.Mem){
+		"all gone":         func(t *testing.T, disk *vfs.Mem) { loseManifest(t, disk) },
+		"all rotten":       func(t *testing.T, disk *vfs.Mem) { rot(t, disk, files(t, disk)...) },
+		"snapshots rotten": func(t *testing.T, disk *vfs.Mem) { rot(t, disk, catalog.File, catalog.PrevFile) },
+		"journal rotten":   func(t *testing.T, disk *vfs.Mem) { rot(t, disk, catalog.JournalFile(1)) },
+		"journal gone":     func(t *testing.T, disk *vfs.Mem) { require.NoError(t, disk.Remove("data/"+catalog.JournalFile(1))) },
+		"newest gone":      func(t *testing.T, disk *vfs.Mem) { require.NoError(t, disk.Remove("data/"+catalog.File)) },
+		"checkpoints too": func(t *testing.T, disk *vfs.Mem) {
+			loseManifest(t, disk)
+			rot(t, disk, "meta.properties", "log-start-offset-checkpoint")
+		},
+		"identities too":    func(t *testing.T, disk *vfs.Mem) { loseManifest(t, disk); rot(t, disk, "events-0/partition.metadata") },
+		"copy and manifest": func(t *testing.T, disk *vfs.Mem) { loseManifest(t, disk); rot(t, disk, "events-0/"+catalog.CopyFile) },
+	}
+	ways := map[string]func(t *testing.T, disk *vfs.Mem) (*Engine, error){
+		"open":    func(_ *testing.T, disk *vfs.Mem) (*Engine, error) { return Open("data", On(disk)) },
+		"rebuild": func(_ *testing.T, disk *vfs.Mem) (*Engine, error) { return Open("data", On(disk), RebuildManifest()) },
+		"repair": func(t *testing.T, disk *vfs.Mem) (*Engine, error) {
+			_, err := Repair(t.Context(), "data", RepairOptions{FS: disk})
+			require.NoError(t, err)
+			return Open("data", On(disk))
+		},
+		"broker's defaults": func(_ *testing.T, disk *vfs.Mem) (*Engine, error) {
+			return Open("data", On(disk), RebuildManifest(), Defaults(Retention(7*24*time.Hour), CleanupWith(CleanupCompact)))
+		},
+	}
+	for what, lose := range losses {
+		for way, open := range ways {
+			t.Run(what+"/"+way, func(t *testing.T) {
+				disk := oldRecords(t, Retention(-1))
+				lose(t, disk)
+				e, err := open(t, disk)
+				if err != nil {
+					require.ErrorIs(t, err, ErrCorrupt)
+					require.Equal(t, "open", way, "only Open without a word refuses")
+					return
+				}
+				defer e.Close()
+				assert.Equal(t, 50, kept(t, e))
+				tp, err := e.lookup("events")
+				require.NoError(t, err)
+				if what != "copy and manifest" {
+					assert.Equal(t, map[string]string{"retention.ms": "-1", "segment.bytes": "300", KeyDurability: "os"}, tp.Overrides())
+					assert.Equal(t, 2, tp.Partitions())
+				}
+			})
+		}
+	}
+}
+
+// What the owner set last is what comes back: an alteration reaches the copy, and a setting that lets records go comes back as well.
+func TestCopyFollowsAlterations(t *testing.T) {
+	disk := oldRecords(t, Retention(time.Hour))
+	e := openOn(t, disk)
+	require.NoError(t, e.AlterTopic(t.Context(), "events", Retention(-1), Partitions(5)))
+	require.NoError(t, e.Close())
+	loseManifest(t, disk)
+	e = openOn(t, disk)
+	assert.Equal(t, 50, kept(t, e))
+	tp, err := e.lookup("events")
+	require.NoError(t, err)
+	assert.Equal(t, 5, tp.Partitions())
+	require.NoError(t, e.AlterTopic(t.Context(), "events", Retention(time.Hour)))
+	require.NoError(t, e.Close())
+	loseManifest(t, disk)
+	assert.Zero(t, kept(t, openOn(t, disk)))
+}
+
+// A copy in the directory of a partition that was used later and has a lower number is the newer one.
+func TestCopyMovesToTheFirstPartition(t *testing.T) {
+	disk := vfs.NewMem()
+	e := openOn(t, disk)
+	tp := openTopic(t, e, "events", Partitions(4), SegmentBytes(500))
+	for n, segment := range map[int32]int64{3: 600, 1: 700, 0: 800} {
+		_, err := tp.Append(t.Context(), Record{}, AppendTo(n))
+		require.NoError(t, err)
+		require.NoError(t, e.AlterTopic(t.Context(), "events", SegmentBytes(segment)))
+	}
+	want := tp.Overrides()
+	require.NoError(t, e.Close())
+	loseManifest(t, disk)
+	tp = openTopic(t, openOn(t, disk), "events")
+	assert.Equal(t, want, tp.Overrides())
+	assert.Equal(t, 4, tp.Partitions())
+}
+
+// A directory of Kafka's, whose settings are not known, keeps everything until its owner says otherwise, and so does what such a topic gets later.
+func TestAdoptedTopicKeepsEverything(t *testing.T) {
+	disk := oldRecords(t, Retention(time.Hour))
+	loseManifest(t, disk)
+	for _, name := range filesIn(t, disk, "data/events-0") {
+		if strings.HasPrefix(name, "quire.") || filepath.Ext(name) == ".sums" {
+			require.NoError(t, disk.Remove("data/events-0/"+name))
+		}
+	}
+	for range 2 {
+		e := openOn(t, disk, Defaults(Retention(time.Minute)))
+		assert.Equal(t, 50, kept(t, e))
+		tp, err := e.lookup("events")
+		require.NoError(t, err)
+		assert.Empty(t, tp.Overrides())
+		require.NoError(t, e.Close())
+	}
+	e := openOn(t, disk)
+	require.NoError(t, e.AlterTopic(t.Context(), "events", Retention(time.Hour)))
+	assert.Zero(t, kept(t, e))
+}
+
+// A topic for which no retention was set keeps records for ever; a broker sets Kafka's week by Defaults.
+func TestRetentionDefaultIsForever(t *testing.T) {
+	disk := oldRecords(t)
+	e := openOn(t, disk)
+	assert.Equal(t, 50, kept(t, e))
+	defaults := DefaultSettings()
+	assert.Negative(t, defaults.Retention)
+	require.NoError(t, e.Close())
+	e = openOn(t, vfs.NewMem(), Defaults(Retention(7*24*time.Hour)))
+	assert.Equal(t, 7*24*time.Hour, openTopic(t, e, "t").Settings().Retention)
+}
