@@ -65,7 +65,7 @@ type Found struct {
 }
 
 // loadAttempts bounds how often Load begins anew because a writer beside it made a new snapshot.
-const loadAttempts = 10
+const loadAttempts = 100
 
 // Load reads what a directory says; it may run beside a writer. With damage that takes changes away the error matches log.ErrCorrupt, unless
 // rebuild: then it gives what can be read. A newer format is always ErrNewerFormat.
