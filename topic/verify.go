@@ -266,7 +266,13 @@ func (v *verifier) missing(dir string, tp TopicPartition) error {
 		return err
 	}
 	i, known := now.Manifest.Find(tp.Topic)
-	if known && now.Manifest.Counts(tp.Topic, tp.Partition) && now.Manifest.Topics[i].State == TopicReady {
+	if !known {
+		return nil
+	}
+	// Another topic may have the name by now, and its partition a directory, or none yet.
+	entry := now.Manifest.Topics[i]
+	_, err = v.fs.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) && int(tp.Partition) < entry.Partitions && entry.State == TopicReady && !entry.Unused.Has(tp.Partition) {
 		v.out.Faults = append(v.out.Faults, Fault{Topic: tp.Topic, Partition: tp.Partition, Kind: string(log.FaultMissing), Path: dir,
 			FirstOffset: -1, NextOffset: -1, Err: errors.New("the manifest has this partition, the directory has not")})
 	}
