@@ -107,11 +107,6 @@ func (r *repairer) locked() error {
 		switch {
 		case f.Kind == faultManifest, f.Kind == faultCheckpoint, f.Kind == faultMeta:
 			continue
-		case f.Kind == faultCopy:
-			if err := r.dropCopy(f.Path); err != nil {
-				return err
-			}
-			continue
 		case slices.Contains(done, tp):
 			continue
 		}
@@ -158,18 +153,6 @@ func copyAside(fsys vfs.FS, path string) (string, error) {
 		return "", err
 	}
 	return aside, vfs.WriteFile(fsys, aside, data)
-}
-
-// dropCopy removes a damaged copy of a topic's entry. It is made again when the partition is opened.
-func (r *repairer) dropCopy(path string) error {
-	r.out.Rebuilt = append(r.out.Rebuilt, path)
-	if r.opts.DryRun {
-		return nil
-	}
-	if err := r.fs.Remove(path); err != nil {
-		return err
-	}
-	return r.fs.SyncDir(filepath.Dir(path))
 }
 
 // partition repairs one partition. What it refuses keeps the others from nothing.

@@ -210,14 +210,14 @@ func (v *verifier) partition(dir string, tp TopicPartition) error {
 	return v.copyOfEntry(dir, tp)
 }
 
-// copyOfEntry checks the copy of the topic's entry in a partition's directory.
+// copyOfEntry looks at the copy of the topic's entry in a partition's directory. A damaged one is made again when the partition is opened.
 func (v *verifier) copyOfEntry(dir string, tp TopicPartition) error {
 	_, err := catalog.ReadCopy(v.fs, dir, checkEntry)
 	switch {
 	case err == nil, errors.Is(err, fs.ErrNotExist):
 		return nil
 	case errors.Is(err, ErrCorrupt), errors.Is(err, vfs.ErrTooLarge):
-		v.out.Faults = append(v.out.Faults, Fault{Topic: tp.Topic, Partition: tp.Partition, Kind: faultCopy, Path: filepath.Join(dir, catalog.CopyFile),
+		v.out.Notes = append(v.out.Notes, Fault{Topic: tp.Topic, Partition: tp.Partition, Kind: faultCopy, Path: filepath.Join(dir, catalog.CopyFile),
 			FirstOffset: -1, NextOffset: -1, Err: err})
 		return nil
 	}

@@ -41,7 +41,7 @@ func unchecked(name string) bool {
 
 func derived(name string) bool {
 	switch filepath.Ext(name) {
-	case ".index", ".timeindex", ".txnindex", ".sums", ".snapshot", ".slot":
+	case ".index", ".timeindex", ".txnindex", ".sums", ".snapshot", ".slot", ".topic":
 		return true
 	}
 	return name == "leader-epoch-checkpoint"
