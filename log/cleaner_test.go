@@ -48,3 +48,24 @@ func TestWaitingPassBeginsAgain(t *testing.T) {
 		require.NoError(t, l.Close())
 	})
 }
+
+// A checkpoint that cannot be the log's is none.
+func TestCheckpointOutsideTheLogCountsForNothing(t *testing.T) {
+	l := openLog(t, vfs.NewMem(), &Config{Compacted: true})
+	for range 5 {
+		put(t, l, "v")
+	}
+	_, err := l.DeleteRecords(2)
+	require.NoError(t, err)
+	for checkpoint, want := range map[int64]int64{1: 2, 2: 2, 4: 4, 5: 5, 6: 2} {
+		require.Equal(t, want, l.dirtyFrom(checkpoint), "checkpoint %d", checkpoint)
+	}
+}
+
+// A compacted log rolls in time for its compaction to be due.
+func TestSegmentsOfACompactedLogRollByItsLag(t *testing.T) {
+	cfg := Config{SegmentAge: 24 * time.Hour, MaxCompactionLag: time.Hour}
+	require.Equal(t, 24*time.Hour, cfg.segmentAge())
+	cfg.Compacted = true
+	require.Equal(t, time.Hour, cfg.segmentAge())
+}

@@ -77,6 +77,20 @@ func TestAbortedDataGoesCommittedDataIsCompacted(t *testing.T) {
 	require.NoError(t, x.l.Close())
 }
 
+// A producer's later transaction that is aborted takes nothing from the earlier one that was committed.
+func TestCommittedDataAheadOfAnAbortedTransactionStays(t *testing.T) {
+	x := newKeyedTxns(t, &txnCompacted)
+	x.send(1, "a=1", "b=1")       // 0-1
+	x.end(1, record.Commit)       // 2
+	x.send(1, "b=2", "c=2")       // 3-4, aborted
+	x.end(1, record.Abort)        // 5
+	x.produce(9, false, "last=1") // 6
+	roll(t, x.l)
+	compactAt(t, x.l, cleanTime)
+	requireKeyed(t, x.l, "0:a=1", "1:b=1", "6:last=1")
+	require.NoError(t, x.l.Close())
+}
+
 // An abort marker stays until a pass has met nothing of its transaction, and then as long as a tombstone.
 func TestAbortMarkerGoesLast(t *testing.T) {
 	x := newKeyedTxns(t, &txnCompacted)

@@ -3,6 +3,8 @@ package log
 import (
 	"context"
 	"errors"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -71,4 +73,32 @@ func TestWatch(t *testing.T) {
 	<-shared
 	stop()
 	require.Zero(t, l.watchers.count.Load())
+}
+
+// A record that comes between Wait's first look and its second is not waited for again: its
+// round would stand still, since nothing else comes.
+func TestWaitLooksAgain(t *testing.T) {
+	l := openLog(t, vfs.NewMem(), &Config{})
+	const rounds = 100_000
+	var begun, ended atomic.Int64
+	go func() {
+		for offset := range int64(rounds) {
+			begun.Store(offset + 1)
+			if l.Wait(context.Background(), offset, End) == nil {
+				ended.Store(offset + 1)
+			}
+		}
+	}()
+	for offset := range int64(rounds) {
+		for begun.Load() <= offset {
+			runtime.Gosched()
+		}
+		for spin := offset % 64; spin > 0 && begun.Load() > offset; spin-- { // meet it anywhere
+		}
+		l.end.Advance(offset + 1)
+		for ended.Load() <= offset {
+			runtime.Gosched()
+		}
+	}
+	l.end.Store(0)
 }

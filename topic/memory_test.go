@@ -93,3 +93,21 @@ func TestBudgetOverdraws(t *testing.T) {
 	assert.False(t, b.try(6))
 	assert.True(t, b.try(5))
 }
+
+// What would fit waits behind what came first and does not.
+func TestBudgetIsNotTakenPastThoseWhoWait(t *testing.T) {
+	b := newBudget(10)
+	require.True(t, b.try(6))
+	b.enqueue(8)
+	require.False(t, b.try(2))
+}
+
+// A disk budget can be used up to its last byte.
+func TestDiskBudgetHoldsItsLimit(t *testing.T) {
+	b := &diskBudget{}
+	b.limit.Store(10)
+	require.True(t, b.tryTake(4))
+	require.True(t, b.tryTake(6))
+	require.False(t, b.tryTake(1))
+	require.EqualValues(t, 10, b.used.Load())
+}
