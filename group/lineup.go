@@ -98,6 +98,7 @@ func (l *lineup) enter(s *slot, key []byte, ordered bool, priority int, now time
 func (l *lineup) admit(s *slot, now time.Time) {
 	l.land(s)
 	l.leave(s)
+	s.line.alone = s.share.suspect(s)
 	switch {
 	case s.due.After(now):
 		l.pushWaiting(s, s.due, placeResting)
@@ -105,11 +106,9 @@ func (l *lineup) admit(s *slot, now time.Time) {
 		l.put(s, placeDead)
 		heap.Push(&l.dead, s)
 	case s.line.lane == nil || !l.limits.perKey():
-		s.line.alone = s.share.suspect(s)
 		l.put(s, placeReady)
 		l.ready.push(s)
 	default:
-		s.line.alone = s.share.suspect(s)
 		l.hold(s)
 	}
 	l.promote(s.line.lane, now)

@@ -441,3 +441,54 @@ func TestRedriveGoesOnBehindALetterThatIsRefused(t *testing.T) {
 		require.Equal(t, 1, n)
 	})
 }
+
+// The workers that are there when a record is parked come back for it, whoever of them sleeps by then.
+func TestParkedRecordIsTriedAgainByThoseWhoAreThere(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		e := topictest.New(t)
+		e.OpenTopic("jobs.dead", topic.CleanupWith(topic.CleanupCompact))
+		e.OpenTopic("jobs")
+		q := openQueue(t, e, group.DeadLetter("jobs.dead"))
+		ctx, stop := context.WithCancel(t.Context())
+		over := make(chan error)
+		go func() {
+			over <- q.Run(ctx, 3, func(context.Context, *group.Delivery) error {
+				time.Sleep(time.Second)
+				return group.Reject(nil)
+			})
+		}()
+		time.Sleep(time.Second)
+		put(t, e, "bad")
+		time.Sleep(time.Minute)
+		require.Equal(t, 1, q.Metrics().Parked)
+		require.NoError(t, e.AlterTopic(t.Context(), "jobs.dead", topic.CleanupWith(topic.CleanupDelete)))
+		time.Sleep(10 * time.Minute)
+		require.Zero(t, q.Metrics().Parked)
+		require.Len(t, deadLetters(t, e), 1)
+		stop()
+		require.NoError(t, <-over)
+	})
+}
+
+// A parked record has left its key; put back, it stands behind those that came to it meanwhile.
+func TestRedrivenRecordStandsAtTheEndOfItsKey(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		e := topictest.New(t)
+		e.OpenTopic("jobs.dead", topic.Budget(100, topic.RefuseAppends))
+		put(t, e, "k:bad", "k:next")
+		q := openQueue(t, e, group.DeadLetter("jobs.dead"), group.OrderByKey(), group.Lease(time.Hour))
+		drain(t, q, 1, func(d *group.Delivery) { d.Reject(nil) })
+		for d, err := range q.Deliveries(t.Context()) {
+			require.NoError(t, err)
+			require.Equal(t, "k:next", string(d.Value))
+			n, err := q.Redrive(t.Context(), nil)
+			require.NoError(t, err)
+			require.Equal(t, 1, n)
+			time.Sleep(30 * time.Minute)
+			require.Equal(t, group.EntryBehind, entries(t, q)[0].State)
+			d.Ack()
+			break
+		}
+		require.Equal(t, []string{"k:bad"}, drain(t, q, 1, (*group.Delivery).Ack))
+	})
+}

@@ -405,3 +405,23 @@ func TestSleepersComeToRest(t *testing.T) {
 		}
 	})
 }
+
+// A record that is parked makes room in a window that was full, and one who sleeps is told of it and of the time when it is tried again.
+func TestParkedRecordWakesOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWakeWalk(wakeCase{stored: 1, window: 1})
+		q := w.q
+		require.True(t, q.beginFetch())
+		require.False(t, q.endFetch([]topic.Record{{}}, nil))
+		got := q.takeLocked(0, time.Now())
+		q.crowdLocked()
+		require.True(t, q.beginFetch())
+		require.False(t, q.endFetch(nil, nil))
+		got.s.dead = deadRejected
+		sleeping := &sleeper{ch: make(chan struct{}, 1)}
+		require.True(t, q.rota.sleep(sleeping, time.Time{}))
+		require.True(t, q.parkLocked(got.s, topic.ErrTooLarge, time.Now()))
+		require.Len(t, sleeping.ch, 1)
+		require.True(t, q.rota.look)
+	})
+}
