@@ -492,3 +492,43 @@ func TestRedrivenRecordStandsAtTheEndOfItsKey(t *testing.T) {
 		require.Equal(t, []string{"k:bad"}, drain(t, q, 1, (*group.Delivery).Ack))
 	})
 }
+
+// Redrive wakes those who sleep; and a record whose letter is taken while Redrive asks about it is put back once, as that letter.
+func TestRedriveBesideWorkers(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		e := topictest.New(t)
+		e.OpenTopic("jobs.dead", topic.CleanupWith(topic.CleanupCompact))
+		put(t, e, "one", "two")
+		q := openQueue(t, e, group.DeadLetter("jobs.dead"))
+		seen := map[string]int{}
+		ctx, stop := context.WithCancel(t.Context())
+		over := make(chan error)
+		go func() {
+			over <- q.Run(ctx, 1, func(_ context.Context, d *group.Delivery) error {
+				if seen[string(d.Value)]++; seen[string(d.Value)] == 1 {
+					return group.Reject(nil)
+				}
+				return nil
+			})
+		}()
+		time.Sleep(time.Hour)
+		require.Equal(t, 2, q.Metrics().Parked)
+		n, err := q.Redrive(t.Context(), func(d group.DeadRecord) bool { return string(d.Value) == "one" })
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
+		time.Sleep(time.Second)
+		require.EqualValues(t, 1, q.Metrics().Acknowledged, "nothing but Redrive has woken the worker")
+		n, err = q.Redrive(t.Context(), func(group.DeadRecord) bool {
+			require.NoError(t, e.AlterTopic(t.Context(), "jobs.dead", topic.CleanupWith(topic.CleanupDelete)))
+			time.Sleep(10 * time.Minute)
+			return true
+		})
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
+		time.Sleep(time.Hour)
+		require.Equal(t, map[string]int{"one": 2, "two": 2}, seen)
+		require.Zero(t, q.Metrics().Open)
+		stop()
+		require.NoError(t, <-over)
+	})
+}
