@@ -24,6 +24,7 @@ type Batch struct {
 	marked int      // how many records are, with RunByKey
 	bytes  int64    // of its records, once they were asked for
 	failed bool     // the handler gave up; nothing of the key is handed out any more
+	fault  error    // what a handler that ends its goroutine would have said
 }
 
 // TopicPartition is where the records come from.

@@ -45,6 +45,7 @@ type Consumer struct {
 	missed   atomic.Bool // somebody wanted to steer while somebody else did
 	finished watermark.Mark
 	stats    consumerStats
+	room     roomWait
 
 	member membership // the loop's
 
@@ -53,23 +54,24 @@ type Consumer struct {
 	steering  timingwheel.Timer // the membership goes on without the loop
 	turn      chan struct{}     // room for one token: who commits has it
 
-	mu      sync.Mutex
-	hold    map[topic.TopicPartition]*holding
-	keyed   bool                         // RunByKey is the loop
-	turns   turns                        // who is served next; its ranks are changed by the loop only
-	out     map[*Batch]struct{}          // handed out
-	busy    map[topic.TopicPartition]int // of those, by partition
-	paused  map[topic.TopicPartition]bool
-	seeks   []seek
-	id      identity
-	asked   string        // the id of a member that has not been let in yet
-	asyncs  []func(error) // who waits for the next commit in the background
-	due     bool          // committer is set
-	asleep  bool          // the loop waits for records
-	closing bool
-	ended   error         // why it is over
-	over    chan struct{} // closed then
-	late    bool          // removed from the group for not coming back
+	mu       sync.Mutex
+	hold     map[topic.TopicPartition]*holding
+	keyed    bool                         // RunByKey is the loop
+	turns    turns                        // who is served next; its ranks are changed by the loop only
+	out      map[*Batch]struct{}          // handed out
+	busy     map[topic.TopicPartition]int // of those, by partition
+	paused   map[topic.TopicPartition]bool
+	seeks    []seek
+	id       identity
+	asked    string        // the id of a member that has not been let in yet
+	asyncs   []func(error) // who waits for the next commit in the background
+	due      bool          // committer is set
+	asleep   bool          // the loop waits for records
+	closing  bool
+	stopping chan struct{} // closed then
+	ended    error         // why it is over
+	over     chan struct{} // closed then
+	late     bool          // removed from the group for not coming back
 }
 
 // identity is what the member says of itself when it commits.
@@ -136,10 +138,12 @@ func Join(ctx context.Context, eng *topic.Engine, group string, opts ...JoinOpti
 		return nil, err
 	}
 	c := &Consumer{
-		coord: coord, group: group, cfg: cfg, src: src, turn: make(chan struct{}, 1), over: make(chan struct{}),
+		coord: coord, group: group, cfg: cfg, src: src, turn: make(chan struct{}, 1),
+		over: make(chan struct{}), stopping: make(chan struct{}),
 		hold: map[topic.TopicPartition]*holding{}, out: map[*Batch]struct{}{}, busy: map[topic.TopicPartition]int{},
 		paused: map[topic.TopicPartition]bool{},
 	}
+	c.room.eng, c.room.loop, c.room.rests, c.room.over = eng, loopName{cfg.loop, group}, cfg.rests, c.stopping
 	c.member = membership{c: c, steer: make(chan struct{}, 1), called: make(chan struct{}, 1)}
 	c.away.Value, c.committer.Value, c.steering.Value = c.evict, c.commitDue, c.steerAway
 	coord.mu.Lock()
@@ -251,12 +255,8 @@ func (c *Consumer) depart(id string) {
 // runs, it does all this as soon as its body or its workers have returned, and then ends without an error; Close does not wait for it, so
 // that it can be called inside the loop, see [Consumer.Shutdown]. Close again does nothing.
 func (c *Consumer) Close() error {
-	c.startClosing()
-	if !c.looping.CompareAndSwap(false, true) {
-		return nil
-	}
-	defer c.looping.Store(false)
-	return c.finish(context.Background())
+	c.startClosing(true)
+	return c.finishUnlessLooping()
 }
 
 // Shutdown is Close that waits for a loop to do its part, until ctx ends.
@@ -266,8 +266,30 @@ func (c *Consumer) Shutdown(ctx context.Context) error {
 	case <-c.over:
 		return err
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return endedBy(ctx)
 	}
+}
+
+// Drain is a soft Shutdown: nothing more is handed out, but the handlers at work are left in peace until they return, and what they have
+// finished is committed. When ctx ends first, Drain becomes Close, which tells them, and returns why ctx ended.
+func (c *Consumer) Drain(ctx context.Context) error {
+	c.startClosing(false)
+	err := c.finishUnlessLooping()
+	select {
+	case <-c.over:
+		return err
+	case <-ctx.Done():
+		return errors.Join(endedBy(ctx), c.Close())
+	}
+}
+
+// finishUnlessLooping finishes, unless a loop does.
+func (c *Consumer) finishUnlessLooping() error {
+	if !c.looping.CompareAndSwap(false, true) {
+		return nil
+	}
+	defer c.looping.Store(false)
+	return c.finish(context.Background())
 }
 
 func (c *Consumer) isClosing() bool {
@@ -276,12 +298,18 @@ func (c *Consumer) isClosing() bool {
 	return c.closing
 }
 
-func (c *Consumer) startClosing() {
+// startClosing has nothing more handed out; with tell the handlers at work are told to stop.
+func (c *Consumer) startClosing(tell bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.closing = true
-	for b := range c.out {
-		b.cancel(topic.ErrClosed)
+	if !c.closing {
+		c.closing = true
+		close(c.stopping)
+	}
+	if tell {
+		for b := range c.out {
+			b.cancel(topic.ErrClosed)
+		}
 	}
 	c.src.Wakeup()
 }
@@ -297,12 +325,18 @@ func (c *Consumer) finish(ctx context.Context) error {
 	}
 	c.member.steer <- struct{}{}
 	defer func() { <-c.member.steer }()
-	var err error
-	if late {
-		err = c.member.lose(ctx, held, ErrLate)
-	} else if len(held) > 0 {
-		err = c.member.revoke(ctx, held, topic.ErrClosed)
+	defer c.leaveGroup(late) // also when a callback ends the goroutine
+	switch {
+	case late:
+		return c.member.lose(ctx, held, ErrLate)
+	case len(held) > 0:
+		return c.member.revoke(ctx, held, topic.ErrClosed)
 	}
+	return nil
+}
+
+// leaveGroup is the last part of it.
+func (c *Consumer) leaveGroup(late bool) {
 	c.mu.Lock()
 	id := c.memberLocked()
 	c.mu.Unlock()
@@ -310,7 +344,6 @@ func (c *Consumer) finish(ctx context.Context) error {
 		c.depart(id)
 	}
 	c.retire(topic.ErrClosed)
-	return err
 }
 
 // retire frees what the member holds in this process.

@@ -2,7 +2,6 @@ package group
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 
@@ -81,13 +80,9 @@ func (c *Coordinator) openConsumers() []*Consumer {
 	return slices.Collect(maps.Keys(c.locals))
 }
 
-// drain has the members of this process hand over what they read, before the engine shuts down.
+// drain has the members of this process hand over what they read, all at once, before the engine shuts down.
 func (c *Coordinator) drain(ctx context.Context) error {
-	var faults []error
-	for _, consumer := range c.openConsumers() {
-		faults = append(faults, consumer.Shutdown(ctx))
-	}
-	return errors.Join(faults...)
+	return allAtOnce(c.openConsumers(), func(consumer *Consumer) error { return consumer.Shutdown(ctx) })
 }
 
 // engineClosing ends everything without waiting.

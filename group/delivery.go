@@ -254,14 +254,14 @@ func (l *loop) owe(s *stall, seq uint64) {
 	defer l.mu.Unlock()
 	for i := range l.owed {
 		if l.owed[i].stall == s {
-			l.owed[i].seq = seq
+			l.owed[i].seq = max(l.owed[i].seq, seq)
 			return
 		}
 	}
 	l.owed = append(l.owed, debt{s, seq})
 }
 
-// pay makes durable what the loop was answered. After an error the loop is left, which tries again.
+// pay makes durable what the loop was answered. After an error that is still owed.
 func (l *loop) pay() error {
 	for {
 		l.mu.Lock()
@@ -274,6 +274,7 @@ func (l *loop) pay() error {
 		l.owed = l.owed[:n-1]
 		l.mu.Unlock()
 		if err := d.stall.commit(d.seq); err != nil {
+			l.owe(d.stall, d.seq)
 			return err
 		}
 	}
@@ -344,11 +345,17 @@ func (l *loop) finish() []*Delivery {
 //
 // Several loops share the work. While there is nothing the loop sleeps. An *[AckError] comes as a pair with a nil delivery when an answer
 // was too late; the loop may go on after it. Any other error is the last pair, and of those that matter here: answers could not be stored
-// (they are tried again by the next loop, [Queue.Flush] or Close), ErrClosed, what reading the topic says. A done context ends the loop
-// without a pair. Leaving the loop makes durable what was answered, and gives back what was not: to be delivered again at once; answers for
+// (they are tried again by the next loop, [Queue.Flush] or Close), what reading the topic says, what the queue has ended with. A done
+// context ends the loop without a pair, as do Close, Shutdown and Drain of the queue; a full disk is waited for. Leaving the loop makes durable what was answered, and gives back what was not: to be delivered again at once; answers for
 // it are refused from then on.
 func (q *Queue) Deliveries(ctx context.Context) iter.Seq2[*Delivery, error] {
 	return func(yield func(*Delivery, error) bool) {
+		r, err := q.enroll(ctx)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer q.strike(r)
 		l := &loop{open: map[*Delivery]bool{}}
 		defer q.leave(l)
 		for {
@@ -358,10 +365,12 @@ func (q *Queue) Deliveries(ctx context.Context) iter.Seq2[*Delivery, error] {
 				}
 				continue
 			}
-			got, err := q.next(ctx, l, q.cfg.lease)
+			got, err := r.next(l, q.cfg.lease)
+			if err == nil && got == nil && ctx.Err() == nil {
+				err = r.outcome(ctx)
+			}
 			if err != nil {
 				yield(nil, err)
-				return
 			}
 			if got == nil {
 				return

@@ -37,7 +37,7 @@ func runUntil(ctx context.Context, q *group.Queue, workers, n int, fn func(ctx c
 		defer func() { done <- struct{}{} }()
 		return fn(ctx, d)
 	})
-	if err != nil {
+	if !errors.Is(err, context.Canceled) {
 		fmt.Println(err)
 	}
 }

@@ -86,12 +86,12 @@ func ExampleQueue_Run() {
 		stop()
 		return nil
 	})
-	fmt.Println(err, q.Metrics().Dead, "dead")
+	fmt.Println(errors.Is(err, context.Canceled), q.Metrics().Dead, "dead")
 	// Output:
 	// text.txt, attempt 1
 	// picture.png, attempt 1
 	// picture.png, attempt 2
-	// <nil> 1 dead
+	// true 1 dead
 }
 
 // What died is put back once the reason is mended.
@@ -123,7 +123,7 @@ func ExampleQueue_Redrive() {
 		run, cancel := context.WithCancel(ctx)
 		defer cancel()
 		stop = cancel
-		if err := q.Run(run, 1, send); err != nil {
+		if err := q.Run(run, 1, send); !errors.Is(err, context.Canceled) {
 			fmt.Println(err)
 		}
 	}

@@ -14,7 +14,6 @@ func TestCommitLooksAtItsOwnOffsets(t *testing.T) {
 	cost := func(offsets int) float64 {
 		d := drive(t, Config{}, abc(1))
 		id := together(d, 1)[0]
-		d.m.step(0, 0, stored{d.m.last, nil})
 		many := committing(id, 1, "z", 1)
 		for p := range offsets {
 			many.Offsets = append(many.Offsets, PartitionOffset{TopicPartition: tp("a", int32(p)), Offset: 1})

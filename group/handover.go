@@ -9,22 +9,54 @@ import (
 )
 
 // revoke hands partitions over: nothing of them is given out any more, handlers come to their ends, and what was marked is committed.
-func (m *membership) revoke(ctx context.Context, parts []topic.TopicPartition, why error) error {
+func (m *membership) revoke(ctx context.Context, parts []topic.TopicPartition, why error) (fault error) {
+	c := m.c
+	parts, lost := c.deleted(parts)
+	if err := m.lose(ctx, lost, ErrLost); err != nil {
+		return errors.Join(err, m.revoke(ctx, parts, why))
+	}
 	if len(parts) == 0 {
 		return nil
 	}
-	c := m.c
 	c.withdraw(parts, why)
 	if err := c.awaitHandlers(ctx, parts); err != nil {
 		return err
 	}
-	var fault error
-	if c.cfg.onRevoke != nil {
-		fault = c.cfg.onRevoke(ctx, slices.Clone(parts))
+	defer func() { // also when the callback ends the goroutine
+		// What cannot be committed is read again by the next owner: it is reported to OnCommit, and the partitions go all the same.
+		_ = m.commitLast(context.WithoutCancel(ctx))
+		fault = errors.Join(fault, m.release(parts))
+	}()
+	return c.callBack(ctx, c.cfg.onRevoke, parts)
+}
+
+// deleted tells apart partitions of topics that were deleted, or made anew under their names: what was read of those is nothing to commit.
+func (c *Consumer) deleted(parts []topic.TopicPartition) (there, gone []topic.TopicPartition) {
+	meta := c.coord.metadata()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, tp := range parts {
+		if h := c.hold[tp]; h != nil && h.topic != meta[tp.Topic].ID {
+			gone = append(gone, tp)
+		} else {
+			there = append(there, tp)
+		}
 	}
-	// What cannot be committed is read again by whoever comes next: it is reported to OnCommit, and the partitions go all the same.
-	_ = m.commitLast(context.WithoutCancel(ctx))
-	return errors.Join(fault, m.release(parts))
+	return there, gone
+}
+
+// callBack calls one of the user's functions, if there is one. A panic in it is its error.
+func (c *Consumer) callBack(ctx context.Context, f Callback, parts []topic.TopicPartition) (err error) {
+	if f == nil {
+		return nil
+	}
+	guard(func() error { return f(ctx, slices.Clone(parts)) }, func(e error) {
+		if err = e; err != nil {
+			err = userError{err}
+			c.room.loop.tellPanic(c.coord.eng, topic.Position{Topic: parts[0].Topic, Partition: parts[0].Partition, Epoch: -1}, err)
+		}
+	})
+	return err
 }
 
 // commitLast commits before partitions go. A member that is closed in the middle of a rebalance may commit once the generation has begun.
@@ -75,19 +107,19 @@ func (m *membership) lose(ctx context.Context, parts []topic.TopicPartition, why
 	c := m.c
 	c.withdraw(parts, why)
 	c.stats.lost.Add(int64(len(parts)))
-	err := m.release(parts)
-	if c.cfg.onLost != nil {
-		err = errors.Join(err, c.cfg.onLost(ctx, slices.Clone(parts)))
-	}
-	return err
+	return errors.Join(m.release(parts), c.callBack(ctx, c.cfg.onLost, parts))
 }
 
 // withdraw cancels the contexts of batches and drops what was read ahead.
 func (c *Consumer) withdraw(parts []topic.TopicPartition, why error) {
+	_, gone := c.deleted(parts)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for b := range c.out {
-		if slices.Contains(parts, b.TopicPartition()) {
+		switch at := b.TopicPartition(); {
+		case slices.Contains(gone, at):
+			b.cancel(ErrLost)
+		case slices.Contains(parts, at):
 			b.cancel(why)
 		}
 	}
@@ -164,10 +196,10 @@ func (m *membership) adopt(ctx context.Context, parts []topic.TopicPartition) er
 			return err
 		}
 	}
-	if c.cfg.onAssign != nil && len(parts) > 0 {
-		return c.cfg.onAssign(ctx, slices.Clone(parts))
+	if len(parts) == 0 {
+		return nil
 	}
-	return nil
+	return c.callBack(ctx, c.cfg.onAssign, parts)
 }
 
 // settleDown starts reading where the group stands.

@@ -36,6 +36,8 @@ type joinConfig struct {
 	onRevoke  Callback
 	onLost    Callback
 	onCommit  func([]PartitionOffset, error)
+	loop      string // what its loop is called, and how long it rests when the disk is full
+	rests     rests
 }
 
 // A Callback is told of partitions that come or go. It runs in the goroutine of the loop ([Consumer.Batches], [Consumer.Run]), or in that
@@ -113,6 +115,7 @@ func OnCommit(f func([]PartitionOffset, error)) JoinOption {
 
 func newJoinConfig(group string, rules *Config, opts []JoinOption) (*joinConfig, error) {
 	c := &joinConfig{clientID: "quire", late: 5 * time.Minute, interval: 5 * time.Second, session: 45 * time.Second, inFlight: 5000}
+	c.loop, c.rests = "consumer", defaultRests
 	for _, opt := range opts {
 		opt(c)
 	}

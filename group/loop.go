@@ -3,6 +3,7 @@ package group
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"slices"
 
@@ -33,18 +34,18 @@ func (c *Consumer) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
 			return
 		}
 		err := c.loop(ctx, yield)
-		err = errors.Join(err, c.exit())
 		if err != nil && ctx.Err() == nil {
 			yield(nil, err)
 		}
 	}
 }
 
-func (c *Consumer) loop(ctx context.Context, yield func(*Batch, error) bool) error {
+func (c *Consumer) loop(ctx context.Context, yield func(*Batch, error) bool) (err error) {
+	defer func() { err = errors.Join(endOfLoop(ctx, err), c.exit()) }() // also when the body ends its goroutine
 	for {
 		b, err := c.next(ctx)
 		if err != nil {
-			return endOfLoop(err)
+			return err
 		}
 		if !c.handOut(b, yield) {
 			return nil
@@ -52,15 +53,27 @@ func (c *Consumer) loop(ctx context.Context, yield func(*Batch, error) bool) err
 	}
 }
 
-func (c *Consumer) handOut(b *Batch, yield func(*Batch, error) bool) bool {
+// handOut gives a batch to the loop's body. One that panics in it, or ends the goroutine, leaves what is not marked to be read again.
+func (c *Consumer) handOut(b *Batch, yield func(*Batch, error) bool) (goesOn bool) {
 	defer c.done(b)
-	return yield(b, nil)
+	returned := false
+	defer func() {
+		if !returned {
+			c.rewind(b)
+		}
+	}()
+	goesOn = yield(b, nil)
+	returned = true
+	return goesOn
 }
 
-// endOfLoop is nil for an end in good order.
-func endOfLoop(err error) error {
-	if errors.Is(err, errClosing) {
+// endOfLoop is what a loop tells of its end: nothing of one in good order.
+func endOfLoop(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(err, errClosing):
 		return nil
+	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) && !errors.Is(err, ctx.Err()):
+		return fmt.Errorf("%w: %w", ctx.Err(), err)
 	}
 	return err
 }
@@ -86,9 +99,8 @@ func (c *Consumer) exit() error {
 	closing := c.closing
 	c.mu.Unlock()
 	if closing {
-		err := c.finish(context.Background())
-		c.looping.Store(false)
-		return err
+		defer c.looping.Store(false)
+		return c.finish(context.Background())
 	}
 	c.coord.timers.After(&c.away, c.cfg.late)
 	c.looping.Store(false)
@@ -101,8 +113,19 @@ func (c *Consumer) exit() error {
 	return nil
 }
 
-// next gives the next batch to hand out, and takes part in the group while it waits.
-func (c *Consumer) next(ctx context.Context) (*Batch, error) {
+// next gives the next batch to hand out, takes part in the group while it waits, and waits while the disk is full.
+func (c *Consumer) next(ctx context.Context) (b *Batch, err error) {
+	err = c.room.patiently(ctx, func() error {
+		b, err = c.look(ctx)
+		return err
+	})
+	if b != nil {
+		c.room.found()
+	}
+	return b, err
+}
+
+func (c *Consumer) look(ctx context.Context) (*Batch, error) {
 	for {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -296,15 +319,9 @@ func (c *Consumer) batch(h *holding, recs []topic.Record) *Batch {
 func (c *Consumer) topicGone(ctx context.Context, why error) error {
 	c.coord.stale.Store(true)
 	c.topics.Store(true)
-	c.mu.Lock()
-	held := c.heldLocked()
-	c.mu.Unlock()
-	meta := c.coord.metadata()
-	c.mu.Lock()
-	held = slices.DeleteFunc(held, func(tp topic.TopicPartition) bool { return c.hold[tp] == nil || c.hold[tp].topic == meta[tp.Topic].ID })
-	c.mu.Unlock()
-	if len(held) == 0 {
+	_, gone := c.deleted(c.Assignment())
+	if len(gone) == 0 {
 		return why
 	}
-	return c.member.lose(ctx, held, ErrLost)
+	return c.member.lose(ctx, gone, ErrLost)
 }

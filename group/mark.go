@@ -86,7 +86,7 @@ func (c *Consumer) commitDue() {
 	c.send(context.Background(), false, func(err error) {
 		<-c.turn
 		for _, f := range asyncs {
-			f(err)
+			c.tellCommit(func() { f(err) })
 		}
 		if err != nil {
 			c.retry()
@@ -177,8 +177,10 @@ func (c *Consumer) commit(ctx context.Context) error {
 
 // send commits what is dirty. The caller has the turn, so that a later commit never overtakes an earlier one; then gets it back.
 func (c *Consumer) send(ctx context.Context, all bool, then func(error)) {
+	meta := c.coord.metadata()
 	c.mu.Lock()
 	list, id, ended := c.dirtyLocked(all), c.id, c.ended
+	list = slices.DeleteFunc(list, func(o PartitionOffset) bool { return c.hold[o.TopicPartition].topic != meta[o.Topic].ID })
 	c.mu.Unlock()
 	switch {
 	case ended != nil:
@@ -235,9 +237,18 @@ func (c *Consumer) committed(list []PartitionOffset, r CommitResponse) error {
 	}
 	c.count(err)
 	if c.cfg.onCommit != nil {
-		c.cfg.onCommit(list, err)
+		c.tellCommit(func() { c.cfg.onCommit(list, err) })
 	}
 	return err
+}
+
+// tellCommit calls a function that is told of a commit, and contains its panic. The shard's lock may be held.
+func (c *Consumer) tellCommit(f func()) {
+	guard(func() error { f(); return nil }, func(err error) {
+		if err != nil {
+			c.coord.eng.Go(func() { c.room.loop.tellPanic(c.coord.eng, topic.Position{Epoch: -1}, err) })
+		}
+	})
 }
 
 // Seek sets the position of a partition of the assignment: the next batch of it begins there, also if that is before what was read or

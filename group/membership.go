@@ -88,9 +88,7 @@ func (m *membership) send(ctx context.Context, req any) (chan answer, error) {
 func (m *membership) attend(ctx context.Context) error {
 	for {
 		m.c.missed.Store(false)
-		m.steer <- struct{}{}
 		err := m.settle(ctx)
-		<-m.steer
 		if err != nil || !m.c.missed.Load() {
 			return err
 		}
@@ -99,6 +97,8 @@ func (m *membership) attend(ctx context.Context) error {
 
 // settle takes steps, and does what they make due, until nothing is left.
 func (m *membership) settle(ctx context.Context) error {
+	m.steer <- struct{}{}
+	defer func() { <-m.steer }()
 	for {
 		if err := m.fault; err != nil {
 			m.fault = nil
@@ -106,22 +106,36 @@ func (m *membership) settle(ctx context.Context) error {
 		}
 		again, err := m.step(ctx)
 		if err == nil && m.due != nil {
-			due := m.due
-			m.due = nil
-			if err = due(ctx); ctx.Err() != nil {
-				if m.due == nil {
-					m.due = due // the next loop does it
-				}
-				if err == nil {
-					err = context.Cause(ctx)
-				}
-			}
+			err = m.carryOut(ctx)
 			again = true
 		}
 		if err != nil || !again {
 			return err
 		}
 	}
+}
+
+// carryOut does what is due. What a callback cuts short by ending the goroutine, the next loop finds out by joining anew.
+func (m *membership) carryOut(ctx context.Context) (err error) {
+	due := m.due
+	m.due = nil
+	returned := false
+	defer func() {
+		if !returned {
+			m.in = false
+		}
+	}()
+	err = due(ctx)
+	returned = true
+	if ctx.Err() != nil {
+		if m.due == nil {
+			m.due = due // the next loop does it
+		}
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+	}
+	return err
 }
 
 // steerAway takes the quick steps while the loop is elsewhere.
@@ -220,12 +234,13 @@ var errClosing = errors.New("group: consumer is closing")
 // startOver is a new member's beginning; what it had is lost.
 func (m *membership) startOver(ctx context.Context, held []topic.TopicPartition, why error) error {
 	c := m.c
-	err := m.lose(ctx, held, why)
-	c.mu.Lock()
-	c.id = identity{}
-	c.mu.Unlock()
-	m.in, m.last = false, nil
-	return err
+	defer func() { // also when a callback ends the goroutine
+		c.mu.Lock()
+		c.id = identity{}
+		c.mu.Unlock()
+		m.in, m.last = false, nil
+	}()
+	return m.lose(ctx, held, why)
 }
 
 // look asks whether the member is still in the group's generation.
@@ -404,6 +419,7 @@ func (m *membership) begin() {
 }
 
 func (m *membership) arrived() {
+	m.c.room.found()
 	m.c.stats.rebalanced(time.Since(m.began))
 	m.began = time.Time{}
 }

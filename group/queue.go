@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -51,7 +53,9 @@ type Queue struct {
 	kept   int   // bytes of records held in memory
 	stats  QueueMetrics
 
-	runs map[*sync.WaitGroup]context.CancelCauseFunc // what ends the handlers of each Run
+	room    roomWait
+	loops   map[*queueLoop]struct{} // that run
+	closing bool                    // by Close, Shutdown or Drain: what ends for that ends in good order
 }
 
 // stall is one partition of a queue: its machine, and what of it is still to be stored.
@@ -92,8 +96,9 @@ func OpenQueue(ctx context.Context, eng *topic.Engine, topicName string, opts ..
 	if err != nil {
 		return nil, err
 	}
-	q := &Queue{hub: h, id: queueID{t.ID(), cfg.name}, topic: t, cfg: cfg, line: newLineup(), runs: map[*sync.WaitGroup]context.CancelCauseFunc{}}
+	q := &Queue{hub: h, id: queueID{t.ID(), cfg.name}, topic: t, cfg: cfg, line: newLineup(), loops: map[*queueLoop]struct{}{}}
 	q.line.limits, q.line.quiet = cfg.limits, cfg.lease
+	q.room.eng, q.room.loop, q.room.rests = eng, loopName{"queue", cfg.name}, defaultRests
 	if cfg.dead != "" {
 		if _, err = q.deadLetters(ctx); err != nil {
 			return nil, err
@@ -226,10 +231,15 @@ func (q *Queue) Flush() error {
 	return errors.Join(faults...)
 }
 
-// Close ends the queue: loops and Runs end with ErrClosed, what was acknowledged is made durable, what is held is given back; later answers
-// are refused. The contexts of a Run's handlers end, and they are not waited for. Close again does nothing. Its error says what may be delivered again though it was
-// acknowledged.
-func (q *Queue) Close() error { return q.close(topic.ErrClosed) }
+// Close ends the queue at once: loops and Runs end, what was acknowledged is made durable, what is held is given back; later answers are
+// refused. The contexts of a Run's handlers end, and they are not waited for: what they do is done again. [Queue.Shutdown] and [Queue.Drain]
+// wait. Close again does nothing. Its error says what may be delivered again though it was acknowledged.
+func (q *Queue) Close() error {
+	q.mu.Lock()
+	q.closing = true
+	q.mu.Unlock()
+	return q.close(topic.ErrClosed)
+}
 
 func (q *Queue) close(why error) error {
 	if !q.finish(why) {
@@ -247,11 +257,10 @@ func (q *Queue) finish(why error) bool {
 	}
 	q.end = why
 	q.rota.all()
-	runs := q.runs
-	q.runs = nil
+	loops := slices.Collect(maps.Keys(q.loops))
 	q.mu.Unlock()
-	for _, stop := range runs {
-		stop(why)
+	for _, r := range loops {
+		r.stop(why)
 	}
 	return true
 }

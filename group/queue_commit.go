@@ -58,8 +58,10 @@ func (s *stall) commitClaimed(seq uint64) error {
 		s.q.mu.Lock()
 		s.q.stats.StoreErrors++
 		s.q.mu.Unlock()
+		return err
 	}
-	return err
+	s.q.room.found()
+	return nil
 }
 
 func (s *stall) reached(seq uint64) bool {

@@ -150,9 +150,24 @@ func (h *hub) all() []*Queue {
 	return slices.Collect(maps.Values(h.queues))
 }
 
-// Drain and EngineClosing have nothing to do: Settle closes the queues.
-func (h *hub) Drain(context.Context) error { return nil }
-func (h *hub) EngineClosing()              {}
+// Drain shuts the queues down, all at once: their handlers are told and waited for.
+func (h *hub) Drain(ctx context.Context) error {
+	return allAtOnce(h.all(), func(q *Queue) error { return q.Shutdown(ctx) })
+}
+
+// allAtOnce calls f for all, at once, and waits.
+func allAtOnce[T any](list []T, f func(T) error) error {
+	faults := make([]error, len(list))
+	var wg sync.WaitGroup
+	for i, v := range list {
+		wg.Go(func() { faults[i] = f(v) })
+	}
+	wg.Wait()
+	return errors.Join(faults...)
+}
+
+// EngineClosing has nothing to do: Settle closes the queues.
+func (h *hub) EngineClosing() {}
 
 // Settle closes the queues that are open.
 func (h *hub) Settle(ctx context.Context) error {

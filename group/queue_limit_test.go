@@ -60,7 +60,7 @@ func runFor(t testing.TB, q *group.Queue, workers int, span time.Duration, fn fu
 	t.Helper()
 	ctx, stop := context.WithTimeout(t.Context(), span)
 	defer stop()
-	require.NoError(t, q.Run(ctx, workers, fn))
+	require.ErrorIs(t, q.Run(ctx, workers, fn), context.DeadlineExceeded)
 }
 
 func TestRateIsExactAndSharedByAll(t *testing.T) {
@@ -176,10 +176,10 @@ func TestAttemptsTakeTokens(t *testing.T) {
 		s := newShift()
 		ctx, stop := context.WithCancel(t.Context())
 		time.AfterFunc(time.Minute, stop)
-		require.NoError(t, q.Run(ctx, 1, func(ctx context.Context, d *group.Delivery) error {
+		require.ErrorIs(t, q.Run(ctx, 1, func(ctx context.Context, d *group.Delivery) error {
 			_ = s.job(0)(ctx, d)
 			return errors.New("no")
-		}))
+		}), context.Canceled)
 		assert.Equal(t, []string{"bad 0s", "bad 1s", "bad too 2s", "bad too 3s"}, s.log)
 		assert.Len(t, deadLetters(t, e), 2)
 	})

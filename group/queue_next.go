@@ -44,7 +44,9 @@ func (q *Queue) next(ctx context.Context, l *loop, lease time.Duration) (got *ta
 		case got == nil:
 			more, err := q.fetch(ctx)
 			if err == nil && !more {
-				err = errors.Join(q.Flush(), q.wait(ctx))
+				if err = q.Flush(); err == nil {
+					err = q.wait(ctx)
+				}
 			}
 			if err != nil && ctx.Err() == nil {
 				return nil, err

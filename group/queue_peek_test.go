@@ -134,7 +134,7 @@ func TestEntriesOfARunHaveNoLease(t *testing.T) {
 		}
 		assert.Equal(t, []string{"in flight true", "limited true", "limited true"}, states)
 		stop()
-		require.NoError(t, <-over)
+		require.ErrorIs(t, <-over, context.Canceled)
 	})
 }
 
@@ -156,6 +156,6 @@ func TestPeekWakesThoseWhoWait(t *testing.T) {
 		synctest.Wait()
 		assert.Len(t, s.log, 20)
 		stop()
-		require.NoError(t, <-over)
+		require.ErrorIs(t, <-over, context.Canceled)
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quirelog/quire/group"
+	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/topic"
 	"github.com/quirelog/quire/topic/topictest"
 )
@@ -171,7 +172,7 @@ func TestFailedAttemptsRestAndEndAmongTheDeadLetters(t *testing.T) {
 			time.AfterFunc(time.Minute, stop)
 			panic("boom")
 		})
-		require.NoError(t, err)
+		require.ErrorIs(t, err, context.Canceled)
 		require.Len(t, times, 3)
 		assert.Zero(t, times[0])
 		assert.GreaterOrEqual(t, times[1], 500*time.Millisecond)
@@ -323,7 +324,7 @@ func TestWaitersAreWokenAndShareTheWork(t *testing.T) {
 		assert.Equal(t, 8, done, "four at a time take two seconds, %v", time.Since(began))
 		assert.Equal(t, 4, most)
 		stop()
-		require.NoError(t, <-over)
+		require.ErrorIs(t, <-over, context.Canceled)
 	})
 }
 
@@ -351,10 +352,10 @@ func TestStoppedRunCountsNothingAgainstARecord(t *testing.T) {
 		put(t, e, "one")
 		q := openQueue(t, e)
 		ctx, stop := context.WithCancel(t.Context())
-		require.NoError(t, q.Run(ctx, 1, func(ctx context.Context, _ *group.Delivery) error {
+		require.ErrorIs(t, q.Run(ctx, 1, func(ctx context.Context, _ *group.Delivery) error {
 			stop()
 			return context.Cause(ctx)
-		}))
+		}), context.Canceled)
 		drain(t, q, 1, func(d *group.Delivery) {
 			assert.Equal(t, 1, d.Attempt)
 			d.Ack()
@@ -434,7 +435,7 @@ func TestDiskFaultsLoseNoAnswer(t *testing.T) {
 				break
 			}
 			d.Ack()
-			e.FailWrites(0)
+			e.Disk().Add(vfs.Rule{Op: vfs.OpWrite, Count: vfs.Forever})
 		}
 		require.Error(t, fault, "the loop says that the answer is not stored")
 		require.Error(t, q.Flush())
@@ -460,7 +461,7 @@ func TestIdleQueueHasNoTimer(t *testing.T) {
 		time.Sleep(24 * time.Hour)
 		assert.Equal(t, before, e.Metrics(), "nothing happens in a day")
 		stop()
-		require.NoError(t, <-over)
+		require.ErrorIs(t, <-over, context.Canceled)
 		assert.Equal(t, 48*time.Hour, time.Since(began))
 	})
 }

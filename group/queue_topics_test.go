@@ -144,7 +144,7 @@ func TestQueueTakesInNewPartitions(t *testing.T) {
 		synctest.Wait()
 		assert.ElementsMatch(t, []string{"in 2 0s", "in 1 0s", "in 0 0s"}, s.log)
 		stop()
-		require.NoError(t, <-over)
+		require.ErrorIs(t, <-over, context.Canceled)
 		assert.Zero(t, q.Metrics().Backlog)
 
 		// Nobody is there when it grows; or the queue is not even open.

@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
-	"syscall"
-	"time"
 
 	"github.com/quirelog/quire/topic"
 )
@@ -70,13 +67,13 @@ type RouterMetrics struct {
 	Unroutable int64 // records without a binding
 	TooFar     int64 // records that had come by MaxHops routers
 	Refused    int64 // copies that their topics do not take, in the alternate topic instead
-	Retries    int64 // appends tried again
+	Retries    int64 // what was tried again for want of room
 	Created    int64 // topics
 	Bindings   int   // now
 }
 
 type routerStats struct {
-	records, copies, unroutable, tooFar, refused, retries, created atomic.Int64
+	records, copies, unroutable, tooFar, refused, created atomic.Int64
 }
 
 // OpenRouter makes a router with the name of its group. Topics that its bindings name are created if they are missing. It joins the group at
@@ -149,55 +146,15 @@ func (r *Router) Metrics() RouterMetrics {
 	s := &r.stats
 	return RouterMetrics{
 		Records: s.records.Load(), Copies: s.copies.Load(), Unroutable: s.unroutable.Load(), TooFar: s.tooFar.Load(), Refused: s.refused.Load(),
-		Retries: s.retries.Load(), Created: s.created.Load(), Bindings: r.table.size(),
+		Retries: r.member.room.retries(), Created: s.created.Load(), Bindings: r.table.size(),
 	}
 }
 
-// Run copies, until ctx ends, with its cause, or the router is closed, with nil, or it cannot go on: with a *[RouteError], or as
-// [Consumer.Run] does. Up to workers source partitions are routed at once. Where there is no room on the disk, for copies or for the group's
-// records, it rests and tries again ([RetryCopies]). Another Run may follow.
+// Run copies, until it ends as [Consumer.Run] does, with the same errors, or with a *[RouteError] when a record cannot be routed. Up to
+// workers source partitions are routed at once. Where there is no room on the disk, for copies or for the group's records, it rests and
+// tries again ([RetryCopies]). Another Run may follow.
 func (r *Router) Run(ctx context.Context, workers int) error {
-	for tries := 1; ; tries++ {
-		before := r.stats.records.Load()
-		err := r.member.Run(ctx, workers, r.route)
-		if err == nil || !lacksRoom(err) {
-			return err
-		}
-		if r.stats.records.Load() > before {
-			tries = 1
-		}
-		r.stats.retries.Add(1)
-		if err := r.rest(ctx, tries); err != nil {
-			return err
-		}
-		if r.member.isClosing() {
-			return nil
-		}
-	}
-}
-
-// rest waits before the next of several tries, unless ctx ends or the router is closed.
-func (r *Router) rest(ctx context.Context, tries int) error {
-	d := r.cfg.first
-	for i := 1; i < tries && d < r.cfg.most; i++ {
-		d *= 2
-	}
-	d = min(d, r.cfg.most)
-	timer := time.NewTimer(d/2 + rand.N(d/2+1))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-r.member.over: // the next step tells
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// lacksRoom tells that something was not done for want of room, which may come back.
-func lacksRoom(err error) bool {
-	return errors.Is(err, topic.ErrNoSpace) || errors.Is(err, topic.ErrQuota) || errors.Is(err, syscall.ENOSPC)
+	return r.member.Run(ctx, workers, r.route)
 }
 
 // Member is the router's membership in its group, to look at: its assignment, its member id. Its loop is the router's.
@@ -209,6 +166,10 @@ func (r *Router) Close() error { return r.member.Close() }
 
 // Shutdown is Close that waits for a Run to do its part, until ctx ends.
 func (r *Router) Shutdown(ctx context.Context) error { return r.member.Shutdown(ctx) }
+
+// Drain is a soft Shutdown: no more records are taken, and what is in hand is copied however long the disk takes, until ctx ends; then it
+// is Close. See [Consumer.Drain].
+func (r *Router) Drain(ctx context.Context) error { return r.member.Drain(ctx) }
 
 // destination gives a topic that copies go to, and creates it when it is missing and may be.
 func (r *Router) destination(ctx context.Context, name string) (*topic.Topic, error) {

@@ -73,7 +73,7 @@ func (c *copying) deliver(out []*outgoing) error {
 			return err
 		}
 		if tries > 1 {
-			if err := c.r.rest(c.ctx, tries-1); err != nil {
+			if err := c.r.cfg.rests.rest(c.ctx, c.r.member.over, tries-1); err != nil {
 				return err
 			}
 		}
@@ -127,8 +127,7 @@ func (c *copying) destination(name string) (*topic.Topic, error) {
 		if err == nil || !lacksRoom(err) {
 			return t, err
 		}
-		c.r.stats.retries.Add(1)
-		if err := c.r.rest(c.ctx, tries); err != nil {
+		if err := c.awaitRoom(err, tries); err != nil {
 			return nil, err
 		}
 	}
@@ -144,14 +143,14 @@ func (p *parcel) send() error {
 		switch {
 		case err == nil:
 			c.r.stats.copies.Add(int64(n))
+			c.r.member.room.found()
 			p.recs, p.most, tries = p.recs[n:], 0, 0
 			continue
 		case errors.Is(err, topic.ErrUncertain) || errors.Is(err, topic.ErrClosed):
 			return c.fault(&p.recs[0], p.to.Name(), err)
 		case lacksRoom(err):
 			tries++
-			c.r.stats.retries.Add(1)
-			if err := c.r.rest(c.ctx, tries); err != nil {
+			if err := c.awaitRoom(err, tries); err != nil {
 				return err
 			}
 		case errors.Is(err, topic.ErrNotFound):
@@ -168,6 +167,12 @@ func (p *parcel) send() error {
 		}
 	}
 	return nil
+}
+
+// awaitRoom rests after one of several tries for which the disk had no room.
+func (c *copying) awaitRoom(err error, tries int) error {
+	c.r.member.room.failed(err)
+	return c.r.cfg.rests.rest(c.ctx, c.r.member.over, tries)
 }
 
 // never tells that a record is not going to be taken, however often it is tried.

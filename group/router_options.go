@@ -29,8 +29,7 @@ type routerConfig struct {
 	create    []topic.TopicOption
 	hops      int
 	restamp   bool
-	first     time.Duration
-	most      time.Duration
+	rests     rests
 
 	members *joinConfig // what the options of joining come to
 }
@@ -92,7 +91,7 @@ func StampCopies() RouterOption { return func(c *routerConfig) { c.restamp = tru
 // RetryCopies is how long the router rests before it tries again to append copies for which there was no room, twice as long after each
 // further try, at most most. Default 100 ms and 10 s.
 func RetryCopies(first, most time.Duration) RouterOption {
-	return func(c *routerConfig) { c.first, c.most = first, most }
+	return func(c *routerConfig) { c.rests = rests{first, most} }
 }
 
 // JoinWith are choices for the router's membership in its group, as for [Join]: how soon progress is committed ([CommitEvery]), a static
@@ -104,11 +103,12 @@ func JoinWith(opts ...JoinOption) RouterOption {
 }
 
 func newRouterConfig(name string, rules *Config, opts []RouterOption) (*routerConfig, error) {
-	c := &routerConfig{hops: DefaultMaxHops, first: DefaultFirstRetry, most: DefaultLongestRetry}
+	c := &routerConfig{hops: DefaultMaxHops, rests: defaultRests}
 	for _, opt := range opts {
 		opt(c)
 	}
-	c.join = append([]JoinOption{ReadWith(topic.Isolation(topic.ReadCommitted)), MaxPollInterval(DefaultPatience)}, c.join...)
+	ours := func(j *joinConfig) { j.loop, j.rests = "router", c.rests }
+	c.join = append([]JoinOption{ReadWith(topic.Isolation(topic.ReadCommitted)), MaxPollInterval(DefaultPatience), ours}, c.join...)
 	var err error
 	c.members, err = newJoinConfig(name, rules, c.join)
 	return c, errors.Join(err, c.check())
@@ -122,7 +122,7 @@ func (c *routerConfig) check() error {
 		}
 	}
 	bad(c.hops < 1, "%d hops", c.hops)
-	bad(c.first <= 0 || c.most < c.first, "rests from %v to %v", c.first, c.most)
+	bad(c.rests.first <= 0 || c.rests.most < c.rests.first, "rests from %v to %v", c.rests.first, c.rests.most)
 	if c.alternate != "" {
 		faults = append(faults, checkDestination(c.alternate), c.refuseLoop(c.alternate))
 	}

@@ -2,7 +2,6 @@ package group
 
 import (
 	"context"
-	"runtime/debug"
 
 	"github.com/quirelog/quire/topic"
 )
@@ -10,6 +9,7 @@ import (
 // routing is one batch on its way: what its records become, and the memory for finding that out, used again and again.
 type routing struct {
 	r    *Router
+	b    *Batch
 	walk routeWalk
 
 	keys    [][]byte
@@ -43,6 +43,7 @@ func (r *Router) route(ctx context.Context, b *Batch) error {
 	if !ok {
 		w = &routing{r: r, index: map[string]int{}}
 	}
+	w.b = b
 	defer r.work.Put(w)
 	defer w.reset()
 	if err := w.readKeys(b.Records); err != nil {
@@ -68,26 +69,33 @@ func (w *routing) reset() {
 	clear(w.index)
 	w.stamps.reset()
 	w.keys, w.past, w.targets, w.funcs, w.ends, w.out = w.keys[:0], w.past[:0], w.targets[:0], w.funcs[:0], w.ends[:0], nil
-	w.counts = routeCounts{}
+	w.counts, w.b = routeCounts{}, nil
 }
 
 // readKeys finds the routing keys.
 func (w *routing) readKeys(recs []topic.Record) (err error) {
 	at := 0
-	defer func() {
-		if v := recover(); v != nil {
-			err = &RouteError{Source: positionOf(&recs[at]), Err: &PanicError{Value: v, Stack: debug.Stack()}}
+	guard(func() error {
+		for i := range recs {
+			at = i
+			key := recs[i].Key
+			if w.r.cfg.key != nil {
+				key = w.r.cfg.key(&recs[i])
+			}
+			w.keys = append(w.keys, key)
 		}
-	}()
-	for i := range recs {
-		at = i
-		key := recs[i].Key
-		if w.r.cfg.key != nil {
-			key = w.r.cfg.key(&recs[i])
-		}
-		w.keys = append(w.keys, key)
+		return nil
+	}, func(e error) { err = w.fault(&recs[at], e) })
+	return err
+}
+
+// fault is what a user's function said of a record. The batch has it too, for the case that the function ends the goroutine.
+func (w *routing) fault(rec *topic.Record, err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	w.b.fault = &RouteError{Source: positionOf(rec), Err: err}
+	return w.b.fault
 }
 
 func positionOf(rec *topic.Record) topic.Position {
@@ -167,9 +175,9 @@ func (w *routing) astray(rec *topic.Record, past Routed, reason string) {
 
 // planFunc adds what a function makes of a record.
 func (w *routing) planFunc(rec *topic.Record, past Routed, b *boundRoute) (int, error) {
-	list, err := callRoute(b.Func, *rec)
+	list, err := w.callRoute(b.Func, rec)
 	if err != nil {
-		return 0, &RouteError{Source: positionOf(rec), Err: err}
+		return 0, err
 	}
 	for _, c := range list {
 		to := c.Topic
@@ -187,13 +195,12 @@ func (w *routing) planFunc(rec *topic.Record, past Routed, b *boundRoute) (int, 
 	return len(list), nil
 }
 
-func callRoute(f RouteFunc, rec topic.Record) (list []topic.Record, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &PanicError{Value: v, Stack: debug.Stack()}
-		}
-	}()
-	return f(rec)
+func (w *routing) callRoute(f RouteFunc, rec *topic.Record) (list []topic.Record, err error) {
+	guard(func() (err error) {
+		list, err = f(*rec)
+		return err
+	}, func(e error) { err = w.fault(rec, e) })
+	return list, err
 }
 
 func (w *routing) add(to string, c topic.Record) {

@@ -4,15 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
+	"sync"
 
 	"github.com/quirelog/quire/topic"
 )
 
 // Run is a loop with workers: fn is called with batches, up to workers at once, those of one partition one after the other and in order. A
-// batch whose fn returns nil is marked; fn may mark as it goes. ctx of fn is the batch's Context. An error of fn, or a panic as an error
-// with its stack, ends the loop: no more batches are handed out, the contexts of the others are cancelled, and Run returns it when all have
-// returned; what was not marked is read again. Run returns nil after Close, the context's cause when ctx ends, and errors as Batches does.
+// batch whose fn returns nil is marked; fn may mark as it goes. ctx of fn is the batch's Context.
+//
+// An error of fn ends the loop: no more batches are handed out, the contexts of the others are cancelled, and Run returns it when all have
+// returned; what was not marked is read again. So does a panic of fn, and fn that ends its goroutine (runtime.Goexit, as testing.T.FailNow
+// does), as a *[PanicError]. An error that fn returns after its context was cancelled, and that matches the context's (context.Canceled, or
+// its cause: [ErrRevoked], [ErrLost], [ErrLate], topic.ErrClosed), is no failure: fn gave up because it was told to, and what it has not
+// marked is read again by the partition's next owner. Any other error counts, also then.
+//
+// Run returns nil after Close, Shutdown and Drain; an error that matches the context's and its cause when ctx ends; topic.ErrClosed when the
+// engine is closed; and else errors as Batches does. [Queue.Run] and [Router.Run] return the same for the same ends. While the disk has no
+// room for what the group must store, the loop waits and tries again (Events.Loop tells).
 func (c *Consumer) Run(ctx context.Context, workers int, fn func(ctx context.Context, b *Batch) error) error {
 	return c.run(ctx, workers, fn, false)
 }
@@ -32,7 +40,7 @@ func (c *Consumer) RunByKey(ctx context.Context, workers int, fn func(ctx contex
 	return c.run(ctx, workers, fn, true)
 }
 
-func (c *Consumer) run(ctx context.Context, workers int, fn func(context.Context, *Batch) error, keyed bool) error {
+func (c *Consumer) run(ctx context.Context, workers int, fn func(context.Context, *Batch) error, keyed bool) (err error) {
 	if workers < 1 || fn == nil {
 		return fmt.Errorf("%w: %d workers", topic.ErrInvalid, workers)
 	}
@@ -44,22 +52,26 @@ func (c *Consumer) run(ctx context.Context, workers int, fn func(context.Context
 	if keyed {
 		c.sortByKey()
 	}
-	err := endOfLoop(r.dispatch())
-	r.cancel(err)
-	for range workers { // all have returned when all places are taken
+	defer func() { err = r.end(ctx, err, keyed) }() // also when a callback ends this goroutine
+	return r.dispatch()
+}
+
+// end waits for the workers and ends the loop, which err has ended.
+func (r *runner) end(ctx context.Context, err error, keyed bool) error {
+	if !errors.Is(err, errClosing) { // closing has cancelled the batches' contexts, if it was to
+		r.cancel(err)
+	}
+	for range cap(r.free) { // all have returned when all places are taken
 		r.free <- struct{}{}
 	}
+	r.cancel(nil)
 	if keyed {
-		c.sortByPartition()
+		r.c.sortByPartition()
 	}
-	if fault := context.Cause(r.ctx); ctx.Err() == nil && errors.As(fault, new(*handlerError)) {
-		err = fault
+	if errors.As(err, new(*handlerError)) {
+		err = nil
 	}
-	var failed *handlerError
-	if errors.As(err, &failed) {
-		err = failed.cause
-	}
-	return errors.Join(err, c.exit())
+	return errors.Join(r.failure(), endOfLoop(ctx, err), r.c.exit())
 }
 
 // sortByKey begins to keep order by key: what was read ahead is sorted.
@@ -99,12 +111,34 @@ type runner struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	free   chan struct{} // a token for each worker that is at work, or waits for a batch
+
+	mu     sync.Mutex
+	failed *handlerError // the first
 }
 
-// handlerError carries what a handler returned to the end of the loop.
+// handlerError is why the contexts of batches end after a handler has failed.
 type handlerError struct{ cause error }
 
 func (e *handlerError) Error() string { return e.cause.Error() }
+
+// fail ends the loop for a handler's error.
+func (r *runner) fail(err error) {
+	r.mu.Lock()
+	if r.failed == nil {
+		r.failed = &handlerError{err}
+	}
+	r.mu.Unlock()
+	r.cancel(r.failed)
+}
+
+func (r *runner) failure() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.failed == nil {
+		return nil
+	}
+	return r.failed.cause
+}
 
 // dispatch hands out batches until something ends it. Who is to have one is there before it is chosen, so that it is the one whose turn it
 // is then.
@@ -113,13 +147,22 @@ func (r *runner) dispatch() error {
 		if err := r.awaitWorker(); err != nil {
 			return err
 		}
-		b, err := r.c.next(r.ctx)
+		b, err := r.next()
 		if err != nil {
-			<-r.free
 			return err
 		}
 		go r.work(b)
 	}
+}
+
+// next takes a batch for the worker whose token was taken; without one it gives the token back.
+func (r *runner) next() (b *Batch, err error) {
+	defer func() {
+		if b == nil {
+			<-r.free
+		}
+	}()
+	return r.c.next(r.ctx)
 }
 
 // awaitWorker waits until a worker is free. Meanwhile something is read for it, and what a rebalance wants done is done.
@@ -129,7 +172,7 @@ func (r *runner) awaitWorker() error {
 		return nil
 	default:
 	}
-	if err := r.c.topUp(r.ctx); err != nil {
+	if err := r.c.room.patiently(r.ctx, func() error { return r.c.topUp(r.ctx) }); err != nil {
 		return err
 	}
 	for {
@@ -137,7 +180,7 @@ func (r *runner) awaitWorker() error {
 		case r.free <- struct{}{}:
 			return nil
 		case <-r.c.member.called:
-			if err := r.c.member.attend(r.ctx); err != nil {
+			if err := r.c.room.patiently(r.ctx, func() error { return r.c.member.attend(r.ctx) }); err != nil {
 				return err
 			}
 		case <-r.ctx.Done():
@@ -149,23 +192,23 @@ func (r *runner) awaitWorker() error {
 func (r *runner) work(b *Batch) {
 	defer func() { <-r.free }()
 	defer r.c.done(b)
-	if err := r.handle(b); err != nil {
-		if b.ctx.Err() != nil && errors.Is(err, context.Cause(b.ctx)) || errors.Is(err, b.ctx.Err()) && b.ctx.Err() != nil {
-			r.c.rewind(b)
-			return // it gave up because it was to
-		}
-		r.c.rewind(b)
-		r.cancel(&handlerError{err})
-		return
-	}
-	b.Mark()
+	guard(func() error { return r.fn(b.ctx, b) }, func(err error) { r.took(b, err) })
 }
 
-func (r *runner) handle(b *Batch) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("group: handler panicked: %v\n%s", v, debug.Stack())
-		}
-	}()
-	return r.fn(b.ctx, b)
+// took takes what a handler has come to.
+func (r *runner) took(b *Batch, err error) {
+	if b.fault != nil {
+		err = b.fault
+	}
+	if err == nil {
+		b.Mark()
+		return
+	}
+	r.c.rewind(b)
+	if gaveUp(b.ctx, err) {
+		return
+	}
+	r.fail(err)
+	first := &b.Records[0]
+	r.c.room.loop.tellPanic(r.c.coord.eng, positionOf(first), err)
 }

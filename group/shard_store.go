@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/quirelog/quire/topic"
@@ -79,9 +80,19 @@ func (s *shard) report(list []pendingAppend, err error) {
 		s.failLocked(err)
 		return
 	}
+	returned := false
+	defer func() {
+		if !returned { // a callback ended the goroutine that appends: another takes its place, and reads anew what came of this
+			s.storing = false
+			s.failLocked(errCallbackExit)
+		}
+	}()
 	for _, p := range list {
 		if !p.seat.dead {
 			s.stepLocked(p.seat, 0, stored{p.seq, nil})
 		}
 	}
+	returned = true
 }
+
+var errCallbackExit = errors.New("group: a callback ended the goroutine that stores")

@@ -122,7 +122,7 @@
 //	repair.go        Repair, RebuildIndexes        progress.go          how far a long piece of work is
 //	backup.go        Backup, Restore               scrub.go             reading all data now and then
 //	housekeeper.go   what time makes due           goroutines.go        who Close waits for
-//	metrics.go       counters                      events.go            what the engine tells
+//	metrics.go       counters                      events.go, loopevents.go   what the engine tells
 //	producerids.go   ids for idempotent producers  lodger.go    what packages above keep in an engine
 //	producer.go      Producer: Send, Flush         produceroptions.go   its choices
 //	producer_close.go   its end                    undelivered.go       what it could not deliver

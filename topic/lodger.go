@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"sync"
 )
 
 // A Lodger is what a package above this one keeps in an engine: package group keeps its coordinator and its queues. It lives from
@@ -109,11 +110,14 @@ func (e *Engine) topicsChanged() {
 	}
 }
 
-// drainLodgers lets lodgers store what they have.
+// drainLodgers lets lodgers store what they have, all at once, so that one that takes its time leaves the others theirs.
 func (e *Engine) drainLodgers(ctx context.Context) error {
-	var faults []error
-	for _, l := range e.allLodgers() {
-		faults = append(faults, l.Drain(ctx))
+	lodgers := e.allLodgers()
+	faults := make([]error, len(lodgers))
+	var wg sync.WaitGroup
+	for i, l := range lodgers {
+		wg.Go(func() { faults[i] = l.Drain(ctx) })
 	}
+	wg.Wait()
 	return errors.Join(faults...)
 }

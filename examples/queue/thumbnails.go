@@ -77,6 +77,9 @@ func (s *service) work(ctx context.Context, workers int) error {
 		if m := s.queue.Metrics(); m.Open == 0 && m.Backlog == 0 {
 			stop()
 			err := <-over
+			if errors.Is(err, context.Canceled) {
+				err = nil
+			}
 			s.mu.Lock()
 			fmt.Fprintf(s.out, "thumbnails made: %d\n", s.made)
 			s.mu.Unlock()

@@ -207,6 +207,9 @@ func deliverByQuire(e *env, workers, jobs int) (s sample, err error) {
 		return nil
 	})
 	s = m.stop()
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
 	s.records = int64(jobs)
 	if got := q.Metrics().Acknowledged; err == nil && got != int64(jobs) {
 		err = fmt.Errorf("%d of %d jobs acknowledged", got, jobs)

@@ -109,6 +109,9 @@ func (t *queueTrial) deliver(dir string) (s sample, err error) {
 		return nil
 	})
 	s = m.stop()
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
 	if got := q.Metrics().Acknowledged; err == nil && got != int64(t.jobs()) {
 		err = fmt.Errorf("%d of %d jobs acknowledged", got, t.jobs())
 	}
