@@ -36,12 +36,12 @@ func restingRestart(t *testing.T, records, workers int, opts ...group.QueueOptio
 	defer stop()
 	var left atomic.Int64
 	left.Store(int64(records))
-	require.NoError(t, q.Run(ctx, workers, func(context.Context, *group.Delivery) error {
+	require.ErrorIs(t, q.Run(ctx, workers, func(context.Context, *group.Delivery) error {
 		if left.Add(-1) == 0 {
 			stop()
 		}
 		return nil
-	}))
+	}), context.Canceled)
 	require.Zero(t, left.Load(), "records that nobody came for in an hour: %+v", q.Metrics())
 }
 

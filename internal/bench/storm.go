@@ -85,6 +85,9 @@ func storm(e *env, jobs int) (took time.Duration, records int64, err error) {
 		}
 		return nil
 	})
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
 	took = time.Since(begin)
 	if err = errors.Join(err, q.Close()); err != nil {
 		return 0, 0, err
