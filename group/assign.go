@@ -45,7 +45,7 @@ type TopicInfo struct {
 	Partitions int32
 	// Racks has, by partition number, the racks with a copy of it; nil or shorter where that is not known.
 	Racks [][]string
-	// Internal topics are not matched by regular expressions.
+	// Internal topics are the engine's own; members of this process do not subscribe to them by regular expressions.
 	Internal bool
 }
 

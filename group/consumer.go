@@ -34,10 +34,11 @@ var (
 // Everything but a second loop may be called at once from any goroutine. It ends with Close or with its engine; it has no goroutine, and a
 // timer only while it must come back or has something to commit.
 type Consumer struct {
-	coord *Coordinator
-	group string
-	cfg   *joinConfig
-	src   *topic.Consumer
+	coord  *Coordinator
+	group  string
+	cfg    *joinConfig
+	src    *topic.Consumer
+	origin Metadata // the topics when the group's first member joined
 
 	looping  atomic.Bool // somebody has the loop, or is closing
 	poked    atomic.Bool // look what has become of the group
@@ -146,9 +147,7 @@ func Join(ctx context.Context, eng *topic.Engine, group string, opts ...JoinOpti
 	c.room.eng, c.room.loop, c.room.rests, c.room.over = eng, loopName{cfg.loop, group}, cfg.rests, c.stopping
 	c.member = membership{c: c, steer: make(chan struct{}, 1), called: make(chan struct{}, 1)}
 	c.away.Value, c.committer.Value, c.steering.Value = c.evict, c.commitDue, c.steerAway
-	coord.mu.Lock()
-	coord.locals[c] = struct{}{}
-	coord.mu.Unlock()
+	c.origin = coord.enroll(c)
 	if err := c.begin(ctx); err != nil {
 		c.retire(err)
 		return nil, err
@@ -361,11 +360,7 @@ func (c *Consumer) retire(why error) {
 	c.coord.timers.Stop(&c.away)
 	c.coord.timers.Stop(&c.committer)
 	c.coord.timers.Stop(&c.steering)
-	c.coord.mu.Lock()
-	delete(c.coord.locals, c)
-	shards := c.coord.shards
-	c.coord.mu.Unlock()
-	if len(shards) > 0 {
+	if shards := c.coord.strike(c); len(shards) > 0 {
 		shards[PartitionFor(c.group, int32(len(shards)))].forget(c.group, c)
 	}
 	c.src.Close()

@@ -41,6 +41,7 @@ type Coordinator struct {
 	shards []*shard
 	known  Metadata               // what topicsChanged saw last
 	locals map[*Consumer]struct{} // those that are open
+	begun  map[string]*beginning  // of the groups that have such members
 }
 
 // lodgerKey is the coordinator's place in its engine.
@@ -80,7 +81,8 @@ func NewCoordinator(eng *topic.Engine, cfg Config) (*Coordinator, error) {
 
 func newCoordinator(eng *topic.Engine, cfg Config) *Coordinator {
 	cfg = cfg.withDefaults()
-	c := &Coordinator{eng: eng, cfg: &cfg, timers: timingwheel.NewRunner(timingwheel.RunnerConfig{Go: eng.Go}), locals: map[*Consumer]struct{}{}}
+	c := &Coordinator{eng: eng, cfg: &cfg, timers: timingwheel.NewRunner(timingwheel.RunnerConfig{Go: eng.Go}), locals: map[*Consumer]struct{}{},
+		begun: map[string]*beginning{}}
 	c.stale.Store(true)
 	return c
 }

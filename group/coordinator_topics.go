@@ -8,6 +8,11 @@ import (
 	"github.com/quirelog/quire/topic"
 )
 
+// ownTopics are those that engines, Kafka's brokers among them, keep for themselves.
+var ownTopics = []string{
+	OffsetsTopic, ShareStateTopic, topic.DelayedTopic, topic.RecurringTopic, "__transaction_state", "__cluster_metadata",
+}
+
 // metadata is what groups know of topics. It is shared and does not change.
 func (c *Coordinator) metadata() Metadata {
 	if m := c.meta.Load(); m != nil && !c.stale.Load() {
@@ -23,10 +28,43 @@ func (c *Coordinator) metadata() Metadata {
 	}
 	meta := make(Metadata, len(list))
 	for _, t := range list {
-		meta[t.Name()] = TopicInfo{ID: t.ID(), Partitions: int32(t.Partitions()), Internal: t.Internal()}
+		meta[t.Name()] = TopicInfo{ID: t.ID(), Partitions: int32(t.Partitions()), Internal: slices.Contains(ownTopics, t.Name())}
 	}
 	c.meta.Store(&meta)
 	return meta
+}
+
+// beginning is the topics that there were when the first of a group's members in this process joined.
+type beginning struct {
+	meta    Metadata
+	members int
+}
+
+// enroll makes a member known, and tells what topics there were when the group began.
+func (c *Coordinator) enroll(member *Consumer) Metadata {
+	meta := c.metadata()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.locals[member] = struct{}{}
+	b := c.begun[member.group]
+	if b == nil {
+		b = &beginning{meta: meta}
+		c.begun[member.group] = b
+	}
+	b.members++
+	return b.meta
+}
+
+// strike ends that, and gives the shards.
+func (c *Coordinator) strike(member *Consumer) []*shard {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.locals, member)
+	b := c.begun[member.group]
+	if b.members--; b.members == 0 {
+		delete(c.begun, member.group)
+	}
+	return c.shards
 }
 
 // topicsChanged tells groups and members of this process of topics that came, grew or went.

@@ -225,12 +225,21 @@ func (m *membership) settleDown(offsets []PartitionOffset) error {
 		return err
 	}
 	for _, o := range offsets {
-		if o.Offset < 0 {
-			continue
-		}
-		if err := c.src.Seek(o.TopicPartition, o.Offset); err != nil && !errors.Is(err, topic.ErrInvalid) {
+		if err := m.start(o, meta); err != nil && !errors.Is(err, topic.ErrInvalid) {
 			return err
 		}
+	}
+	return nil
+}
+
+// start sets a position. Where nothing is committed it is left to the reading's own rule, but for a partition that came after the group's
+// members: what was written to it before they found it is not passed over.
+func (m *membership) start(o PartitionOffset, meta Metadata) error {
+	switch then := m.c.origin[o.Topic]; {
+	case o.Offset >= 0:
+		return m.c.src.Seek(o.TopicPartition, o.Offset)
+	case then.ID != meta[o.Topic].ID || o.Partition >= then.Partitions:
+		return m.c.src.SeekToStart(o.TopicPartition)
 	}
 	return nil
 }

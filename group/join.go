@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"time"
 
@@ -19,7 +18,7 @@ type JoinOption func(*joinConfig)
 
 type joinConfig struct {
 	topics    []string
-	pattern   *regexp.Regexp
+	pattern   *nameRegex
 	regex     string
 	instance  string
 	clientID  string
@@ -50,8 +49,8 @@ func Topics(names ...string) JoinOption {
 	return func(c *joinConfig) { c.topics = append(c.topics, names...) }
 }
 
-// TopicsMatching reads all topics whose whole name matches a regular expression (RE2), also those that are created later; not internal
-// ones. It may be used together with [Topics].
+// TopicsMatching reads all topics whose whole name matches a regular expression (RE2), also those that are created later; not those that
+// the engine keeps for itself, such as [OffsetsTopic]. It may be used together with [Topics].
 func TopicsMatching(expr string) JoinOption { return func(c *joinConfig) { c.regex = expr } }
 
 // AssignWith are the assignors the member has, the one it likes best first; a group uses one that all its members have. With only
@@ -87,7 +86,8 @@ func CommitEvery(d time.Duration) JoinOption {
 func CommitByHand() JoinOption { return func(c *joinConfig) { c.manual = true } }
 
 // ReadWith are choices for the reading itself: topic.MaxPollRecords, which bounds a batch, topic.Isolation, topic.OnOutOfRange, which also
-// says where a partition begins for which nothing was committed, and so on. topic.MinBytes and topic.MaxWait have no effect.
+// says where a partition begins for which nothing was committed, and so on. (Partitions that come while the group has members in this
+// process begin at their first record, whatever it says.) topic.MinBytes and topic.MaxWait have no effect.
 func ReadWith(opts ...topic.ConsumerOption) JoinOption {
 	return func(c *joinConfig) { c.source = append(c.source, opts...) }
 }
@@ -136,7 +136,7 @@ func newJoinConfig(group string, rules *Config, opts []JoinOption) (*joinConfig,
 	}
 	var err error
 	if c.regex != "" {
-		c.pattern, err = regexp.Compile("^(?:" + c.regex + ")$")
+		c.pattern, err = compileRegex(c.regex)
 		check(err == nil, "%v", err)
 	}
 	check(c.late > 0, "max poll interval %v is not positive", c.late)
@@ -157,7 +157,7 @@ func (c *joinConfig) wants(meta Metadata) []string {
 	list := slices.Clone(c.topics)
 	if c.pattern != nil {
 		for name, info := range meta {
-			if !info.Internal && c.pattern.MatchString(name) {
+			if !info.Internal && c.pattern.matches(name) {
 				list = append(list, name)
 			}
 		}

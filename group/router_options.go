@@ -143,7 +143,7 @@ func (c *routerConfig) checkBinding(b Binding) error {
 // refuseLoop refuses to copy to a topic that is read.
 func (c *routerConfig) refuseLoop(name string) error {
 	m := c.members
-	if slices.Contains(m.topics, name) || m.pattern != nil && m.pattern.MatchString(name) {
+	if slices.Contains(m.topics, name) || m.pattern != nil && m.pattern.matches(name) {
 		return fmt.Errorf("%w: topic %q", ErrLoop, name)
 	}
 	return nil

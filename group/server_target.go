@@ -9,23 +9,33 @@ import (
 	"github.com/quirelog/quire/topic"
 )
 
-// compileRegex reads a subscription's expression, which is to match names as a whole. The syntax is RE2's.
-func compileRegex(text string) (*regexp.Regexp, error) {
-	if _, err := regexp.Compile(text); err != nil { // alone first, so that it cannot end the group it is put into
+// A nameRegex is a subscription's expression. The syntax is RE2's, and it matches names as a whole.
+type nameRegex struct{ re *regexp.Regexp }
+
+// compileRegex reads an expression as it is: put between anchors some would mean another thing, or nothing.
+func compileRegex(text string) (*nameRegex, error) {
+	re, err := regexp.Compile(text)
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidRegex, err)
 	}
-	return regexp.Compile(`\A(?:` + text + `)\z`)
+	re.Longest() // so that it finds the whole name if it matches that
+	return &nameRegex{re}, nil
 }
 
-// resolve finds the names that an expression matches. Internal topics are not among them.
+func (r *nameRegex) matches(name string) bool {
+	at := r.re.FindStringIndex(name)
+	return at != nil && at[0] == 0 && at[1] == len(name)
+}
+
+// resolve finds the names that an expression matches: every name, as Kafka's resolver does, those of internal topics too.
 func resolve(text string, meta Metadata) []string {
 	re, err := compileRegex(text)
 	if err != nil {
 		return nil // it was compiled when it came
 	}
 	var names []string
-	for name, info := range meta {
-		if !info.Internal && re.MatchString(name) {
+	for name := range meta {
+		if re.matches(name) {
 			names = append(names, name)
 		}
 	}

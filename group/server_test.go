@@ -154,6 +154,23 @@ func TestServerRefuses(t *testing.T) {
 	d.refusedWith(ErrGroupFull, entering("2", "a"))
 }
 
+// Kafka's resolver matches whole names, every name.
+func TestRegexMatchesWholeNames(t *testing.T) {
+	for _, c := range []struct {
+		text, name string
+		matches    bool
+	}{
+		{"orders", "orders", true}, {"orders", "orders2", false}, {"orders", "reorders", false}, {"a|ab", "ab", true}, {"a|b", "ab", false},
+		{"a*?", "aaa", true}, {"^orders$", "orders", true}, {`\Qa.b`, "a.b", true}, {`\Qa.b`, "axb", false}, {`\Qa\E|b`, "b", true},
+		{"(?i)ORDERS", "orders", true}, {"(?U)a+", "aaa", true}, {".*", OffsetsTopic, true}, {"__.*", ShareStateTopic, true}, {"x?", "", true},
+	} {
+		re, err := compileRegex(c.text)
+		require.NoError(t, err, c.text)
+		require.Equal(t, c.matches, re.matches(c.name), "%s, %s", c.text, c.name)
+		require.Equal(t, c.matches, len(resolve(c.text, Metadata{c.name: {Internal: true}})) == 1, "%s, %s", c.text, c.name)
+	}
+}
+
 func TestServerRegex(t *testing.T) {
 	meta := Metadata{
 		"orders": {ID: topic.ID{1}, Partitions: 1}, "orders-dead": {ID: topic.ID{2}, Partitions: 1}, "reorders": {ID: topic.ID{3}, Partitions: 1},
@@ -166,7 +183,7 @@ func TestServerRegex(t *testing.T) {
 	d.refusedWith(ErrInvalidRegex, req)
 	text = "orders.*|zzz"
 	r := ask[ConsumerHeartbeatResponse](d, req)
-	assert.Equal(t, []TopicIDPartitions{{topic.ID{1}, []int32{0}}, {topic.ID{2}, []int32{0}}}, r.Assigned, "as a whole, and no internal ones")
+	assert.Equal(t, []TopicIDPartitions{{topic.ID{1}, []int32{0}}, {topic.ID{2}, []int32{0}}, {topic.ID{4}, []int32{0}}}, r.Assigned, "as a whole")
 	assert.True(t, d.m.subscribedTo("orders"))
 	assert.False(t, d.m.subscribedTo("reorders"))
 
@@ -176,7 +193,7 @@ func TestServerRegex(t *testing.T) {
 	}
 	d.send(metadataChanged{more})
 	r = ask[ConsumerHeartbeatResponse](d, pulse("1", 1))
-	assert.Len(t, r.Assigned, 3, "a topic created later joins")
+	assert.Len(t, r.Assigned, 4, "a topic created later joins")
 	assert.Equal(t, int32(2), r.Epoch)
 	d.send(metadataChanged{more})
 	assert.Equal(t, int32(2), ask[ConsumerHeartbeatResponse](d, pulse("1", 2)).Epoch, "no change, no epoch")
