@@ -515,6 +515,7 @@ func TestRedriveBesideWorkers(t *testing.T) {
 		}()
 		time.Sleep(time.Hour)
 		require.Equal(t, 2, q.Metrics().Parked)
+		require.Less(t, e.OpenTopic("jobs.dead").Metrics().AppendErrors, int64(60), "ever more seldom")
 		n, err := q.Redrive(t.Context(), func(d group.DeadRecord) bool { return string(d.Value) == "one" })
 		require.NoError(t, err)
 		require.Equal(t, 1, n)
@@ -532,5 +533,32 @@ func TestRedriveBesideWorkers(t *testing.T) {
 		require.Zero(t, q.Metrics().Open)
 		stop()
 		require.NoError(t, <-over)
+	})
+}
+
+// A topic of the states that takes little at a time, since it was made so, is no reason to stop: its snapshots may not fit, what changes does.
+func TestSmallStateTopicIsNoReasonToStop(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		e := topictest.New(t)
+		e.OpenTopic(group.ShareStateTopic, topic.MaxMessageBytes(1200))
+		jobs := e.OpenTopic("jobs")
+		_, err := jobs.AppendBatch(t.Context(), make([]topic.Record, 1500))
+		require.NoError(t, err)
+		q := openQueue(t, e)
+		drain(t, q, 1500, func(d *group.Delivery) {
+			if d.Offset%2 == 0 {
+				d.Retry(group.RetryAfter(time.Hour, errors.New(strings.Repeat("x", 600))))
+				return
+			}
+			d.Ack()
+		})
+		require.NoError(t, q.Close())
+		e.Reopen()
+		q = openQueue(t, e)
+		drain(t, q, 750, func(d *group.Delivery) {
+			require.Zero(t, d.Offset%2)
+			require.Equal(t, 2, d.Attempt)
+			d.Ack()
+		})
 	})
 }

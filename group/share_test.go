@@ -3,6 +3,7 @@ package group
 import (
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -468,4 +469,12 @@ func TestFinishedRecordsAreLetGoOf(t *testing.T) {
 	}
 	require.Zero(t, p.start)
 	require.Len(t, p.open(), 1)
+}
+
+// Rests grow up to the longest, whatever that is, and stay there.
+func TestRestsDoNotOverflow(t *testing.T) {
+	c := queueConfig{backoffMin: time.Second, backoffMax: math.MaxInt64}
+	for n := 1; n <= 200; n++ {
+		require.GreaterOrEqual(t, c.rest(n), min(time.Second<<min(n-1, 32), math.MaxInt64)/2, "attempt %d", n)
+	}
 }
