@@ -74,9 +74,11 @@ func (v *view) replacing(old []*segment.Segment, fresh *segment.Segment) (*view,
 // of the way durably.
 func (l *Log) removeReplacedLocked(old []*segment.Segment, delay time.Duration) error {
 	marked, err := l.markLocked(old)
-	for i := len(marked); i < len(old) && vfs.IsNoSpace(err); i++ {
-		// No room for longer names: the files go at once, but for those that a reader has open.
-		err = old[i].Vanish()
+	if vfs.IsNoSpace(err) { // no room for longer names: the files go at once, but for those that a reader has open
+		err = nil
+		for _, s := range old[len(marked):] {
+			err = errors.Join(err, s.Vanish())
+		}
 	}
 	for i, c := range marked {
 		if i == 0 {

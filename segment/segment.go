@@ -185,6 +185,7 @@ func (s *Segment) install(side *side) {
 	offsets, times := side.tables[index.OffsetKind], side.tables[index.TimeKind]
 	s.indexed.Store(&IndexSums{offsets.Len, times.Len, offsets.CRC, times.CRC})
 	s.ahead = side.facts.size
+	s.limit.Store(max(side.facts.next, side.facts.reach))
 	s.mu.Lock()
 	s.facts = side.facts
 	s.facts.loaded = true
