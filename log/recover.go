@@ -318,10 +318,13 @@ func (o *opener) distrustNames() error {
 func (o *opener) recoverInner(base int64) (*segment.Segment, error) {
 	next := o.following(base)
 	s, err := o.recoverSegment(base, segment.RecoverOptions{Limit: next})
-	if err != nil {
+	if err == nil {
+		err = s.Close()
+	}
+	if err != nil && !errors.Is(err, record.ErrOldFormat) { // such a one is not read; those behind it are
 		return nil, err
 	}
-	return segment.OpenSealed(o.l.fs, o.l.dir, base, next, o.cfg.segmentConfig()), s.Close()
+	return segment.OpenSealed(o.l.fs, o.l.dir, base, next, o.cfg.segmentConfig()), nil
 }
 
 // recoverSegment scans a segment from the last place known to be on disk.

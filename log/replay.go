@@ -153,6 +153,10 @@ func (l *Log) replay(from, end int64, visit func(b record.Batch)) error {
 			place = At(damage.NextOffset)
 			continue
 		}
+		if next := l.behindOld(place.Offset, err); next > place.Offset {
+			place = At(next)
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -167,4 +171,17 @@ func (l *Log) replay(from, end int64, visit func(b record.Batch)) error {
 		}
 	}
 	return nil
+}
+
+// behindOld is the base of the segment behind the one that holds offset, if that one is in an old format: there are no producers and no leader
+// epochs in it. Else it is -1.
+func (l *Log) behindOld(offset int64, err error) int64 {
+	v := l.view.Load()
+	if v == nil || !errors.Is(err, record.ErrOldFormat) {
+		return -1
+	}
+	if i := v.floor(offset) + 1; i < len(v.segments) {
+		return v.segments[i].Base()
+	}
+	return -1
 }

@@ -34,7 +34,7 @@ func (c *scanner) next() (record.Batch, error) {
 	}
 	n, err := record.Size(c.buf[c.at:])
 	if err != nil {
-		return nil, err
+		return nil, c.orOld(err)
 	}
 	if int64(n) > c.size-c.pos {
 		return nil, record.ErrIncomplete
@@ -43,6 +43,21 @@ func (c *scanner) next() (record.Batch, error) {
 		return nil, err
 	}
 	return record.First(c.buf[c.at:])
+}
+
+// orOld is the error for bytes that are no batch: record.ErrOldFormat where they are a message of an old format, which is no damage.
+func (c *scanner) orOld(cause error) error {
+	n := record.OldSize(c.buf[c.at:])
+	if n == 0 || int64(n) > c.size-c.pos {
+		return cause
+	}
+	if err := c.fill(n); err != nil {
+		return err
+	}
+	if !record.IsOld(c.buf[c.at:][:n]) {
+		return cause
+	}
+	return fmt.Errorf("at %d: %w", c.pos, record.ErrOldFormat)
 }
 
 // skip goes on behind n bytes.
