@@ -102,3 +102,19 @@ func TestWaitLooksAgain(t *testing.T) {
 	}
 	l.end.Store(0)
 }
+
+// A follower of a log whose level does not wait for the disk hears of each append.
+func TestWatchAtAWeakLevel(t *testing.T) {
+	l := openLog(t, vfs.NewMem(), &Config{Durability: OS})
+	ch := make(chan struct{}, 1)
+	defer l.Watch(ch)()
+	for range 3 {
+		_, err := l.Append(t.Context(), batchOf(t, "v"), AppendOptions{Relaxed: true})
+		require.NoError(t, err)
+		select {
+		case <-ch:
+		default:
+			t.Fatal("nothing was sent")
+		}
+	}
+}

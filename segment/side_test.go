@@ -90,3 +90,27 @@ func sumOfFile(t *testing.T, fsys vfs.FS, s *Segment, kind Kind) index.Sum {
 	require.NotEmpty(t, data)
 	return index.SumOf(data)
 }
+
+// What a slot vouches for of an index file may be more than is there.
+func TestBeginsOfShorterData(t *testing.T) {
+	data := []byte("eight by")
+	sum := crc32.Checksum(data, castagnoli)
+	require.True(t, begins(data, 8, sum))
+	require.False(t, begins(data, 9, sum))
+	require.False(t, begins(data, -1, sum))
+}
+
+// A seal whose numbers cannot be a segment's is none, whatever its checksum says.
+func TestSealThatIsNone(t *testing.T) {
+	seal := func(harm func(b []byte)) error {
+		b := (&side{base: 10, facts: facts{next: 10, reach: unknownReach}}).encode()
+		harm(b)
+		end := len(b) - 4
+		binary.BigEndian.PutUint32(b[end:], crc32.Checksum(b[:end], castagnoli))
+		_, err := decodeSide(b)
+		return err
+	}
+	require.NoError(t, seal(func([]byte) {}))
+	require.Error(t, seal(func(b []byte) { b[0] ^= 1 }), "another magic")
+	require.Error(t, seal(func(b []byte) { binary.BigEndian.PutUint64(b[32:], 9) }), "it ends before its base")
+}

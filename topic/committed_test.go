@@ -64,6 +64,10 @@ func TestReadCommittedLeavesAbortedOut(t *testing.T) {
 		got = readAll(t, top, UntilEnd(), ReadAhead(ahead))
 		assert.Equal(t, map[int32][]int64{0: everything}, got)
 	}
+	raw, err := part.FetchRaw(t.Context(), 0, Fetch{Isolation: ReadCommitted})
+	require.NoError(t, err)
+	assert.ElementsMatch(t, []AbortedTransaction{{ProducerID: 100, FirstOffset: 1}, {ProducerID: 200, FirstOffset: 9}}, raw.Aborted)
+	raw.Release()
 	for from := range int64(13) { // from anywhere
 		var want []int64
 		for _, o := range committed {

@@ -264,3 +264,9 @@ func TestCompactionStrategies(t *testing.T) {
 		require.ErrorIs(t, e.AlterTopic(t.Context(), "users", CompactBy("header=")), ErrInvalid)
 	}, WithCompactionStrategy("longest", longest{}), WithCompactionStrategy("panics", longest{panics: true}))
 }
+
+func TestSoonest(t *testing.T) {
+	at := func(n int) time.Time { return time.Unix(int64(n), 0) }
+	assert.Equal(t, at(6), soonest(at(5), at(9), at(6), time.Time{}, at(5), at(7)), "the earliest that is still to come")
+	assert.True(t, soonest(at(5), at(5), time.Time{}).IsZero())
+}

@@ -313,3 +313,13 @@ func TestOffsetForTime(t *testing.T) {
 	require.NoError(t, err)
 	assert.False(t, ok)
 }
+
+// A fetch that names a leader epoch is refused by a leader of another.
+func TestFetchOfAnotherLeaderEpoch(t *testing.T) {
+	l, err := partitionOf(t, openTopic(t, openOn(t, vfs.NewMem()), "orders"), 0).open()
+	require.NoError(t, err)
+	require.NoError(t, l.SetLeaderEpoch(3))
+	for epoch, want := range map[int32]error{0: nil, 2: ErrStaleEpoch, 3: nil, 4: ErrUnknownEpoch} {
+		assert.ErrorIs(t, checkEpoch(l, epoch), want, "epoch %d", epoch)
+	}
+}

@@ -195,3 +195,14 @@ func TestRecurringMessagesBearPowerCuts(t *testing.T) {
 		})
 	}
 }
+
+// Where both a day of the month and a weekday are given, either will do.
+func TestCronOfADayOrAWeekday(t *testing.T) {
+	c, err := parseCron("0 0 13 * 5")
+	require.NoError(t, err)
+	at := time.Date(2026, time.April, 8, 12, 0, 0, 0, time.UTC) // a Wednesday
+	for _, day := range []int{10, 13, 17} {                     // a Friday, the 13th, a Friday
+		at = c.after(at)
+		require.Equal(t, time.Date(2026, time.April, day, 0, 0, 0, 0, time.UTC), at)
+	}
+}
