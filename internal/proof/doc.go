@@ -4,7 +4,7 @@
 // each failure, the command that plays it again; it exits 1 if anything was lost,
 // a hole appeared, damage went unnoticed, an outcome told was not true, or the host died.
 //
-//	go run . -tier fast            # all lanes, some five minutes
+//	go run . -tier fast            # all lanes, some eight minutes
 //	go run . -lane 'crash|bits'    # lanes by regular expression
 //	go run . -tier long -duration 8h -seed 7
 //	go run . -replay crash:roll:31:torn:2

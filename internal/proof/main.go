@@ -44,7 +44,7 @@ func parseFlags(args []string) (*options, error) {
 	o := &options{}
 	var lanes, only string
 	f := flag.NewFlagSet("proof", flag.ContinueOnError)
-	f.StringVar(&o.tier, "tier", "fast", "fast: all lanes in some five minutes; long: more of everything")
+	f.StringVar(&o.tier, "tier", "fast", "fast: all lanes in some eight minutes; long: more of everything")
 	f.StringVar(&lanes, "lane", "", "run the lanes whose name matches this regular expression:\n"+laneHelp())
 	f.StringVar(&only, "scenario", "", "of lanes crash and engine, run scenarios whose name matches this regular expression")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of all that is random")
