@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/index"
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log/vfs"
 )
 
@@ -39,7 +40,7 @@ type Segment struct {
 	facts facts
 
 	// repair is held while a sealed segment reads its side file or makes its indexes again. Writers of an active segment never take it.
-	repair sync.Mutex
+	repair bounded.Mutex
 
 	// Of the writer.
 	ahead     int64 // the file is written with zeros up to here

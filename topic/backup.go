@@ -63,7 +63,7 @@ func (e *Engine) Backup(ctx context.Context, dir string, opts BackupOptions) (*B
 	if c.fs = opts.FS; c.fs == nil {
 		c.fs = e.disk
 	}
-	return c.run()
+	return work(ctx, e, c.run)
 }
 
 // RestoreOptions say how much of a backup to restore, and where it lies.
@@ -91,6 +91,10 @@ func Restore(ctx context.Context, from, to string, opts RestoreOptions) (*Backup
 	if opts.FS == nil {
 		opts.FS = vfs.OS()
 	}
+	return workOn(ctx, func() (*BackupReport, error) { return restore(ctx, from, to, opts) })
+}
+
+func restore(ctx context.Context, from, to string, opts RestoreOptions) (*BackupReport, error) {
 	e, err := Open(from, On(opts.FS), ReadOnlyMode())
 	if err != nil {
 		return nil, err

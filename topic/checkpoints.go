@@ -55,7 +55,7 @@ func (e *Engine) Checkpoint(ctx context.Context) error {
 	if e.readOnly {
 		return ErrReadOnly
 	}
-	return e.writeCheckpoints()
+	return worked(ctx, e, e.writeCheckpoints)
 }
 
 // writeCheckpoints writes the files, with the reserve's room if the disk has no other, and sees that there is a reserve.

@@ -42,7 +42,29 @@ func (e *Engine) Close() error { return e.end(context.Background(), nil) }
 // Shutdown ends the engine as Close does, but first lets consumers of groups hand over what they read, and waits for
 // that and for producers until ctx ends: then what is not delivered fails, which is told as by Close, and the
 // context's cause is part of the error.
-func (e *Engine) Shutdown(ctx context.Context) error { return e.end(ctx, e.drainLodgers) }
+//
+// It returns a second after ctx has ended at the latest: when a callback or the disk does not come back, the engine
+// closes in the background, and its directory stays locked until then. Inside a callback it waits as Close does.
+func (e *Engine) Shutdown(ctx context.Context) error {
+	if ctx.Done() == nil || e.insideClose() || onProducerGoroutine() {
+		return e.end(ctx, e.drainLodgers)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- e.end(ctx, e.drainLodgers) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(shutdownGrace)
+	defer timer.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-timer.C:
+		return fmt.Errorf("topic: shutdown goes on in the background, for a callback or the disk: %w", context.Cause(ctx))
+	}
+}
 
 // end is Close after what drain does; ctx bounds what is delivered.
 func (e *Engine) end(ctx context.Context, drain func(context.Context) error) error {

@@ -2,6 +2,7 @@ package topic
 
 import (
 	"cmp"
+	"context"
 	"slices"
 
 	"github.com/quirelog/quire/log"
@@ -17,10 +18,11 @@ type abortFilter struct {
 
 type abortedFrom struct{ producerID, first int64 }
 
-// begin prepares for the batches of [from, to).
-func (f *abortFilter) begin(l *log.Log, from, to int64) error {
+// begin prepares for the batches from the cursor's position to the given offset.
+func (f *abortFilter) begin(ctx context.Context, c *cursor, to int64) error {
 	f.list, f.active = f.list[:0], f.active[:0]
-	txns, err := l.AbortedIn(from, to)
+	l, from := c.log, c.pos
+	txns, err := readApart(ctx, c.part, func() ([]log.Aborted, error) { return l.AbortedIn(from, to) })
 	if err != nil {
 		return err
 	}

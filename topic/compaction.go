@@ -125,7 +125,7 @@ func (p *Partition) Compact(ctx context.Context) (CompactedFacts, error) {
 	if err != nil {
 		return facts, err
 	}
-	facts.Compacted, err = p.compact(ctx, l, time.Now(), true)
+	facts.Compacted, err = work(ctx, p.topic.eng, func() (log.Compacted, error) { return p.compact(ctx, l, time.Now(), true) })
 	return facts, err
 }
 

@@ -228,10 +228,10 @@ func (c *Consumer) seekBy(policy ResetPolicy, parts []TopicPartition) error {
 // partitions after the failing one as they were.
 func (c *Consumer) SeekToTime(t time.Time, parts ...TopicPartition) error {
 	return c.each(parts, func(cur *cursor) error {
-		if err := cur.ready(c.cfg.isolation); err != nil {
+		if err := cur.ready(context.Background(), c.cfg.isolation); err != nil {
 			return err
 		}
-		offset, err := cur.locateTime(t, c.cfg.isolation)
+		offset, err := cur.locateTime(context.Background(), t, c.cfg.isolation)
 		if err != nil {
 			return err
 		}
@@ -245,7 +245,7 @@ func (c *Consumer) SeekToTime(t time.Time, parts ...TopicPartition) error {
 func (c *Consumer) Position(tp TopicPartition) (int64, error) {
 	var pos int64
 	err := c.each([]TopicPartition{tp}, func(cur *cursor) error {
-		err := cur.ready(c.cfg.isolation)
+		err := cur.ready(context.Background(), c.cfg.isolation)
 		pos = cur.pos
 		return err
 	})
@@ -256,7 +256,7 @@ func (c *Consumer) Position(tp TopicPartition) (int64, error) {
 func (c *Consumer) Lag(tp TopicPartition) (int64, error) {
 	var lag int64
 	err := c.each([]TopicPartition{tp}, func(cur *cursor) error {
-		if err := cur.ready(c.cfg.isolation); err != nil {
+		if err := cur.ready(context.Background(), c.cfg.isolation); err != nil {
 			return err
 		}
 		lag = max(cur.log.Limit(c.cfg.isolation.bound())-cur.pos, 0)

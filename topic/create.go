@@ -92,20 +92,16 @@ func (e *Engine) CreateTopics(ctx context.Context, topics ...NewTopic) ([]*Topic
 	if err != nil || len(topics) == 0 {
 		return nil, err
 	}
-	if err := e.beginChange(ctx, names...); err != nil {
-		return nil, err
-	}
-	list, err := e.create(names, wants)
-	e.endChange(names...)
-	if err != nil {
-		return nil, err
-	}
-	for _, t := range list {
-		e.logger.InfoContext(ctx, "topic created", "topic", t.name, "partitions", t.Partitions())
-		tell(e, e.events.TopicCreated, TopicFacts{Topic: t.name, ID: t.id, Partitions: t.Partitions()})
-	}
-	e.topicsChanged()
-	return list, nil
+	return changing(ctx, e, names, func() ([]*Topic, error) { return e.create(names, wants) }, func(list []*Topic, err error) {
+		if err != nil {
+			return
+		}
+		for _, t := range list {
+			e.logger.InfoContext(ctx, "topic created", "topic", t.name, "partitions", t.Partitions())
+			tell(e, e.events.TopicCreated, TopicFacts{Topic: t.name, ID: t.id, Partitions: t.Partitions()})
+		}
+		e.topicsChanged()
+	})
 }
 
 // wanted is what the topics to be created are to be, or all that is wrong with that.
@@ -192,18 +188,15 @@ func (o *topicOptions) stored() map[string]string {
 // reported at once, and nothing is changed then. Errors as of [Engine.Topic], and ErrNotFound.
 func (e *Engine) AlterTopic(ctx context.Context, name string, opts ...TopicOption) error {
 	want := gather(opts)
-	if err := e.beginChange(ctx, name); err != nil {
-		return err
-	}
-	t, err := e.alter(name, want)
-	e.endChange(name)
-	if err != nil {
-		return err
-	}
-	e.logger.InfoContext(ctx, "topic altered", "topic", name, "partitions", t.Partitions())
-	tell(e, e.events.TopicAltered, TopicFacts{Topic: name, ID: t.id, Partitions: t.Partitions()})
-	e.topicsChanged()
-	return nil
+	_, err := changing(ctx, e, []string{name}, func() (*Topic, error) { return e.alter(name, want) }, func(t *Topic, err error) {
+		if err != nil {
+			return
+		}
+		e.logger.InfoContext(ctx, "topic altered", "topic", name, "partitions", t.Partitions())
+		tell(e, e.events.TopicAltered, TopicFacts{Topic: name, ID: t.id, Partitions: t.Partitions()})
+		e.topicsChanged()
+	})
+	return err
 }
 
 // alter changes a topic by one change of the catalog. The caller has begun the change of the name.

@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -70,9 +71,9 @@ func (c *cursor) rewind() { c.place = log.At(c.next) }
 func (c *cursor) finished() bool { return c.pos >= c.until }
 
 // ready opens the partition and finds the position.
-func (c *cursor) ready(level IsolationLevel) error {
+func (c *cursor) ready(ctx context.Context, level IsolationLevel) error {
 	if c.log == nil || c.part.log.Load() != c.log { // not yet opened, or ended since: then open says why
-		l, err := c.part.open()
+		l, err := c.part.openWith(ctx)
 		if err != nil {
 			return err
 		}
@@ -81,7 +82,7 @@ func (c *cursor) ready(level IsolationLevel) error {
 	if c.pos != unresolved {
 		return nil
 	}
-	offset, err := c.locate(c.start, level)
+	offset, err := c.locate(ctx, c.start, level)
 	if err != nil {
 		return err
 	}
@@ -91,22 +92,22 @@ func (c *cursor) ready(level IsolationLevel) error {
 }
 
 // locate finds the offset a policy names.
-func (c *cursor) locate(policy ResetPolicy, level IsolationLevel) (int64, error) {
+func (c *cursor) locate(ctx context.Context, policy ResetPolicy, level IsolationLevel) (int64, error) {
 	switch policy {
 	case Earliest:
 		return c.log.Start(), nil
 	case Latest:
 		return c.log.Limit(level.bound()), nil
 	}
-	return c.locateTime(time.Now().Add(-time.Duration(policy)), level)
+	return c.locateTime(ctx, time.Now().Add(-time.Duration(policy)), level)
 }
 
 // locateTime finds the first offset whose record is not older than t, the end if there is none.
-func (c *cursor) locateTime(t time.Time, level IsolationLevel) (int64, error) {
+func (c *cursor) locateTime(ctx context.Context, t time.Time, level IsolationLevel) (int64, error) {
 	end := c.log.Limit(level.bound())
-	found, ok, err := c.log.OffsetFor(max(t.UnixMilli(), 0), level.bound())
+	found, ok, err := c.part.offsetFor(ctx, c.log, max(t.UnixMilli(), 0), level.bound())
 	if err != nil {
-		return 0, c.part.fault(err)
+		return 0, c.part.waitFault(ctx, err)
 	}
 	if !ok {
 		return end, nil
@@ -121,7 +122,7 @@ func (c *cursor) idle(level IsolationLevel) bool {
 }
 
 // outOfRange applies the policy to a position that the partition does not hold. nil: the position is new.
-func (c *cursor) outOfRange(e *Engine, cause error, cfg *fetchConfig) error {
+func (c *cursor) outOfRange(ctx context.Context, e *Engine, cause error, cfg *fetchConfig) error {
 	fault := c.part.fault(cause)
 	var rng *OffsetRangeError
 	if !errors.As(fault, &rng) {
@@ -135,7 +136,7 @@ func (c *cursor) outOfRange(e *Engine, cause error, cfg *fetchConfig) error {
 	if cfg.reset == Fail {
 		return fault
 	}
-	offset, err := c.locate(cfg.reset, cfg.isolation)
+	offset, err := c.locate(ctx, cfg.reset, cfg.isolation)
 	if err != nil {
 		return err
 	}

@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/timingwheel"
@@ -92,7 +92,7 @@ type delays struct {
 	earlier bool                  // what earlier runs noted is taken over; set once, by whoever has the token
 	idle    []int64               // of earlier runs: see delayProgress
 
-	mu        sync.Mutex // guards what follows
+	mu        bounded.Mutex // guards what follows; held while messages are written
 	settled   reach
 	swept     int64      // the wheels have gone up to this time, in ms since the epoch
 	turn      *clockTurn // somebody waits for the reach to follow a clock that was put back
@@ -221,7 +221,6 @@ func (d *delays) store(ctx context.Context, home *Partition, l *log.Log, level u
 			return log.Appended{}, list[0].part.fault(err)
 		}
 		a, late, err := d.register(ctx, home, l, level, list, b)
-		d.eng.putBuilder(b)
 		if late {
 			continue // delivery went past a due time meanwhile; it will not for ever
 		}
@@ -254,13 +253,42 @@ func (d *delays) postpone(list []delayedRecord, tries int64) {
 // register appends and registers in one step, so that offsets are registered in order (D2). late: the bound has passed
 // a due time, and nothing was done.
 func (d *delays) register(ctx context.Context, home *Partition, l *log.Log, level uint8, list []delayedRecord, b *builder) (a log.Appended, late bool, err error) {
-	latest := int64(0)
+	return d.registering(ctx, home, b, func(room charge) (a log.Appended, late bool, err error) {
+		return d.registerLocked(home, l, level, list, b, room)
+	})
+}
+
+// registering appends and registers in one step, under the lock, as register says. The builder is put back.
+func (d *delays) registering(ctx context.Context, home *Partition, b *builder, register func(charge) (log.Appended, bool, error)) (log.Appended, bool, error) {
 	room, err := home.take(ctx, int64(len(b.batch)), true) // may wait, so not under the lock
-	if err != nil {
-		return a, false, err
+	if err == nil {
+		if err = d.mu.LockWithin(ctx); err != nil {
+			room.landed(int64(len(b.batch)), false)
+		}
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	if err != nil {
+		d.eng.putBuilder(b)
+		return log.Appended{}, false, err
+	}
+	type registered struct {
+		log.Appended
+		late bool
+	}
+	r, out, err := holding(ctx, d.eng, d.mu.Unlock, func() (r registered, err error) {
+		r.Appended, r.late, err = register(room)
+		return r, err
+	})
+	if out == bounded.NotBegun {
+		room.landed(int64(len(b.batch)), false)
+	}
+	if out != bounded.Alone {
+		d.eng.putBuilder(b)
+	}
+	return r.Appended, r.late, unknown(out, err)
+}
+
+func (d *delays) registerLocked(home *Partition, l *log.Log, level uint8, list []delayedRecord, b *builder, room charge) (a log.Appended, late bool, err error) {
+	latest := int64(0)
 	for i := range list {
 		if list[i].due < d.soonestLocked(list[i].due) {
 			room.landed(int64(len(b.batch)), false)
@@ -268,7 +296,7 @@ func (d *delays) register(ctx context.Context, home *Partition, l *log.Log, leve
 		}
 		latest = max(latest, list[i].due)
 	}
-	a, err = home.appendCharged(ctx, l, b.batch, log.AppendOptions{Relaxed: true, Trusted: true, NoWait: true}, room)
+	a, err = home.appendCharged(context.Background(), l, b.batch, log.AppendOptions{Relaxed: true, Trusted: true, NoWait: true}, room)
 	if err != nil {
 		return a, false, err
 	}

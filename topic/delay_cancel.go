@@ -59,8 +59,9 @@ func (d *delays) cancel(ctx context.Context, part *Partition, l *log.Log, k dela
 	if err != nil {
 		return false, err
 	}
-	a, late, err := d.registerCancel(ctx, part, l, k, b)
-	d.eng.putBuilder(b)
+	a, late, err := d.registering(ctx, part, b, func(room charge) (log.Appended, bool, error) {
+		return d.registerCancelLocked(part, l, k, b, room)
+	})
 	if err == nil && !late {
 		err = l.Commit(ctx, a.Last+1)
 	}
@@ -71,20 +72,14 @@ func (d *delays) cancel(ctx context.Context, part *Partition, l *log.Log, k dela
 	return true, nil
 }
 
-// registerCancel appends and registers in one step.
-func (d *delays) registerCancel(ctx context.Context, part *Partition, l *log.Log, k delayKey, b *builder) (a log.Appended, late bool, err error) {
+// registerCancelLocked appends and registers in one step.
+func (d *delays) registerCancelLocked(part *Partition, l *log.Log, k delayKey, b *builder, room charge) (a log.Appended, late bool, err error) {
 	lv := &d.levels[k.level]
-	room, err := part.take(ctx, int64(len(b.batch)), true) // may wait, so not under the lock
-	if err != nil {
-		return a, false, err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if d.settled.has(k) {
 		room.landed(int64(len(b.batch)), false)
 		return a, true, nil
 	}
-	a, err = part.appendCharged(ctx, l, b.batch, log.AppendOptions{Relaxed: true, Trusted: true, NoWait: true}, room)
+	a, err = part.appendCharged(context.Background(), l, b.batch, log.AppendOptions{Relaxed: true, Trusted: true, NoWait: true}, room)
 	if err != nil {
 		return a, false, err
 	}

@@ -46,7 +46,7 @@ func (d *delays) list(ctx context.Context, t *Topic, yield func(*Scheduled, erro
 	}
 	li := delayListing{d: d, topic: t, most: listedFirst}
 	for ctx.Err() == nil {
-		sel, err := li.next()
+		sel, err := work(ctx, d.eng, li.next)
 		if err != nil {
 			return err
 		}

@@ -55,7 +55,16 @@ func (d *delays) ready(ctx context.Context) error {
 	case <-d.eng.closing:
 		return ErrClosed
 	}
-	defer func() { <-d.opening }()
+	apart := ctx
+	if onProducerGoroutine() {
+		apart = context.WithoutCancel(ctx) // an event on the way must find itself on the producer's goroutine
+	}
+	_, _, err := holding(apart, d.eng, func() { <-d.opening }, func() (struct{}, error) { return struct{}{}, d.open(ctx) })
+	return err
+}
+
+// open is ready for the one who has the token.
+func (d *delays) open(ctx context.Context) error {
 	if d.opened.Load() {
 		return nil
 	}

@@ -19,18 +19,15 @@ import (
 //
 // Errors: ErrNotFound, ErrReadOnly, ErrClosed, the context's cause, what the disk says, ErrUncertain.
 func (e *Engine) DeleteTopic(ctx context.Context, name string) error {
-	if err := e.beginChange(ctx, name); err != nil {
-		return err
-	}
-	t, err := e.delete(name)
-	e.endChange(name)
-	if t == nil {
-		return err
-	}
-	t.spaceFreed()
-	e.logger.InfoContext(ctx, "topic deleted", "topic", name, "err", err)
-	tell(e, e.events.TopicDeleted, TopicFacts{Topic: name, ID: t.id, Partitions: t.Partitions()})
-	e.topicsChanged()
+	_, err := changing(ctx, e, []string{name}, func() (*Topic, error) { return e.delete(name) }, func(t *Topic, err error) {
+		if t == nil {
+			return
+		}
+		t.spaceFreed()
+		e.logger.InfoContext(ctx, "topic deleted", "topic", name, "err", err)
+		tell(e, e.events.TopicDeleted, TopicFacts{Topic: name, ID: t.id, Partitions: t.Partitions()})
+		e.topicsChanged()
+	})
 	return err
 }
 

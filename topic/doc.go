@@ -95,7 +95,12 @@
 // # Who may call what
 //
 // Everything may be called at once from any goroutine unless it says otherwise, also from callbacks and event
-// functions; Close too. Every goroutine belongs to an engine and is gone when its Close returns. Time is the
+// functions; Close too. A call with a context returns with it however long the disk takes, at the latest a quarter of a
+// second later where it goes over much data, and Shutdown a second later: with a context that can end, what it asks of the
+// disk runs in a goroutine of its own, which goes on until the disk has answered. Then the engine is as if the caller had
+// waited; the outcome was told as [ErrUncertain] if something may be written, and what was passed in is the caller's again,
+// since a copy is written. At most 64 such calls go on; the next wait for their end as their contexts allow. A context that
+// cannot end costs nothing. Every other goroutine belongs to an engine and is gone when its Close returns. Time is the
 // package time's: an engine opened inside a testing/synctest bubble lives on the bubble's clock.
 //
 // # Errors
@@ -123,6 +128,7 @@
 //	backup.go        Backup, Restore               scrub.go             reading all data now and then
 //	housekeeper.go   what time makes due           goroutines.go        who Close waits for
 //	metrics.go       counters                      events.go, loopevents.go   what the engine tells
+//	apart.go         calls whose context can end
 //	producerids.go   ids for idempotent producers  lodger.go    what packages above keep in an engine
 //	producer.go      Producer: Send, Flush         produceroptions.go   its choices
 //	producer_close.go   its end                    undelivered.go       what it could not deliver

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/timingwheel"
@@ -51,8 +52,9 @@ type Engine struct {
 	catalog *catalog.Store // nil in an engine opened for reading, which has what it found at Open
 	found   *Manifest
 
-	checkpointing sync.Mutex                      // one writer of the checkpoint files at a time
+	checkpointing bounded.Mutex                   // one writer of the checkpoint files at a time
 	checkpointed  map[log.TopicPartition]struct{} // of which the files speak; guarded by checkpointing
+	calls         bounded.Calls                   // those whose context can end
 
 	goroutines goroutines
 	keeper     housekeeper

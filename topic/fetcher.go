@@ -41,12 +41,12 @@ type fetcher struct {
 }
 
 // load makes sure that the run holds batches of c. False: there is nothing at present.
-func (f *fetcher) load(c *cursor) (bool, error) {
+func (f *fetcher) load(ctx context.Context, c *cursor) (bool, error) {
 	if f.holds(c) {
 		return true, nil
 	}
 	f.drop()
-	if err := c.ready(f.cfg.isolation); err != nil {
+	if err := c.ready(ctx, f.cfg.isolation); err != nil {
 		return false, err
 	}
 	if c.finished() || c.idle(f.cfg.isolation) {
@@ -54,16 +54,16 @@ func (f *fetcher) load(c *cursor) (bool, error) {
 	}
 	for tried := unresolved; ; {
 		limit := c.log.Limit(f.cfg.isolation.bound())
-		run, next, err := c.log.Read(f.buf, c.place, f.options(c))
+		run, next, err := f.read(ctx, c)
 		if err == nil {
-			return f.begin(c, run, next, limit)
+			return f.begin(ctx, c, run, next, limit)
 		}
 		// A start that rises all the time may overtake the place a reset found; the same place is not tried twice.
 		if c.pos == tried || !errors.Is(err, ErrOffsetOutOfRange) {
-			return false, c.part.fault(err)
+			return false, c.part.waitFault(ctx, err)
 		}
 		tried = c.pos
-		if err := c.outOfRange(f.eng, err, &f.cfg); err != nil {
+		if err := c.outOfRange(ctx, f.eng, err, &f.cfg); err != nil {
 			return false, err
 		}
 	}
@@ -79,7 +79,7 @@ func (f *fetcher) options(c *cursor) log.ReadOptions {
 
 // begin takes a run over from the log. An empty one says that compaction left nothing below the limit of
 // before the read.
-func (f *fetcher) begin(c *cursor, run []byte, next log.Place, limit int64) (bool, error) {
+func (f *fetcher) begin(ctx context.Context, c *cursor, run []byte, next log.Place, limit int64) (bool, error) {
 	if cap(run) <= 4*f.cfg.maxPartitionBytes {
 		f.buf = run[:0] // an outsized one is not kept beyond its use
 	}
@@ -90,8 +90,8 @@ func (f *fetcher) begin(c *cursor, run []byte, next log.Place, limit int64) (boo
 		return false, nil
 	}
 	if f.cfg.isolation == ReadCommitted {
-		if err := c.filter.begin(c.log, c.pos, next.Offset); err != nil {
-			return false, c.part.fault(err)
+		if err := c.filter.begin(ctx, c, next.Offset); err != nil {
+			return false, c.part.waitFault(ctx, err)
 		}
 	}
 	f.run, f.owner, f.size, c.place, c.afloat = run, c, len(run), next, false

@@ -50,12 +50,20 @@ func (p *Partition) FetchRaw(ctx context.Context, offset int64, f Fetch) (*RawSl
 	if err != nil {
 		return nil, err
 	}
+	s, err := pinned(ctx, p, func() (*RawSlice, error) { return p.fetchRaw(ctx, l, offset, f) })
+	if err != nil {
+		return nil, p.waitFault(ctx, err)
+	}
+	return s, nil
+}
+
+func (p *Partition) fetchRaw(ctx context.Context, l *log.Log, offset int64, f Fetch) (*RawSlice, error) {
 	if err := checkEpoch(l, f.Epoch); err != nil {
-		return nil, p.fault(err)
+		return nil, err
 	}
 	s, err := p.await(ctx, l, offset, &f)
 	if err != nil {
-		return nil, p.waitFault(ctx, err)
+		return nil, err
 	}
 	return p.rawSlice(l, s, offset, f.Isolation)
 }

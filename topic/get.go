@@ -22,8 +22,8 @@ var ErrNoRecord = log.ErrNoRecord
 // verified at least the first time it is read after Open.
 func (p *Partition) Get(ctx context.Context, offset int64) (Record, error) {
 	f := p.topic.eng.takeFinder()
-	defer p.topic.eng.putFinder(f)
-	r, err := p.find(ctx, f, offset)
+	defer func() { p.topic.eng.putFinder(f) }()
+	r, err := p.find(ctx, &f, offset)
 	if err != nil {
 		return Record{}, err
 	}
@@ -34,25 +34,25 @@ func (p *Partition) Get(ctx context.Context, offset int64) (Record, error) {
 // keep its bytes. Nothing is allocated in a steady state. It returns view's error.
 func (p *Partition) View(ctx context.Context, offset int64, view func(r *record.Record) error) error {
 	f := p.topic.eng.takeFinder()
-	defer p.topic.eng.putFinder(f)
-	r, err := p.find(ctx, f, offset)
+	defer func() { p.topic.eng.putFinder(f) }()
+	r, err := p.find(ctx, &f, offset)
 	if err != nil {
 		return err
 	}
 	return view(r)
 }
 
-func (p *Partition) find(ctx context.Context, f *log.Finder, offset int64) (*record.Record, error) {
+func (p *Partition) find(ctx context.Context, f **log.Finder, offset int64) (*record.Record, error) {
 	l, err := p.openWith(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r, err := l.Get(f, offset, log.High)
+	r, err := p.get(ctx, l, f, offset)
 	if errors.Is(err, log.ErrNoRecord) {
 		return nil, fmt.Errorf("%s: %w", p, err)
 	}
 	if err != nil {
-		return nil, p.fault(err)
+		return nil, p.waitFault(ctx, err)
 	}
 	p.topic.stats.fetched(int64(len(r.Key) + len(r.Value)))
 	return r, nil
@@ -83,7 +83,7 @@ func (e *Engine) takeFinder() *log.Finder {
 }
 
 func (e *Engine) putFinder(f *log.Finder) {
-	if f.Memory() <= mostFound {
+	if f != nil && f.Memory() <= mostFound {
 		e.finders.Put(f)
 	}
 }

@@ -309,6 +309,12 @@ func (e *Engine) Tick(ctx context.Context, now time.Time) error {
 		if c == nil {
 			return nil
 		}
-		e.keeper.perform(ctx, c, now)
+		err := worked(ctx, e, func() error {
+			e.keeper.perform(ctx, c, now)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
 	}
 }

@@ -79,8 +79,8 @@ func (p *Partition) openSlowly(ctx context.Context) (*log.Log, error) {
 			return l, p.fault(err)
 		}
 		if wait == nil {
-			l, err := p.openClaimed()
-			return l, p.fault(err)
+			l, err := p.openApart(ctx)
+			return l, p.waitFault(ctx, err)
 		}
 		select {
 		case <-wait:
@@ -268,12 +268,17 @@ func (p *Partition) DeleteRecords(ctx context.Context, before int64) (start int6
 	if err != nil {
 		return -1, err
 	}
-	start, err = l.DeleteRecords(before)
+	start, err = change(ctx, p.topic.eng, func() (int64, error) {
+		start, err := l.DeleteRecords(before)
+		if err == nil {
+			p.topic.eng.keeper.armCheckpoint()
+			p.topic.spaceFreed()
+		}
+		return start, err
+	})
 	if err != nil {
-		return -1, p.fault(err)
+		return -1, p.waitFault(ctx, err)
 	}
-	p.topic.eng.keeper.armCheckpoint()
-	p.topic.spaceFreed()
 	return start, nil
 }
 
@@ -284,9 +289,9 @@ func (p *Partition) OffsetForTime(ctx context.Context, t time.Time) (pos Positio
 	if err != nil {
 		return Position{}, time.Time{}, false, err
 	}
-	found, ok, err := l.OffsetFor(t.UnixMilli(), log.High)
+	found, ok, err := p.offsetFor(ctx, l, t.UnixMilli(), log.High)
 	if err != nil || !ok {
-		return Position{}, time.Time{}, false, p.fault(err)
+		return Position{}, time.Time{}, false, p.waitFault(ctx, err)
 	}
 	return p.at(found.Offset, found.Epoch), timeOf(found.Timestamp), true, nil
 }

@@ -29,6 +29,11 @@ func (c *Consumer) Poll(ctx context.Context) ([]Record, error) {
 // turn each, at most [MaxPollRecords] together. It reads paused ones too. It is for callers that choose who is next.
 // Errors are those of Poll but for ErrWakeup, and ErrInvalid for a partition that is not assigned.
 func (c *Consumer) PollFrom(parts ...TopicPartition) ([]Record, error) {
+	return c.PollFromWithin(context.Background(), parts...)
+}
+
+// PollFromWithin is PollFrom with a context, whose cause is one more error: it ends the wait for a disk that hangs.
+func (c *Consumer) PollFromWithin(ctx context.Context, parts ...TopicPartition) ([]Record, error) {
 	if err := c.enter(); err != nil {
 		return nil, err
 	}
@@ -37,7 +42,7 @@ func (c *Consumer) PollFrom(parts ...TopicPartition) ([]Record, error) {
 	for _, tp := range parts {
 		cur, err := c.cursor(tp)
 		if err == nil {
-			err = p.turnOf(cur)
+			err = p.turnOf(ctx, cur)
 		}
 		if err != nil {
 			return p.intercepted(p.result(err))
@@ -88,7 +93,7 @@ func (p *poll) run(ctx context.Context) ([]Record, error) {
 	defer f.unwatch()
 	var expiry <-chan time.Time
 	for {
-		err := p.gather()
+		err := p.gather(ctx)
 		if err != nil || p.enough() {
 			return p.result(err)
 		}
@@ -133,13 +138,13 @@ func (p *poll) full() bool {
 
 // gather takes what is there, partition by partition, each a run at a time, until there is enough for one
 // call or nothing left.
-func (p *poll) gather() error {
+func (p *poll) gather(ctx context.Context) error {
 	f := &p.c.f
 	for quiet := 0; quiet < len(f.cursors) && !p.full(); {
 		cur := f.cursors[f.turn]
 		some, err := false, error(nil)
 		if !cur.paused {
-			some, err = p.from(cur)
+			some, err = p.from(ctx, cur)
 		}
 		if err != nil {
 			if len(p.recs) == 0 {
@@ -160,9 +165,9 @@ func (p *poll) gather() error {
 }
 
 // turnOf takes what a partition has, at most a run of it.
-func (p *poll) turnOf(cur *cursor) error {
+func (p *poll) turnOf(ctx context.Context, cur *cursor) error {
 	for had := len(p.recs); !p.full(); {
-		some, err := p.from(cur)
+		some, err := p.from(ctx, cur)
 		if err != nil || !some {
 			return err
 		}
@@ -175,12 +180,12 @@ func (p *poll) turnOf(cur *cursor) error {
 
 // from takes records of one partition: what is left of its turn, or a new run. some says that there was
 // anything, be it only something to pass over.
-func (p *poll) from(cur *cursor) (some bool, err error) {
+func (p *poll) from(ctx context.Context, cur *cursor) (some bool, err error) {
 	if len(cur.pending) > 0 {
 		p.takePending(cur)
 		return true, nil
 	}
-	ok, err := p.c.f.load(cur)
+	ok, err := p.c.f.load(ctx, cur)
 	if err != nil || !ok {
 		return false, err
 	}

@@ -17,9 +17,9 @@ type ReadOption func(*readOptions)
 type readOptions struct {
 	fetchConfig
 	partitions []int32 // nil: all
-	from       func(*cursor, IsolationLevel) (int64, error)
-	afloat     bool                                         // from stands for the first record that is there
-	until      func(*cursor, IsolationLevel) (int64, error) // nil: go on for ever
+	from       func(context.Context, *cursor, IsolationLevel) (int64, error)
+	afloat     bool                                                          // from stands for the first record that is there
+	until      func(context.Context, *cursor, IsolationLevel) (int64, error) // nil: go on for ever
 	fault      error
 }
 
@@ -28,7 +28,7 @@ type readOptions struct {
 func FromStart() ReadOption {
 	return func(o *readOptions) {
 		o.afloat = true
-		o.from = func(c *cursor, _ IsolationLevel) (int64, error) { return c.log.Start(), nil }
+		o.from = func(_ context.Context, c *cursor, _ IsolationLevel) (int64, error) { return c.log.Start(), nil }
 	}
 }
 
@@ -36,7 +36,9 @@ func FromStart() ReadOption {
 func FromEnd() ReadOption {
 	return func(o *readOptions) {
 		o.afloat = false
-		o.from = func(c *cursor, level IsolationLevel) (int64, error) { return c.log.Limit(level.bound()), nil }
+		o.from = func(_ context.Context, c *cursor, level IsolationLevel) (int64, error) {
+			return c.log.Limit(level.bound()), nil
+		}
 	}
 }
 
@@ -45,7 +47,9 @@ func FromEnd() ReadOption {
 func FromOffset(offset int64) ReadOption {
 	return func(o *readOptions) {
 		o.afloat = false
-		o.from = func(c *cursor, _ IsolationLevel) (int64, error) { return offset, checkOffset(c.tp, offset) }
+		o.from = func(_ context.Context, c *cursor, _ IsolationLevel) (int64, error) {
+			return offset, checkOffset(c.tp, offset)
+		}
 	}
 }
 
@@ -59,7 +63,7 @@ func FromPosition(list ...Position) ReadOption {
 			at[TopicPartition{pos.Topic, pos.Partition}] = pos.Offset
 			o.partitions = append(o.partitions, pos.Partition)
 		}
-		o.from = func(c *cursor, _ IsolationLevel) (int64, error) {
+		o.from = func(_ context.Context, c *cursor, _ IsolationLevel) (int64, error) {
 			offset, ok := at[c.tp]
 			if !ok {
 				return 0, fmt.Errorf("%w: no position given is of topic %q", ErrInvalid, c.tp.Topic)
@@ -74,21 +78,27 @@ func FromPosition(list ...Position) ReadOption {
 func FromTime(t time.Time) ReadOption {
 	return func(o *readOptions) {
 		o.afloat = true
-		o.from = func(c *cursor, level IsolationLevel) (int64, error) { return c.locateTime(t, level) }
+		o.from = func(ctx context.Context, c *cursor, level IsolationLevel) (int64, error) {
+			return c.locateTime(ctx, t, level)
+		}
 	}
 }
 
 // UntilEnd ends the loop after what was there when it began. Without an Until the loop waits for more.
 func UntilEnd() ReadOption {
 	return func(o *readOptions) {
-		o.until = func(c *cursor, level IsolationLevel) (int64, error) { return c.log.Limit(level.bound()), nil }
+		o.until = func(_ context.Context, c *cursor, level IsolationLevel) (int64, error) {
+			return c.log.Limit(level.bound()), nil
+		}
 	}
 }
 
 // UntilOffset ends each partition before this offset, waiting for the records up to it.
 func UntilOffset(offset int64) ReadOption {
 	return func(o *readOptions) {
-		o.until = func(c *cursor, _ IsolationLevel) (int64, error) { return offset, checkOffset(c.tp, offset) }
+		o.until = func(_ context.Context, c *cursor, _ IsolationLevel) (int64, error) {
+			return offset, checkOffset(c.tp, offset)
+		}
 	}
 }
 
@@ -96,7 +106,9 @@ func UntilOffset(offset int64) ReadOption {
 // began; if there was none, after what was there then.
 func UntilTime(t time.Time) ReadOption {
 	return func(o *readOptions) {
-		o.until = func(c *cursor, level IsolationLevel) (int64, error) { return c.locateTime(t, level) }
+		o.until = func(ctx context.Context, c *cursor, level IsolationLevel) (int64, error) {
+			return c.locateTime(ctx, t, level)
+		}
 	}
 }
 
@@ -142,7 +154,7 @@ type reading struct {
 // records, asleep.
 func (t *Topic) Read(ctx context.Context, opts ...ReadOption) iter.Seq2[*Record, error] {
 	return func(yield func(*Record, error) bool) {
-		r, err := t.reading(opts)
+		r, err := t.reading(ctx, opts)
 		if err == nil {
 			err = r.records(ctx, yield)
 		}
@@ -162,7 +174,7 @@ func (t *Topic) Read(ctx context.Context, opts ...ReadOption) iter.Seq2[*Record,
 // The rest is as in [Topic.Read].
 func (t *Topic) Batches(ctx context.Context, partition int32, opts ...ReadOption) iter.Seq2[record.Batch, error] {
 	return func(yield func(record.Batch, error) bool) {
-		r, err := t.reading(append(opts[:len(opts):len(opts)], OnPartitions(partition)))
+		r, err := t.reading(ctx, append(opts[:len(opts):len(opts)], OnPartitions(partition)))
 		if err == nil {
 			err = r.batches(ctx, yield)
 		}
@@ -173,7 +185,7 @@ func (t *Topic) Batches(ctx context.Context, partition int32, opts ...ReadOption
 }
 
 // reading makes the cursors of a loop.
-func (t *Topic) reading(opts []ReadOption) (*reading, error) {
+func (t *Topic) reading(ctx context.Context, opts []ReadOption) (*reading, error) {
 	o := readOptions{fetchConfig: defaultFetch()}
 	o.reset = Fail
 	FromStart()(&o)
@@ -201,7 +213,7 @@ func (t *Topic) reading(opts []ReadOption) (*reading, error) {
 			return nil, err
 		}
 		c := newCursor(part, Earliest)
-		if err := c.frame(&o); err != nil {
+		if err := c.frame(ctx, &o); err != nil {
 			return nil, err
 		}
 		r.f.cursors = append(r.f.cursors, c)
@@ -210,16 +222,16 @@ func (t *Topic) reading(opts []ReadOption) (*reading, error) {
 }
 
 // frame finds where a partition begins and ends in a loop.
-func (c *cursor) frame(o *readOptions) error {
-	if err := c.ready(o.isolation); err != nil {
+func (c *cursor) frame(ctx context.Context, o *readOptions) error {
+	if err := c.ready(ctx, o.isolation); err != nil {
 		return err
 	}
-	from, err := o.from(c, o.isolation)
+	from, err := o.from(ctx, c, o.isolation)
 	if err != nil {
 		return err
 	}
 	if o.until != nil {
-		if c.until, err = o.until(c, o.isolation); err != nil {
+		if c.until, err = o.until(ctx, c, o.isolation); err != nil {
 			return err
 		}
 	}
@@ -227,7 +239,7 @@ func (c *cursor) frame(o *readOptions) error {
 	c.afloat = o.afloat
 	if start, end := c.log.Start(), c.log.End(); from < start || from > end {
 		fault := &log.RangeError{Offset: from, Start: start, End: end}
-		return c.outOfRange(c.part.topic.eng, fault, &o.fetchConfig)
+		return c.outOfRange(ctx, c.part.topic.eng, fault, &o.fetchConfig)
 	}
 	return nil
 }
@@ -282,7 +294,7 @@ func (r *reading) loop(ctx context.Context, step func(*cursor) (bool, error)) er
 			quiet = 0
 		}
 		c := f.cursors[f.turn]
-		ok, err := f.load(c)
+		ok, err := f.load(ctx, c)
 		if err != nil {
 			return err
 		}

@@ -140,8 +140,11 @@ func (t *Topic) Recur(ctx context.Context, name string, rec Record, when Recurre
 	if err := c.take(ctx); err != nil {
 		return err
 	}
-	defer c.give()
-	return c.set(ctx, name, when, s)
+	lasting := context.WithoutCancel(ctx)
+	rec = rec.clone() // the state may be written after the caller has left
+	s.Key, s.Value, s.Headers = rec.Key, rec.Value, rec.Headers
+	_, out, err := holding(ctx, c.eng, c.give, func() (struct{}, error) { return struct{}{}, c.set(lasting, name, when, s) })
+	return unknown(out, err)
 }
 
 // set puts a message into the table. The caller holds the token.
@@ -197,7 +200,13 @@ func (t *Topic) StopRecurring(ctx context.Context, name string) (bool, error) {
 	if err := c.take(ctx); err != nil {
 		return false, err
 	}
-	defer c.give()
+	lasting := context.WithoutCancel(ctx)
+	gone, out, err := holding(ctx, c.eng, c.give, func() (bool, error) { return c.remove(lasting, t, name) })
+	return gone, unknown(out, err)
+}
+
+// remove takes a message from the table. The caller holds the token.
+func (c *recurrences) remove(ctx context.Context, t *Topic, name string) (bool, error) {
 	c.mu.Lock()
 	r := c.table[name]
 	c.mu.Unlock()
@@ -276,21 +285,21 @@ func (c *recurrences) take(ctx context.Context) error {
 	if err := c.eng.usable(ctx); err != nil {
 		return err
 	}
-	select {
-	case c.opening <- struct{}{}:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-c.eng.closing:
-		return ErrClosed
+	for {
+		select {
+		case c.opening <- struct{}{}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-c.eng.closing:
+			return ErrClosed
+		}
+		if c.opened.Load() {
+			return nil
+		}
+		if _, _, err := holding(ctx, c.eng, c.give, func() (struct{}, error) { return struct{}{}, c.open(ctx) }); err != nil {
+			return err
+		}
 	}
-	if c.opened.Load() {
-		return nil
-	}
-	err := c.open(ctx)
-	if err != nil {
-		c.give()
-	}
-	return err
 }
 
 func (c *recurrences) give() { <-c.opening }

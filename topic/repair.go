@@ -51,6 +51,15 @@ func Repair(ctx context.Context, dir string, opts RepairOptions) (*RepairReport,
 		opts.FS = vfs.OS()
 	}
 	r := &repairer{ctx: ctx, fs: opts.FS, dir: filepath.Clean(dir), opts: opts, out: &RepairReport{}}
+	report, err := workOn(ctx, r.run)
+	if report == nil {
+		report = &RepairReport{}
+	}
+	return report, err
+}
+
+func (r *repairer) run() (*RepairReport, error) {
+	dir := r.dir
 	if err := r.locked(); err != nil {
 		return r.out, fmt.Errorf("topic: repair %s: %w", dir, err)
 	}

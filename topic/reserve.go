@@ -4,8 +4,8 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
-	"sync"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log/vfs"
 )
 
@@ -15,7 +15,7 @@ import (
 type reserve struct {
 	size int64 // 0: none
 
-	mu   sync.Mutex
+	mu   bounded.Mutex // held while the file is written or goes
 	held bool
 }
 

@@ -138,8 +138,10 @@ func (e *Engine) ApplyRetention(ctx context.Context) error {
 	if err := e.mayRetain(ctx); err != nil {
 		return err
 	}
-	_, err := e.retain(ctx, time.Now(), true)
-	return err
+	return worked(ctx, e, func() error {
+		_, err := e.retain(ctx, time.Now(), true)
+		return err
+	})
 }
 
 func (e *Engine) mayRetain(ctx context.Context) error {
@@ -164,7 +166,7 @@ func (p *Partition) ApplyRetention(ctx context.Context) (RemovedFacts, error) {
 	if err != nil {
 		return facts, err
 	}
-	facts.Removed, err = p.retainFrom(ctx, l, time.Now(), true)
+	facts.Removed, err = work(ctx, p.topic.eng, func() (log.Removed, error) { return p.retainFrom(ctx, l, time.Now(), true) })
 	return facts, err
 }
 

@@ -91,7 +91,7 @@ func (e *Engine) Scrub(ctx context.Context, opts ScrubOptions) (*VerifyReport, e
 	if err := e.usable(ctx); err != nil {
 		return nil, err
 	}
-	return e.scrub.pass(ctx, opts.Progress)
+	return work(ctx, e, func() (*VerifyReport, error) { return e.scrub.pass(ctx, opts.Progress) })
 }
 
 // ScrubOptions say how to scrub by hand.

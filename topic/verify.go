@@ -89,10 +89,12 @@ func VerifyDirectory(ctx context.Context, fsys vfs.FS, dir string, opts VerifyOp
 		fsys = vfs.OS()
 	}
 	v := &verifier{ctx: ctx, fs: vfs.ReadOnly(fsys), dir: dir, opts: opts, out: &VerifyReport{}}
-	if err := v.run(); err != nil {
-		return nil, fmt.Errorf("topic: verify %s: %w", dir, err)
-	}
-	return v.out, nil
+	return workOn(ctx, func() (*VerifyReport, error) {
+		if err := v.run(); err != nil {
+			return nil, fmt.Errorf("topic: verify %s: %w", dir, err)
+		}
+		return v.out, nil
+	})
 }
 
 // verifier is a VerifyDirectory in progress.
