@@ -17,7 +17,7 @@ import (
 // directly; both may be members of one group. An engine has one: [On] gives it, [NewCoordinator] makes it with a Config.
 //
 // What groups are and have committed are records of [OffsetsTopic], in Kafka's formats, in the partition that Kafka would choose. The topic
-// is made by the first call that stores something: compacted, [OffsetsPartitions] partitions, synced with every append. A partition is read
+// is made by the first call that stores something: compacted, [topic.InternalPartitions] partitions, synced with every append. A partition is read
 // when one of its groups is asked for the first time; until then, and while nobody is a member and nothing expires, it costs nothing.
 // An answer that tells of a change comes after the change is on disk.
 //
@@ -101,7 +101,7 @@ func (c *Coordinator) findHome() (*topic.Topic, error) {
 
 // makeHome creates the topic of the groups.
 func (c *Coordinator) makeHome(ctx context.Context) (*topic.Topic, error) {
-	return c.eng.Topic(ctx, OffsetsTopic, topic.Partitions(OffsetsPartitions), topic.CleanupWith(topic.CleanupCompact),
+	return c.eng.Topic(ctx, OffsetsTopic, topic.Partitions(c.eng.InternalPartitions()), topic.CleanupWith(topic.CleanupCompact),
 		topic.SegmentBytes(100<<20), topic.MaxMessageBytes(math.MaxInt32>>5), topic.Durable())
 }
 

@@ -58,7 +58,7 @@ func (h *hub) endTurn() { <-h.turn }
 func (h *hub) stateLog(ctx context.Context, key shareKey) (*stateLog, error) {
 	t, err := h.findStateTopic()
 	if t == nil && err == nil { // with Kafka's settings
-		t, err = h.eng.Topic(ctx, ShareStateTopic, topic.Partitions(ShareStatePartitions), topic.Durable(),
+		t, err = h.eng.Topic(ctx, ShareStateTopic, topic.Partitions(h.eng.InternalPartitions()), topic.Durable(),
 			topic.CleanupWith(topic.CleanupDelete), topic.Retention(-1), topic.MaxMessageBytes(stateBatchBytes))
 	}
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 // OffsetsTopic is the internal compacted topic that holds groups and their committed offsets.
 const OffsetsTopic = "__consumer_offsets"
 
-// OffsetsPartitions is how many partitions it has unless it was created with another number.
+// OffsetsPartitions is how many partitions it has in a Kafka cluster; an engine makes fewer, see [topic.InternalPartitions].
 const OffsetsPartitions = 50
 
 // PartitionFor is the partition of OffsetsTopic that holds a group: Kafka's rule, java.lang.String.hashCode made positive, modulo partitions.

@@ -12,7 +12,7 @@ import (
 // changed since the snapshot before it.
 const ShareStateTopic = "__share_group_state"
 
-// ShareStatePartitions is how many partitions it has unless it was created with another number.
+// ShareStatePartitions is how many partitions it has in a Kafka cluster; an engine makes fewer, see [topic.InternalPartitions].
 const ShareStatePartitions = 50
 
 // stateBatchBytes is the largest batch that it takes, Kafka's default, whatever that of the engine is.

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/topic/internal/catalog"
 )
 
@@ -185,12 +186,14 @@ func (e *Engine) idOf(name string, partitions []int32) (ID, error) {
 }
 
 // holdsData tells whether a directory holds a segment's data file. What is no directory, or is gone, does not.
-func (e *Engine) holdsData(dir string) (bool, error) {
-	names, err := e.fs.List(dir)
+func (e *Engine) holdsData(dir string) (bool, error) { return holdsData(e.fs, dir) }
+
+func holdsData(fsys vfs.FS, dir string) (bool, error) {
+	names, err := fsys.List(dir)
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return slices.ContainsFunc(names, isDataFile), nil
 	}
-	if info, e := e.fs.Stat(dir); errors.Is(e, fs.ErrNotExist) || e == nil && !info.IsDir {
+	if info, e := fsys.Stat(dir); errors.Is(e, fs.ErrNotExist) || e == nil && !info.IsDir {
 		return false, nil
 	}
 	return false, err

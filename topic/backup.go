@@ -20,8 +20,11 @@ import (
 type BackupOptions struct {
 	// FS is where the directory lies; nil means on the engine's own file system, where sealed segments cost no room: they are hard links.
 	FS vfs.FS
-	// Topics are the topics to back up; none means all. Others that an earlier backup holds are removed from it.
+	// Topics are the topics to back up; none means all.
 	Topics []string
+	// Remove names topics that an earlier backup in the directory holds and this one will not: deleted ones, ones that were deleted and created
+	// again, and ones that Topics leaves out. Without their names nothing is thrown away, and Backup returns a [DiscardError].
+	Remove []string
 	// Copy copies instead of linking, so that the backup shares no bytes with the directory. Also what happens where links fail.
 	Copy bool
 	// AllowDamage lets a backup succeed whose copies, like the originals, are damaged: the report has the faults.
@@ -42,9 +45,10 @@ type BackupReport struct {
 // backupFile marks the directory of a backup. It says "running" until the backup is complete, and is removed when an engine opens the
 // directory for writing: from then on it is no copy any more.
 const (
-	backupFile     = "quire.backup"
-	backupRunning  = "running\n"
-	backupComplete = "complete\n"
+	backupFile      = "quire.backup"
+	backupRunning   = "running\n"
+	backupRestoring = "restoring\n" // of a restoration that is not complete
+	backupComplete  = "complete\n"
 )
 
 // Backup makes dir, a new or empty directory or an earlier backup, one that [Open] opens as stopped in order, and that holds of every
@@ -53,12 +57,12 @@ const (
 // what is still good there and costs only what is new. It works in an engine opened for reading too, as long as no writer beside it removes what is being copied.
 //
 // When Backup returns nil the backup is on disk. An interrupted one is refused by Open and completed by a further Backup. Errors: ErrInvalid
-// when dir holds something else, ErrLocked, ErrBusy when segments come and go faster than they can be copied, ErrCorrupt when a copy is not sound, the context's, what the disk says.
+// when dir holds something else or another cluster's backup, [DiscardError], ErrLocked, ErrBusy when segments come and go faster than they can be copied, ErrCorrupt when a copy is not sound, the context's, what the disk says.
 func (e *Engine) Backup(ctx context.Context, dir string, opts BackupOptions) (*BackupReport, error) {
 	if err := e.usable(ctx); err != nil {
 		return nil, err
 	}
-	c := &copier{ctx: ctx, e: e, dir: filepath.Clean(dir), topics: opts.Topics, link: !opts.Copy && opts.FS == nil,
+	c := &copier{ctx: ctx, e: e, dir: filepath.Clean(dir), topics: opts.Topics, remove: opts.Remove, link: !opts.Copy && opts.FS == nil,
 		allow: opts.AllowDamage, progress: meter{tell: opts.Progress}, limit: func(*log.Log, TopicPartition) (int64, error) { return -1, nil }, mark: backupComplete}
 	if c.fs = opts.FS; c.fs == nil {
 		c.fs = e.disk
@@ -127,6 +131,7 @@ type copier struct {
 	fs       vfs.FS // of the copy
 	dir      string
 	topics   []string
+	remove   []string         // topics of an earlier backup that may go
 	named    []TopicPartition // must be among what is copied
 	link     bool
 	allow    bool // damage that the original has too
@@ -157,6 +162,9 @@ func (c *copier) run() (*BackupReport, error) {
 func (c *copier) locked() error {
 	if c.dir == "" || c.dir == "." || c.dir == c.e.dir {
 		return fmt.Errorf("%w: directory %q", ErrInvalid, c.dir)
+	}
+	if err := admit(c.fs, c.dir, false); err != nil {
+		return err
 	}
 	if err := ensureDir(c.fs, c.dir); err != nil {
 		return err
@@ -193,7 +201,7 @@ func (c *copier) claim() error {
 	if err != nil {
 		return err
 	}
-	foreign := slices.ContainsFunc(names, func(name string) bool { return name != lockFile && name != backupFile+".tmp" })
+	foreign := slices.ContainsFunc(names, func(name string) bool { return name != lockFile && name != backupFile+".tmp" && name != lostFound })
 	is, err := readBackupMark(c.fs, c.dir)
 	c.resumed = errors.Is(err, ErrCorrupt)
 	if err != nil && !c.resumed {
@@ -202,7 +210,17 @@ func (c *copier) claim() error {
 	if foreign && !c.resumed && (!is || c.mark == "") {
 		return fmt.Errorf("%w: %s holds something else", ErrInvalid, c.dir)
 	}
-	if err := vfs.WriteFile(c.fs, filepath.Join(c.dir, backupFile), []byte(backupRunning)); err != nil {
+	running := backupRunning
+	if c.mark == "" {
+		running = backupRestoring
+	}
+	if c.resumed && !c.interrupted(running) {
+		return fmt.Errorf("%w: %s holds an interrupted %s", ErrInvalid, c.dir, map[bool]string{true: "backup", false: "restoration"}[c.mark == ""])
+	}
+	if err := c.keepsEarlier(names); err != nil {
+		return err
+	}
+	if err := vfs.WriteFile(c.fs, filepath.Join(c.dir, backupFile), []byte(running)); err != nil {
 		return err
 	}
 	_, err = takeCleanMark(c.fs, c.dir)

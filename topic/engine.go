@@ -27,6 +27,7 @@ type Engine struct {
 	dir        string
 	readOnly   bool
 	acceptLoss bool
+	internal   int              // partitions of internal topics
 	wall       func() time.Time // the time of day
 	logger     *slog.Logger
 	events     Events
@@ -80,6 +81,9 @@ type Engine struct {
 
 // Dir is the directory of the engine.
 func (e *Engine) Dir() string { return e.dir }
+
+// InternalPartitions is what [InternalPartitions] says, for packages that keep state in internal topics.
+func (e *Engine) InternalPartitions() int { return e.internal }
 
 // ReadOnly tells an engine opened with [ReadOnlyMode].
 func (e *Engine) ReadOnly() bool { return e.readOnly }

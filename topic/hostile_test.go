@@ -58,7 +58,7 @@ func TestDutiesRefuseWhatCannotBe(t *testing.T) {
 	_, err = Restore(t.Context(), "data", "back", RestoreOptions{FS: disk})
 	require.ErrorIs(t, err, ErrInvalid, "it holds something")
 	_, err = VerifyDirectory(t.Context(), nil, t.TempDir(), VerifyOptions{})
-	require.NoError(t, err)
+	require.ErrorIs(t, err, ErrNotData)
 }
 
 func second[T any](_ T, err error) error { return err }

@@ -20,7 +20,8 @@ const memoryDir = "quire"
 // known at once; a partition's files are opened when it is first used. What a crash left half done, a
 // creation or deletion of a topic, is finished. A data directory that Apache Kafka wrote is taken over.
 //
-// Errors: ErrLocked (*LockedError names the holder), ErrNewerFormat, ErrCorrupt when the manifest is beyond
+// Errors: ErrLocked (*LockedError names the holder), ErrNotData (*DirectoryError) for a folder that holds other things or lies inside a data
+// directory, ErrNewerFormat, ErrCorrupt when the manifest is beyond
 // repair (see [RebuildManifest]), ErrInvalid for bad options, and what the disk says. After an error nothing
 // is held open.
 func Open(dir string, opts ...Option) (*Engine, error) {
@@ -73,7 +74,7 @@ func newEngine(dir string, o *options) *Engine {
 	plain, limited := DefaultSettings(), vfs.Limit(base, o.maxOpenFiles)
 	e := &Engine{
 		fs: limited, limited: limited, disk: o.fs, dir: dir, readOnly: o.readOnly, acceptLoss: o.acceptLoss,
-		wall: o.wall, logger: o.logger, events: o.events, retainers: o.retainers, defaults: o.defaults, plain: &plain,
+		internal: o.internal, wall: o.wall, logger: o.logger, events: o.events, retainers: o.retainers, defaults: o.defaults, plain: &plain,
 		unlock:  func() error { return nil },
 		closing: make(chan struct{}), done: make(chan struct{}), turn: make(chan struct{}, 1),
 		topics: map[string]*Topic{}, folded: map[string]string{}, members: map[*member]struct{}{},
@@ -101,6 +102,9 @@ func newEngine(dir string, o *options) *Engine {
 func (e *Engine) start(o *options) error {
 	if e.readOnly {
 		return e.startReading()
+	}
+	if err := admit(e.fs, o.whole(e.dir), o.mustExist); err != nil {
+		return err
 	}
 	if err := ensureDir(e.fs, e.dir); err != nil {
 		return err
@@ -156,9 +160,17 @@ func (e *Engine) loadCatalog(rebuild bool) (*catalog.Found, error) {
 	return found, err
 }
 
+// whole is the directory with all that lies above it, where the disk is the operating system's.
+func (o *options) whole(dir string) string {
+	if full, err := filepath.Abs(dir); o.onOS && err == nil {
+		return full
+	}
+	return dir
+}
+
 // startReading opens beside a live writer: nothing is written, and what is half done does not exist.
 func (e *Engine) startReading() error {
-	if _, err := e.fs.Stat(e.dir); err != nil {
+	if err := admit(e.fs, e.dir, true); err != nil {
 		return err
 	}
 	id, _, _, err := readIdentity(e.fs, e.dir)

@@ -23,6 +23,9 @@ type options struct {
 	readOnly     bool
 	acceptLoss   bool
 	rebuild      bool
+	mustExist    bool
+	internal     int
+	onOS         bool // the disk is the operating system's
 	logger       *slog.Logger
 	events       Events
 	defaults     []TopicOption
@@ -83,6 +86,24 @@ func ReadOnlyMode() Option { return func(o *options) { o.readOnly = true } }
 // from the partition directories, with default settings. Nothing is deleted. Without it Open refuses with an
 // error that matches ErrCorrupt.
 func RebuildManifest() Option { return func(o *options) { o.rebuild = true } }
+
+// MustExist makes Open refuse, with an error that matches [ErrNotData], a directory that is not a data directory yet: one that is missing, or empty
+// because its volume is not mounted. Without it Open makes one, but never of a folder that holds other things or lies inside a data directory.
+func MustExist() Option { return func(o *options) { o.mustExist = true } }
+
+// InternalPartitions is how many partitions the topics that package group keeps its state in get when they are created, those of committed offsets
+// and of queues. Default 4, which is enough in one process; Kafka's brokers take 50. Topics that exist keep theirs.
+func InternalPartitions(n int) Option {
+	return func(o *options) {
+		o.internal = n
+		if n < 1 || n > maxPartitions {
+			o.fault = fmt.Errorf("%w: %d partitions of internal topics", ErrInvalid, n)
+		}
+	}
+}
+
+// defaultInternalPartitions is what an embedded program needs: groups spread over a few logs.
+const defaultInternalPartitions = 4
 
 // AcceptDataLoss lets a partition be used although records that were durable are gone or its directory is
 // missing: what is left is served and the rest is reported, instead of an error that matches ErrDataLoss or
@@ -189,6 +210,10 @@ func (o *options) fillDisk() {
 }
 
 func (o *options) fill() {
+	o.onOS = o.fs == nil
+	if o.internal == 0 {
+		o.internal = defaultInternalPartitions
+	}
 	if o.cleanEvery <= 0 {
 		o.cleanEvery = defaultCleanInterval
 	}

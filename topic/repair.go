@@ -86,8 +86,14 @@ type repairer struct {
 
 // locked does everything that needs the lock.
 func (r *repairer) locked() error {
-	if _, err := r.fs.Stat(r.dir); err != nil {
+	names, err := r.fs.List(r.dir)
+	if err != nil {
 		return err
+	}
+	if !holdsSegments(names) {
+		if err := admit(r.fs, r.dir, true); err != nil {
+			return err
+		}
 	}
 	if !r.opts.DryRun {
 		unlock, err := takeLock(r.fs, r.dir)

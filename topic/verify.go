@@ -118,6 +118,9 @@ func (v *verifier) run() error {
 		v.progress.expect(v.fs, v.dir)
 		return v.partition(v.dir, TopicPartition{Topic: "", Partition: -1})
 	}
+	if err := admit(v.fs, v.dir, true); err != nil {
+		return err
+	}
 	if err := v.engineFiles(names); err != nil {
 		return err
 	}

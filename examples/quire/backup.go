@@ -15,17 +15,23 @@ func (t *tool) backup(name string, args []string) error {
 	f := t.flags(name, "TARGET [TOPIC...]", `Make TARGET, a new or empty directory or an earlier backup, a copy of the directory, or of some topics of it, that opens
 as one stopped in order. Sealed segments become hard links where the file system has them, the rest is copied up to
 what is visible; a further backup into the same TARGET costs only what is new. Every copy is read back and checked.
+What an earlier backup holds and this one would not is refused unless -remove names it, as is another cluster's backup.
 A program that has the directory open is not disturbed; what it removes meanwhile makes the backup fail.`)
 	dir := dirFlag(f)
 	copies := f.Bool("copy", false, "copy instead of linking")
 	damaged := f.Bool("allow-damage", false, "succeed though what is copied is damaged")
+	var remove []string
+	f.Func("remove", "let this `topic`, which an earlier backup in TARGET holds and this one will not, go; may be given more than once", func(name string) error {
+		remove = append(remove, name)
+		return nil
+	})
 	asJSON := f.Bool("json", false, "one JSON object")
 	rest, err := t.parse(f, args, 1, -1)
 	if err != nil {
 		return err
 	}
 	bar := t.progress("copying")
-	opts := topic.BackupOptions{Topics: rest[1:], Copy: *copies, AllowDamage: *damaged, Progress: bar.show}
+	opts := topic.BackupOptions{Topics: rest[1:], Remove: remove, Copy: *copies, AllowDamage: *damaged, Progress: bar.show}
 	var done *topic.BackupReport
 	work := func(eng *topic.Engine) error {
 		done, err = eng.Backup(t.ctx, rest[0], opts)

@@ -154,7 +154,13 @@ func (s *settingFlags) Set(text string) error {
 	return nil
 }
 
-// withEngine opens the directory, calls f and closes it again. An engine opened for reading takes no lock and changes nothing.
+// withData is withEngine for a directory of topics that must be there.
+func (t *tool) withData(dir string, f func(*topic.Engine) error, opts ...topic.Option) error {
+	return t.withEngine(dir, f, append(opts, topic.MustExist())...)
+}
+
+// withEngine opens the directory, making it if there is none, calls f and closes it again. An engine opened for reading takes no lock and
+// changes nothing.
 func (t *tool) withEngine(dir string, f func(*topic.Engine) error, opts ...topic.Option) error {
 	eng, err := topic.Open(dir, opts...)
 	if err != nil {

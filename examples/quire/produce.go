@@ -20,7 +20,7 @@ func (t *tool) produce(name string, args []string) error {
 	dir := dirFlag(f)
 	separator := f.String("key-separator", "", "a line is key, `separator`, value; without it lines have no key")
 	partition := f.Int("partition", -1, "append to this partition; otherwise the key decides")
-	create := f.Bool("create", false, "make the topic if it does not exist")
+	create := f.Bool("create", false, "make the topic, and the directory, if it does not exist")
 	producer := producerFlags(f)
 	rest, err := t.parse(f, args, 1, 1)
 	if err != nil {
@@ -33,7 +33,11 @@ func (t *tool) produce(name string, args []string) error {
 	if *partition >= 0 {
 		opts = append(opts, topic.PartitionBy(topic.Manual()))
 	}
-	return t.withEngine(*dir, func(eng *topic.Engine) error {
+	open := t.withData
+	if *create {
+		open = t.withEngine
+	}
+	return open(*dir, func(eng *topic.Engine) error {
 		if *create {
 			if _, err := eng.Topic(t.ctx, rest[0]); err != nil {
 				return err

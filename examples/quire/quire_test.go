@@ -171,6 +171,32 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+// A command that is not to create makes no directory of topics, neither out of nothing nor of a folder with other things, and says so.
+func TestWrongDirectories(t *testing.T) {
+	for _, line := range []string{
+		"retain -dir {dir}", "compact -dir {dir}", "scrub -dir {dir}", "rebuild-index -dir {dir}", "topics alter -dir {dir} -partitions 2 a",
+		"topics delete -dir {dir} a", "topics list -dir {dir}", "describe -dir {dir}", "verify {dir}", "repair {dir}", "produce -dir {dir} a",
+		"backup -dir {dir} {dir}-copy", "restore {dir} {dir}-copy",
+	} {
+		dir := filepath.Join(t.TempDir(), "nothing")
+		r := quire(t, dir, line, "one\n")
+		assert.Equal(t, 1, r.status, line)
+		assert.NoDirExists(t, dir, line)
+
+		require.NoError(t, os.Mkdir(dir, 0o755))
+		r = quire(t, dir, line, "one\n")
+		assert.Equal(t, 1, r.status, "an empty directory: %s", line)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "notes.txt"), nil, 0o644))
+		r = quire(t, dir, line, "one\n")
+		assert.Equal(t, 1, r.status, "another's: %s", line)
+		assert.Contains(t, r.stderr, "not a data directory", line)
+		left, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		assert.Len(t, left, 1, line)
+		assert.NoDirExists(t, dir+"-copy", line)
+	}
+}
+
 // Each line of the tool's JSON is one object.
 func TestJSON(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")

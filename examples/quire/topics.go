@@ -67,7 +67,7 @@ func topicFacts(have *topic.Topic) topicFact {
 }
 
 func (t *tool) topicsCreate(name string, args []string) error {
-	f := t.flags(name, "TOPIC", "Make a topic. It is an error if it exists.")
+	f := t.flags(name, "TOPIC", "Make a topic, and the directory if there is none. It is an error if the topic exists. Records are kept for ever unless -set retention.ms=... says\notherwise.")
 	dir := dirFlag(f)
 	partitions := f.Int("partitions", 1, "number of partitions")
 	var settings settingFlags
@@ -102,7 +102,7 @@ func (t *tool) topicsAlter(name string, args []string) error {
 	if len(settings) == 0 {
 		return t.misuse(f, "nothing to change")
 	}
-	return t.withEngine(*dir, func(eng *topic.Engine) error {
+	return t.withData(*dir, func(eng *topic.Engine) error {
 		return eng.AlterTopic(t.ctx, rest[0], settings...)
 	})
 }
@@ -114,7 +114,7 @@ func (t *tool) topicsDelete(name string, args []string) error {
 	if err != nil {
 		return err
 	}
-	return t.withEngine(*dir, func(eng *topic.Engine) error {
+	return t.withData(*dir, func(eng *topic.Engine) error {
 		return eng.DeleteTopic(t.ctx, rest[0])
 	})
 }

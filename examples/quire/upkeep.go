@@ -20,7 +20,7 @@ and verify works beside it.`)
 	}
 	bar := t.progress("reading")
 	var found *topic.VerifyReport
-	err := t.withEngine(*dir, func(eng *topic.Engine) (err error) {
+	err := t.withData(*dir, func(eng *topic.Engine) (err error) {
 		found, err = eng.Scrub(t.ctx, topic.ScrubOptions{Progress: bar.show})
 		return err
 	}, topic.ScrubEvery(0, *rate))
@@ -103,7 +103,7 @@ func (c compactFact) String() string {
 
 // eachPartition opens the directory and calls f for the partitions of topics, of all if none is named.
 func (t *tool) eachPartition(dir string, topics []string, f func(p *topic.Partition) error) error {
-	return t.withEngine(dir, func(eng *topic.Engine) error {
+	return t.withData(dir, func(eng *topic.Engine) error {
 		list, err := eng.Topics(t.ctx, topic.WithInternal())
 		if err != nil {
 			return err
