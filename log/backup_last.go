@@ -160,7 +160,7 @@ func (b *backup) history() error {
 func (b *backup) writeSlot() error {
 	st := b.slot
 	st.durable, st.start, st.high = b.out.End, b.out.Start, b.out.End
-	st.topicID, st.clean = b.l.cfg.Load().TopicID, true
+	st.topicID, st.partition, st.clean = b.l.cfg.Load().TopicID, segment.PartitionOf(b.opt.Dir), true
 	st.anonymous, st.plain = !b.l.identified.Load(), !b.l.transacted.Load()
 	if !b.begun {
 		b.out.Changed = b.out.End

@@ -84,6 +84,7 @@
 //	epochs.go      leader epochs            snapshot.go  producer state on disk
 //	returned.go    a directory that was under a broker
 //	slot.go        the slot's bytes         slotview.go  the same for tools
+//	home.go        files that were written for another place
 //	names.go       which names are files    checkpointfile.go, topicid.go  Kafka's text files
 //	doomed.go      files on their way out
 //	retain.go      ApplyRetention           peek.go      the same from outside

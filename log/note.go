@@ -6,6 +6,7 @@ import (
 
 	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log/vfs"
+	"github.com/quirelog/quire/segment"
 )
 
 // notebook is the slot file with what guards it. mu comes after Log.mu and is
@@ -98,7 +99,7 @@ func (l *Log) slotState(o noteOptions) slotState {
 	st := slotState{
 		durable: t.offset, segmentBase: t.segment.Base(), position: t.pos,
 		start: l.start.Load(), high: l.high.Load(),
-		leaderEpoch: l.lastEpoch(), epochSum: l.epochSum.Load(), topicID: l.cfg.Load().TopicID,
+		leaderEpoch: l.lastEpoch(), epochSum: l.epochSum.Load(), topicID: l.cfg.Load().TopicID, partition: segment.PartitionOf(l.dir),
 		clean: o.clean, sparse: t.segment.Sparse(), anonymous: !l.identified.Load(), plain: !l.transacted.Load(),
 	}
 	st.indexes = t.segment.IndexSums()

@@ -143,6 +143,12 @@ func (r *repairer) has(kinds ...FaultKind) (list []Fault) {
 
 // foreign refuses a directory that says that it is somebody else's, unless the slot or a side file knows better.
 func (r *repairer) foreign() error {
+	for _, f := range r.has(FaultIdentity) {
+		var moved *ForeignError
+		if errors.As(f.Err, &moved) {
+			return moved
+		}
+	}
 	if r.cfg.TopicID == [16]byte{} || len(r.has(FaultIdentity)) == 0 || r.v.haveSlot && r.v.slot.topicID == r.cfg.TopicID {
 		return nil
 	}

@@ -32,6 +32,11 @@ package log
 //
 //	104 4  CRC-32C of bytes 80 to 103; damaged or zero: the indexes are made again
 //
+// and behind that, of which partition the log is, by the name of its directory:
+//
+//	108 4  partition    112 4  the lower half of the slot's sequence
+//	116 4  CRC-32C of bytes 108 to 115; damaged or zero: not told
+//
 // Magic, version and checksum stay where they are in every later version, so
 // that an older program knows a newer slot from a damaged one.
 //
@@ -70,6 +75,7 @@ const (
 	slotSector   = 512
 	slotFileSize = 2 * slotSector
 	slotNoteSize = 28 // the note on the indexes behind it
+	slotHomeSize = 12 // the note on the partition behind that
 	slotSumAt    = 76
 	slotMagic    = 0x51534c54 // "QSLT"
 
@@ -96,6 +102,7 @@ type slotState struct {
 	leaderEpoch int32  // -1 none
 	epochSum    uint32 // epochs.sum of the saved history; 0: not told
 	topicID     [16]byte
+	partition   int32              // -1 not told
 	clean       bool               // the log was closed in order and nothing was written since
 	sparse      bool               // offsets of the active segment may have gaps
 	anonymous   bool               // no batch below durable has a producer id: nothing to replay there
@@ -166,7 +173,7 @@ func (st *slotState) read(b []byte) (sequence uint64) {
 		durable: int64(be.Uint64(b[16:])), segmentBase: int64(be.Uint64(b[24:])),
 		position: int64(be.Uint32(b[32:])), epochSum: be.Uint32(b[36:]),
 		start: int64(be.Uint64(b[40:])), high: int64(be.Uint64(b[48:])),
-		leaderEpoch: int32(be.Uint32(b[56:])), topicID: [16]byte(b[60:slotSumAt]),
+		leaderEpoch: int32(be.Uint32(b[56:])), topicID: [16]byte(b[60:slotSumAt]), partition: segment.UnknownPartition,
 		anonymous: flags&slotAnonymous != 0, plain: flags&slotPlain != 0,
 		clean: flags&slotClean != 0, sparse: flags&slotSparse != 0, truncating: flags&slotCut != 0,
 	}
@@ -322,6 +329,7 @@ func (s *slot) open(fsys vfs.FS, dir string) (state slotState, ok bool, err erro
 		if sequence > s.sequence {
 			state, ok = st, true
 			state.readNote(data[min(i*slotSector+slotSize, len(data)):], sequence)
+			state.readHome(data[min(i*slotSector+slotSize+slotNoteSize, len(data)):], sequence)
 			s.sequence, s.target, s.settled, s.unnamed = sequence, 1-i, false, !st.clean
 		}
 	}
@@ -373,6 +381,7 @@ func (s *slot) write(state slotState) error {
 	at := s.target * slotSector
 	state.encode(s.buf, s.sequence+1)
 	state.encodeNote(s.buf[slotSize:], s.sequence+1)
+	state.encodeHome(s.buf[slotSize+slotNoteSize:], s.sequence+1)
 	if _, err := s.file.WriteAt(s.buf, int64(at)); err != nil {
 		return err
 	}
@@ -439,7 +448,7 @@ func (s *slot) attach() error {
 	}
 	s.file = file
 	if s.buf == nil {
-		s.buf = make([]byte, slotSize+slotNoteSize)
+		s.buf = make([]byte, slotSize+slotNoteSize+slotHomeSize)
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ type Slot struct {
 	LeaderEpoch           int32   // -1 none
 	EpochSum              uint32  // [LeaderEpochSum] of the history of leader epochs; 0: not told
 	TopicID               TopicID // zero: none
+	Partition             int32   // -1 not told
 	Clean                 bool    // closed in order, and nothing was written since
 	Sparse                bool    // offsets of the segment at SegmentBase may have gaps
 	Truncating            bool    // a truncation to Durable was under way
@@ -46,6 +47,7 @@ func DecodeSlots(data []byte) (slots [2]Slot, newest int) {
 			continue
 		}
 		st.readNote(data[i*slotSector+slotSize:], sequence)
+		st.readHome(data[min(i*slotSector+slotSize+slotNoteSize, len(data)):], sequence)
 		slots[i] = st.view(sequence)
 		if newest < 0 || sequence > slots[newest].Sequence {
 			newest = i
@@ -57,7 +59,7 @@ func DecodeSlots(data []byte) (slots [2]Slot, newest int) {
 func (st *slotState) view(sequence uint64) Slot {
 	return Slot{
 		Sequence: sequence, Durable: st.durable, SegmentBase: st.segmentBase, Position: st.position, Start: st.start, High: st.high,
-		LeaderEpoch: st.leaderEpoch, EpochSum: st.epochSum, TopicID: st.topicID, Clean: st.clean, Sparse: st.sparse, Truncating: st.truncating,
+		LeaderEpoch: st.leaderEpoch, EpochSum: st.epochSum, TopicID: st.topicID, Partition: st.partition, Clean: st.clean, Sparse: st.sparse, Truncating: st.truncating,
 		NoProducers: st.anonymous, NoTransactions: st.plain, Indexes: st.indexes,
 	}
 }

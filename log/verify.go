@@ -152,7 +152,7 @@ type verifier struct {
 }
 
 func (v *verifier) run() error {
-	for _, step := range []func() error{v.readSlot, v.list, v.readSmall, v.readSegments, v.chain} {
+	for _, step := range []func() error{v.readSlot, v.list, v.checkHome, v.readSmall, v.readSegments, v.chain} {
 		if err := step(); err != nil {
 			return err
 		}

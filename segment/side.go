@@ -22,10 +22,10 @@ type SideFacts struct {
 	Reach int64
 }
 
-// The side file <base>.sums describes a segment that nothing is appended to. Big-endian, 132 bytes:
+// The side file <base>.sums describes a segment that nothing is appended to. Big-endian, 136 bytes:
 //
 //	  0   4  magic "QSUM"
-//	  4   2  version, 2
+//	  4   2  version, 3
 //	  6   2  flags: bit 0 sparse (offsets may have gaps), bit 1 partial (damage was known when this was written: number of batches and
 //	         header sum do not cover all of the file); the others are 0
 //	  8  16  topic id
@@ -43,13 +43,15 @@ type SideFacts struct {
 //	104   4  length of the time index        108  4  its CRC-32C
 //	112   4  length of the aborted index     116  4  its CRC-32C
 //	120   8  reach: the base of the segment behind this one, the next offset where there was none yet, -1 if not known
-//	128   4  CRC-32C of bytes 0 to 127
+//	128   4  partition, by the name of the directory; -1 if that is not known
+//	132   4  CRC-32C of bytes 0 to 131
 //
-// Version 1 has 124 bytes, without the reach.
+// Version 2 has 132 bytes, without the partition; version 1 has 124, also without the reach.
 const (
 	sideMagic   = "QSUM"
-	sideVersion = 2
-	sideSize    = 132
+	sideVersion = 3
+	sideSize    = 136
+	sideSizeTwo = 132 // of version 2
 	sideSizeOne = 124 // of version 1
 	sideSparse  = 1
 	sidePartial = 2
@@ -62,6 +64,7 @@ const unknownReach = -1
 // itself. side.go has the bytes.
 type Side struct {
 	TopicID                 [16]byte
+	Partition               int32 // -1 if it does not say
 	Base, Next              int64 // offset of the first record; offset after the last
 	Size                    int64 // of the data file, in bytes
 	Batches                 int64
@@ -88,7 +91,7 @@ func DecodeSide(data []byte) (*Side, error) {
 	}
 	f := &d.facts
 	return &Side{
-		TopicID: d.topicID, Base: d.base, Next: f.next, Size: f.size, Batches: f.batches, MaxTimestamp: f.maxTimestamp, MaxOffset: f.maxOffset,
+		TopicID: d.topicID, Partition: d.partition, Base: d.base, Next: f.next, Size: f.size, Batches: f.batches, MaxTimestamp: f.maxTimestamp, MaxOffset: f.maxOffset,
 		FirstTimestamp: f.firstTimestamp, Created: f.created, LastEpoch: f.lastEpoch, HeaderSum: f.headerSum, Sparse: f.sparse, Reach: f.reach, Partial: f.partial,
 		Offsets: d.tables[index.OffsetKind], Times: d.tables[index.TimeKind], Aborted: d.tables[index.AbortedKind],
 	}, nil
@@ -96,10 +99,11 @@ func DecodeSide(data []byte) (*Side, error) {
 
 // side is the contents of a side file.
 type side struct {
-	base    int64
-	topicID [16]byte
-	facts   facts
-	tables  [3]index.Sum // by index.Kind
+	base      int64
+	topicID   [16]byte
+	partition int32
+	facts     facts
+	tables    [3]index.Sum // by index.Kind
 }
 
 func (d *side) encode() []byte {
@@ -126,15 +130,18 @@ func (d *side) encode() []byte {
 		b = binary.BigEndian.AppendUint32(b, t.CRC)
 	}
 	b = binary.BigEndian.AppendUint64(b, uint64(f.reach))
+	b = binary.BigEndian.AppendUint32(b, uint32(d.partition))
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
 // decodeSide takes any bytes.
 func decodeSide(b []byte) (*side, error) {
-	version, reach := uint16(sideVersion), int64(unknownReach)
+	version, reach, partition := uint16(sideVersion), int64(unknownReach), int32(UnknownPartition)
 	switch len(b) {
 	case sideSize:
-		reach = int64(binary.BigEndian.Uint64(b[120:]))
+		reach, partition = int64(binary.BigEndian.Uint64(b[120:])), int32(binary.BigEndian.Uint32(b[128:]))
+	case sideSizeTwo:
+		version, reach = 2, int64(binary.BigEndian.Uint64(b[120:]))
 	case sideSizeOne:
 		version = 1
 	default:
@@ -148,7 +155,7 @@ func decodeSide(b []byte) (*side, error) {
 		return nil, fmt.Errorf("version %d flags %#x", binary.BigEndian.Uint16(b[4:]), flags)
 	}
 	i64 := func(at int) int64 { return int64(binary.BigEndian.Uint64(b[at:])) }
-	d := &side{base: i64(24), facts: facts{
+	d := &side{base: i64(24), partition: partition, facts: facts{
 		next: i64(32), size: i64(40), batches: i64(48), maxTimestamp: i64(56), maxOffset: i64(64), firstTimestamp: i64(72), created: i64(80),
 		lastEpoch: int32(binary.BigEndian.Uint32(b[88:])), headerSum: binary.BigEndian.Uint32(b[92:]), sparse: flags&sideSparse != 0,
 		partial: flags&sidePartial != 0, loose: flags&sidePartial != 0, reach: reach,
@@ -161,7 +168,7 @@ func decodeSide(b []byte) (*side, error) {
 			return nil, errors.New("index length")
 		}
 	}
-	if d.base < 0 || d.facts.next < d.base || reach != unknownReach && reach < d.facts.next || d.facts.size < 0 || d.facts.batches < 0 {
+	if d.base < 0 || d.facts.next < d.base || reach != unknownReach && reach < d.facts.next || d.facts.size < 0 || d.facts.batches < 0 || partition < UnknownPartition {
 		return nil, errors.New("offsets or size")
 	}
 	return d, nil
@@ -189,7 +196,7 @@ func readSide(fsys vfs.FS, path string) (*side, error) {
 // side composes the side file as of now.
 func (s *Segment) side(topicID [16]byte) *side {
 	return &side{
-		base: s.base, topicID: topicID, facts: s.look(),
+		base: s.base, topicID: topicID, partition: PartitionOf(s.dir), facts: s.look(),
 		tables: [3]index.Sum{s.offsets.Sum(), s.times.Sum(), s.aborted.Sum()},
 	}
 }

@@ -69,7 +69,15 @@ func TestDecodeSideOfVersionOne(t *testing.T) {
 	was, err := DecodeSide(old)
 	require.NoError(t, err)
 	want := *now
-	want.Reach = -1
+	want.Reach, want.Partition = -1, -1
+	require.Equal(t, &want, was)
+
+	two := bytes.Clone(data[:sideSizeTwo])
+	two[5] = 2
+	binary.BigEndian.PutUint32(two[sideSizeTwo-4:], crc32.Checksum(two[:sideSizeTwo-4], castagnoli))
+	was, err = DecodeSide(two)
+	require.NoError(t, err)
+	want.Reach = now.Reach
 	require.Equal(t, &want, was)
 
 	require.NoError(t, vfs.WriteFile(fsys, s.path(KindSums, 0), old))

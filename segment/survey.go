@@ -136,7 +136,7 @@ func (s *Segment) adopt() error {
 	if next > s.base { // what is missing from now on will be told
 		facts.reach = max(next, facts.next)
 	}
-	d := &side{base: s.base, topicID: s.cfg.TopicID, facts: facts}
+	d := &side{base: s.base, topicID: s.cfg.TopicID, partition: PartitionOf(s.dir), facts: facts}
 	d.tables[index.OffsetKind], d.tables[index.TimeKind] = index.SumOf(out.offsets), index.SumOf(out.times)
 	aborted, whole, err := s.adoptAborted(out, facts.next)
 	if err != nil {
