@@ -468,7 +468,7 @@ func TestParkedRecordIsTriedAgainByThoseWhoAreThere(t *testing.T) {
 		require.Zero(t, q.Metrics().Parked)
 		require.Len(t, deadLetters(t, e), 1)
 		stop()
-		require.NoError(t, <-over)
+		require.ErrorIs(t, <-over, context.Canceled)
 	})
 }
 
@@ -532,7 +532,7 @@ func TestRedriveBesideWorkers(t *testing.T) {
 		require.Equal(t, map[string]int{"one": 2, "two": 2}, seen)
 		require.Zero(t, q.Metrics().Open)
 		stop()
-		require.NoError(t, <-over)
+		require.ErrorIs(t, <-over, context.Canceled)
 	})
 }
 

@@ -117,6 +117,9 @@ func finishAll(disk *vfs.Crash, records, workers int, opts []group.QueueOption) 
 		return nil
 	})
 	m := q.Metrics()
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		err = nil
+	}
 	if err = errors.Join(err, eng.Close()); err != nil {
 		return err
 	}
