@@ -2,10 +2,8 @@ package topic
 
 import (
 	"fmt"
-	"math/bits"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // cronFields is a cron expression: for each field the set of its values as bits.
@@ -13,6 +11,8 @@ type cronFields struct {
 	second, minute, hour, day, month, weekday uint64
 	// anyDay, anyWeekday: the field was a star. With both days restricted either will do, as cron has always had it.
 	anyDay, anyWeekday bool
+	// elapsed: the minute or the hour was a star or had a step: the expression means a distance, not times of day.
+	elapsed bool
 }
 
 // cronField is what one field of an expression may hold.
@@ -66,6 +66,7 @@ func parseCron(text string) (c cronFields, err error) {
 	c = cronFields{second: sets[0], minute: sets[1], hour: sets[2], day: sets[3], month: sets[4], weekday: sets[5]}
 	c.weekday = (c.weekday | c.weekday>>7) & 0x7f // 7 is Sunday too
 	c.anyDay, c.anyWeekday = strings.ContainsAny(words[3][:1], "*?"), strings.ContainsAny(words[5][:1], "*?")
+	c.elapsed = strings.ContainsAny(words[1]+words[2], "*?/")
 	return c, nil
 }
 
@@ -117,98 +118,4 @@ func (f cronField) value(text string) (int, error) {
 		return 0, fmt.Errorf("%s: %q is not between %d and %d", f.name, clip(text), f.from, f.to)
 	}
 	return v, nil
-}
-
-// mostDays is how far ahead a firing is looked for: the longest wait for a 29th of February, and some.
-const mostDays = 366 * 12
-
-// after is the first time after t, in its zone, that the expression matches; the zero time if there is none within
-// twelve years.
-func (c *cronFields) after(t time.Time) time.Time {
-	year, month, day := t.Date()
-	for range mostDays {
-		noon := time.Date(year, month, day, 12, 0, 0, 0, t.Location())
-		if c.matchesDay(noon) {
-			if at := c.within(noon, t); !at.IsZero() {
-				return at
-			}
-		}
-		year, month, day = noon.AddDate(0, 0, 1).Date()
-	}
-	return time.Time{}
-}
-
-func (c *cronFields) matchesDay(t time.Time) bool {
-	if c.month>>uint(t.Month())&1 == 0 {
-		return false
-	}
-	day, weekday := c.day>>uint(t.Day())&1 != 0, c.weekday>>uint(t.Weekday())&1 != 0
-	if c.anyDay || c.anyWeekday {
-		return day && weekday
-	}
-	return day || weekday
-}
-
-// within is the first matching time of a day after t.
-func (c *cronFields) within(day, t time.Time) time.Time {
-	for h := range bitsOf(c.hour) {
-		if sameDay(day, t) && h < t.Hour()-2 {
-			continue // for sure before t, whatever the clocks did
-		}
-		for m := range bitsOf(c.minute) {
-			for s := range bitsOf(c.second) {
-				if at := localTime(day, h, m, s); at.After(t) {
-					return at
-				}
-			}
-		}
-	}
-	return time.Time{}
-}
-
-func sameDay(a, b time.Time) bool { return a.YearDay() == b.YearDay() && a.Year() == b.Year() }
-
-// bitsOf is a loop over the bits of a set.
-func bitsOf(set uint64) func(yield func(int) bool) {
-	return func(yield func(int) bool) {
-		for ; set != 0; set &= set - 1 {
-			if !yield(bits.TrailingZeros64(set)) {
-				return
-			}
-		}
-	}
-}
-
-// localTime is when the clocks of the day's zone show a time. A time that they leave out is when they are put forward; of one
-// that they show twice the first counts.
-func localTime(day time.Time, hour, minute, second int) time.Time {
-	year, month, date := day.Date()
-	at := time.Date(year, month, date, hour, minute, second, 0, day.Location())
-	if shows(at, hour, minute, second) {
-		_, now := at.Zone()
-		// No zone puts its clocks back by more than three hours.
-		_, before := at.Add(-3 * time.Hour).Zone()
-		if earlier := at.Add(time.Duration(now-before) * time.Second); before > now && shows(earlier, hour, minute, second) {
-			return earlier
-		}
-		return at
-	}
-	// Between low and high the clocks jump over the wanted time.
-	low, high := at.Add(-4*time.Hour), at.Add(4*time.Hour)
-	_, summer := high.Zone()
-	_, winter := low.Zone()
-	for high.Sub(low) > time.Second {
-		mid := low.Add(high.Sub(low) / 2).Truncate(time.Second)
-		if _, offset := mid.Zone(); offset == winter && winter != summer {
-			low = mid
-		} else {
-			high = mid
-		}
-	}
-	return high
-}
-
-func shows(t time.Time, hour, minute, second int) bool {
-	h, m, s := t.Clock()
-	return h == hour && m == minute && s == second
 }

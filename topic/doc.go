@@ -150,6 +150,7 @@
 //	delay_damage.go  what cannot be read, stepped over    recurring_open.go   the same for recurring messages
 //	producer_delay.go   delayed sends of a Producer    holdback.go       delay by the reader, retry topics
 //	recurring.go, recurring_fire.go   messages again and again    recurrence.go, cron.go   when
+//	recurrence_zone.go   by whose clocks           cron_next.go         through their changes
 //	recurring_clock.go   by a clock that is put back
 //	reader.go        Topic.Read                    typed.go, codec.go   typed topics
 //

@@ -2,6 +2,7 @@ package topic
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 )
@@ -42,22 +43,23 @@ func DailyAt(hour, minute int, zone *time.Location) Recurrence {
 // 3/5: from 3 on), without spaces; months and days of the week may be named (jan, fri-sun). When both days are restricted either will
 // do. @hourly, @daily, @weekly, @monthly and @yearly stand for the obvious.
 //
-// Each time of day that the expression names comes once a day. When clocks are put forward, what they leave out comes at
-// that moment, once; when they are put back, what they show twice comes the first time. For a fixed distance
-// use [Every].
+// On days on which clocks are changed the rule is that of cron on Linux. An expression with *, ? or a step in the minute or
+// the hour means a distance: it comes whenever the clocks show a time that matches, twice if they show it twice. Any other
+// names times of day, and each comes once a day: when clocks are put forward, what they leave out comes at that
+// moment, once; when they are put back, what they show twice comes the first time. For a fixed distance use [Every].
 //
-// The zone is stored by its name, so it must be one that [time.LoadLocation] knows.
+// The zone is stored by its name, if [time.LoadLocation] gives the same zone by that name, and as an offset if it is a fixed
+// one ([time.FixedZone], or what [time.Parse] makes of an offset); any other is ErrInvalid. [time.Local] is the zone of
+// the machine, whichever that is at the next start.
 func Cron(expression string, zone *time.Location) Recurrence {
 	if zone == nil {
 		zone = time.UTC
 	}
+	name, fault := zoneName(zone)
 	c, err := parseCron(expression)
-	r := Recurrence{text: "cron " + zone.String() + " " + strings.Join(strings.Fields(expression), " "), cron: &c, zone: zone, fault: err}
+	r := Recurrence{text: "cron " + name + " " + strings.Join(strings.Fields(expression), " "), cron: &c, zone: zone, fault: fault}
 	if err != nil {
-		return r
-	}
-	if _, err := time.LoadLocation(zone.String()); err != nil {
-		r.fault = fmt.Errorf("%w: time zone %q: %w", ErrInvalid, zone, err)
+		r.fault = err
 	}
 	return r
 }
@@ -76,7 +78,7 @@ func ParseRecurrence(text string) (Recurrence, error) {
 		return r, r.fault
 	case "cron":
 		name, expression, _ := strings.Cut(rest, " ")
-		zone, err := time.LoadLocation(name)
+		zone, err := zoneNamed(name)
 		if err != nil {
 			return Recurrence{}, fmt.Errorf("%w: recurrence %q: %w", ErrInvalid, clip(text), err)
 		}
@@ -96,13 +98,32 @@ func (r Recurrence) Next(start, t time.Time) time.Time {
 	case r.fault != nil:
 		return time.Time{}
 	case r.every > 0:
-		passed := t.Sub(start)
-		if passed < 0 {
-			return start.Add(r.every)
-		}
-		return start.Add((passed/r.every + 1) * r.every)
+		return nextEvery(start, t, r.every.Milliseconds())
 	case r.cron != nil:
 		return r.cron.after(t.In(r.zone))
 	}
 	return time.Time{}
+}
+
+// nextEvery counts in milliseconds, which reach further than a time.Duration; the zero time where they end.
+func nextEvery(start, t time.Time, every int64) time.Time {
+	passed := (t.Unix()-start.Unix())*1000 + floorDiv(int64(t.Nanosecond()-start.Nanosecond()), int64(time.Millisecond))
+	passed = max(passed, 0)
+	times := passed/every + 1
+	if times > math.MaxInt64/every {
+		return time.Time{}
+	}
+	ms := times * every
+	sec := start.Unix() + ms/1000
+	if sec > math.MaxInt64/1000 || sec < start.Unix() {
+		return time.Time{}
+	}
+	return time.Unix(sec, int64(start.Nanosecond())+ms%1000*int64(time.Millisecond)).In(start.Location())
+}
+
+func floorDiv(a, b int64) int64 {
+	if a%b < 0 {
+		return a/b - 1
+	}
+	return a / b
 }

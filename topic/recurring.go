@@ -152,7 +152,7 @@ func (c *recurrences) set(ctx context.Context, name string, when Recurrence, s r
 	c.mu.Lock()
 	old := c.table[name]
 	c.mu.Unlock()
-	if old != nil && old.state.Topic != s.Topic {
+	if old != nil && old.state.Topic != s.Topic && !c.orphaned(old) {
 		return fmt.Errorf("%w: recurring message %q of topic %q", ErrExists, name, old.state.TopicName)
 	}
 	if old != nil && old.state.same(&s) {
@@ -177,6 +177,12 @@ func (c *recurrences) set(ctx context.Context, name string, when Recurrence, s r
 	c.armLocked()
 	c.mu.Unlock()
 	return nil
+}
+
+// orphaned tells a message whose topic was deleted: its name is free.
+func (c *recurrences) orphaned(r *recurring) bool {
+	_, err := delayTarget{r.state.Topic, r.state.TopicName, r.state.Partition}.find(c.eng)
+	return errors.Is(err, ErrNotFound)
 }
 
 // same tells whether two states say the same to whoever set them up.

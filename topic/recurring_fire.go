@@ -160,7 +160,7 @@ func (r *recurring) advance(now time.Time) (s recurringState, fires bool) {
 func (r *recurring) latest(start, at, next, now time.Time) (time.Time, time.Time) {
 	if every := r.when.every; every > 0 {
 		at = start.Add(now.Sub(start) / every * every)
-		return at, at.Add(every)
+		return at, r.when.Next(start, at)
 	}
 	// Times of day come at least as dense before as after, so a look back of growing length finds one soon.
 	for back := time.Minute; back < now.Sub(next); back *= 2 {
