@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/topic/internal/catalog"
 )
@@ -117,7 +118,7 @@ func (o *RestoreOptions) limit(l *log.Log, tp TopicPartition) (int64, error) {
 	if o.UntilTime.IsZero() {
 		return -1, nil
 	}
-	found, ok, err := l.OffsetFor(o.UntilTime.UnixMilli(), log.High)
+	found, ok, err := l.OffsetFor(record.Millis(o.UntilTime), log.High)
 	if err != nil || !ok {
 		return -1, err
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/log/record"
 )
 
 // defaultCleanInterval is Kafka's log.cleaner.backoff.ms.
@@ -247,7 +248,7 @@ func (p *Partition) cleanUnused(ctx context.Context, now time.Time) (next time.T
 	defer p.mu.Unlock()
 	p.cleanAt = neverExpires
 	if !next.IsZero() {
-		p.cleanAt = next.UnixMilli()
+		p.cleanAt = record.Millis(next)
 	}
 	return next, nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/log/record"
 )
 
 // unresolved is a position that is looked up when it is first needed.
@@ -105,7 +106,7 @@ func (c *cursor) locate(ctx context.Context, policy ResetPolicy, level Isolation
 // locateTime finds the first offset whose record is not older than t, the end if there is none.
 func (c *cursor) locateTime(ctx context.Context, t time.Time, level IsolationLevel) (int64, error) {
 	end := c.log.Limit(level.bound())
-	found, ok, err := c.part.offsetFor(ctx, c.log, max(t.UnixMilli(), 0), level.bound())
+	found, ok, err := c.part.offsetFor(ctx, c.log, record.Millis(t), level.bound())
 	if err != nil {
 		return 0, c.part.waitFault(ctx, err)
 	}

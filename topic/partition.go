@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/log/record"
 )
 
 // Partition is one log of a topic. Its files are opened when it is first used; until then, and while nobody
@@ -289,7 +290,7 @@ func (p *Partition) OffsetForTime(ctx context.Context, t time.Time) (pos Positio
 	if err != nil {
 		return Position{}, time.Time{}, false, err
 	}
-	found, ok, err := p.offsetFor(ctx, l, t.UnixMilli(), log.High)
+	found, ok, err := p.offsetFor(ctx, l, record.Millis(t), log.High)
 	if err != nil || !ok {
 		return Position{}, time.Time{}, false, p.waitFault(ctx, err)
 	}

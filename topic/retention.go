@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/log/record"
 )
 
 // Retention runs over all partitions from time to time while the engine is written to, and otherwise when the next
@@ -299,7 +300,7 @@ func (p *Partition) setExpiry(due time.Time) {
 	defer p.mu.Unlock()
 	p.expiry = neverExpires
 	if !due.IsZero() {
-		p.expiry = due.UnixMilli()
+		p.expiry = record.Millis(due)
 	}
 }
 
