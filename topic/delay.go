@@ -36,14 +36,20 @@ func DeliverAfter(d time.Duration) AppendOption {
 func (o *appendOptions) delayed() bool { return !o.due.IsZero() && time.Until(o.due) > 0 }
 
 // delayOf is the time of delivery that options ask for; zero: at once.
-func delayOf(opts []AppendOption) time.Time {
+func delayOf(opts []AppendOption) (due time.Time, err error) {
 	if len(opts) == 0 {
-		return time.Time{}
+		return time.Time{}, nil
 	}
-	if o := gatherAppend(opts); o.delayed() {
-		return o.due
+	o := gatherAppend(opts)
+	switch {
+	case o.partition != AnyPartition:
+		return time.Time{}, fmt.Errorf("%w: AppendTo on a producer's send: its partitioner chooses, see PartitionBy", ErrInvalid)
+	case o.synced:
+		return time.Time{}, fmt.Errorf("%w: Synced on a producer's send: its acks say what is waited for", ErrInvalid)
+	case o.delayed():
+		return o.due, nil
 	}
-	return time.Time{}
+	return time.Time{}, nil
 }
 
 // schedule stores one record until it is due.

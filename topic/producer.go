@@ -79,7 +79,7 @@ func (e *Engine) NewProducer(opts ...ProducerOption) (*Producer, error) {
 // most [MaxBlock] and while ctx lasts. The record's bytes are copied: they are the caller's again when Send
 // returns. cb, if not nil, is told the outcome later; after an error from Send it is not called.
 //
-// Of the options only [DeliverAt] and [DeliverAfter] count: the record is stored until then, and its outcome, told
+// Of the options only [DeliverAt] and [DeliverAfter] are possible, others are ErrInvalid: the record is stored until then, and its outcome, told
 // apart from those of other records, is a position for [Topic.Cancel].
 //
 // Errors: [ErrClosed], [ErrNotFound] (topics are not created by sending), [ErrTooLarge] (above
@@ -87,9 +87,12 @@ func (e *Engine) NewProducer(opts ...ProducerOption) (*Producer, error) {
 func (p *Producer) Send(ctx context.Context, topic string, rec Record, cb func(Position, error), opts ...AppendOption) error {
 	var partition int32
 	var err error
-	if due := delayOf(opts); due.IsZero() {
+	switch due, fault := delayOf(opts); {
+	case fault != nil:
+		partition, err = AnyPartition, fault
+	case due.IsZero():
 		partition, err = p.send(ctx, topic, rec, cb)
-	} else {
+	default:
 		partition, err = p.sendLater(ctx, topic, rec, cb, due)
 	}
 	if err != nil && len(p.cfg.interceptors) > 0 {

@@ -58,8 +58,13 @@ func (t *Topic) Partitions() int { return len(t.state.Load().partitions) }
 func (t *Topic) Settings() Settings { return *t.state.Load().settings }
 
 // Overrides is what was chosen for the topic instead of the defaults, by the settings' names in text form.
-// The map is the caller's.
-func (t *Topic) Overrides() map[string]string { return maps.Clone(t.state.Load().overrides) }
+// The map is the caller's, and never nil.
+func (t *Topic) Overrides() map[string]string {
+	if chosen := t.state.Load().overrides; chosen != nil {
+		return maps.Clone(chosen)
+	}
+	return map[string]string{}
+}
 
 // Partition gives a partition by number; ErrNotFound when there is none.
 func (t *Topic) Partition(partition int32) (*Partition, error) { return t.partition(partition) }

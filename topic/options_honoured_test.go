@@ -1,0 +1,31 @@
+package topic
+
+import (
+	"testing"
+
+	"github.com/quirelog/quire/log/vfs"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A producer's send refuses the options of appends that it does not honour.
+func TestSendRefusesOptionsItDoesNotHonour(t *testing.T) {
+	e := openOn(t, vfs.NewMem())
+	top := openTopic(t, e, "t", Partitions(2))
+	p := clientProducer(t, e)
+	for name, opt := range map[string]AppendOption{"partition": AppendTo(1), "synced": Synced()} {
+		_, err := p.SendSync(t.Context(), "t", Record{}, opt)
+		assert.ErrorIs(t, err, ErrInvalid, name)
+		assert.ErrorIs(t, p.Send(t.Context(), "t", Record{}, nil, opt), ErrInvalid, name)
+	}
+	_, err := p.SendSync(t.Context(), "t", Record{}, AppendTo(AnyPartition))
+	require.NoError(t, err)
+	require.NoError(t, p.Close())
+	assert.Len(t, append(values(t, top)[0], values(t, top)[1]...), 1)
+}
+
+func TestOverridesAreNeverNil(t *testing.T) {
+	e := openOn(t, vfs.NewMem())
+	assert.NotNil(t, openTopic(t, e, "plain").Overrides())
+	assert.Equal(t, map[string]string{"retention.ms": "1000"}, openTopic(t, e, "other", Set("retention.ms", "1000")).Overrides())
+}
