@@ -23,6 +23,8 @@ var (
 	ErrExists = errors.New("topic: exists")
 	// ErrInvalid: a name, a setting or an argument breaks a rule; nothing was changed.
 	ErrInvalid = errors.New("topic: invalid")
+	// ErrPolicyViolation: the topic's cleanup.policy does not allow it; nothing was changed.
+	ErrPolicyViolation = errors.New("topic: against the cleanup policy")
 	// ErrFenced: the partition refuses appends; the error's chain tells why.
 	ErrFenced = log.ErrFenced
 	// ErrUncertain: the outcome is not known: a record may or may not be in the log. Any other error of an

@@ -29,3 +29,21 @@ func TestOverridesAreNeverNil(t *testing.T) {
 	assert.NotNil(t, openTopic(t, e, "plain").Overrides())
 	assert.Equal(t, map[string]string{"retention.ms": "1000"}, openTopic(t, e, "other", Set("retention.ms", "1000")).Overrides())
 }
+
+// Records of a topic that is only compacted are not deleted from the front, as in Kafka.
+func TestDeleteRecordsNeedsThePolicy(t *testing.T) {
+	e := openOn(t, vfs.NewMem())
+	for policy, refused := range map[Cleanup]bool{CleanupDelete: false, CleanupCompact: true, CleanupCompact | CleanupDelete: false} {
+		top := openTopic(t, e, "t"+policy.String()[:3]+string(rune('a'+policy)), CleanupWith(policy))
+		_, err := top.Append(t.Context(), Record{Key: []byte("k")})
+		require.NoError(t, err)
+		start, err := partitionOf(t, top, 0).DeleteRecords(t.Context(), 1)
+		if refused {
+			assert.ErrorIs(t, err, ErrPolicyViolation)
+			assert.EqualValues(t, -1, start)
+			continue
+		}
+		require.NoError(t, err)
+		assert.EqualValues(t, 1, start)
+	}
+}

@@ -260,10 +260,13 @@ func (p *Partition) Flush(ctx context.Context) error {
 
 // DeleteRecords makes the records below before unreadable and lets their files be removed; -1 means all that
 // are visible. It returns the new start. The start never falls, and asking beyond the high watermark is an
-// OffsetRangeError.
+// OffsetRangeError. A topic that is only compacted refuses with ErrPolicyViolation.
 func (p *Partition) DeleteRecords(ctx context.Context, before int64) (start int64, err error) {
 	if p.topic.eng.readOnly {
 		return -1, p.fault(ErrReadOnly)
+	}
+	if t := p.topic; !t.Internal() && t.state.Load().settings.Cleanup&CleanupDelete == 0 {
+		return -1, p.fault(fmt.Errorf("%w: cleanup.policy is %v", ErrPolicyViolation, t.state.Load().settings.Cleanup))
 	}
 	l, err := p.openWith(ctx)
 	if err != nil {
