@@ -242,7 +242,8 @@ func (v *verifier) readSmall() error {
 			return err
 		}
 	}
-	if !identified && !v.opt.TopicID.IsZero() && len(v.bases) > 0 {
+	ours := slices.Contains(v.names, SlotFile) // another program's directory gets its name when it is first opened
+	if !identified && ours && !v.opt.TopicID.IsZero() && len(v.bases) > 0 {
 		v.fault(FaultIdentity, PartitionMetadataFile, fs.ErrNotExist)
 	}
 	return nil

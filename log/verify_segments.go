@@ -71,7 +71,7 @@ func (v *verifier) readSlotAgain() error {
 
 func (v *verifier) examOptions(base int64, last bool) segment.ExamOptions {
 	opt := segment.ExamOptions{
-		Last: last, Sparse: v.opt.Gaps || last && v.haveSlot && v.latest.sparse, Shallow: v.opt.Shallow,
+		Last: last, Sparse: v.opt.Gaps || last && (!v.haveSlot || v.latest.sparse), Shallow: v.opt.Shallow,
 		Step: v.opt.Step, Visit: v.visit, Durable: Place{Pos: -1},
 	}
 	switch {

@@ -28,6 +28,9 @@ func Ways() []Way {
 			return after(disk, func() error { return enter(disk) }, topic.ReadOnlyMode())
 		}},
 		{"open after a kill", killed},
+		{"verify and repair after an open that left it alone", func(disk vfs.FS) (Content, error) {
+			return after(disk, func() error { return errors.Join(adopt(disk), verify(disk), repair(disk)) })
+		}},
 		{"verify", func(disk vfs.FS) (Content, error) { return after(disk, func() error { return verify(disk) }) }},
 		{"verify after an open", func(disk vfs.FS) (Content, error) {
 			return after(disk, func() error { return errors.Join(enter(disk), verify(disk)) })
@@ -84,6 +87,15 @@ func within(disk vfs.FS, do func(e *topic.Engine) error, opts ...topic.Option) (
 func enter(disk vfs.FS) error {
 	_, err := opened(disk)
 	return err
+}
+
+// adopt opens the directory for writing and closes it, without a look at the partition.
+func adopt(disk vfs.FS) error {
+	e, err := topic.Open(Dir, topic.On(disk))
+	if err != nil {
+		return err
+	}
+	return e.Close()
 }
 
 // killed reads what a process leaves that opened the directory and was killed.
