@@ -35,5 +35,5 @@
 //	sabotageweave.go   one build that holds many of them   sabotagesuite.go, sabotagereach.go   who notices
 //
 // and one file for each lane: crash.go (lanes crash and engine), bits.go, damage.go, kill.go,
-// service.go, resting.go, power.go, faults.go, model.go, fuzz.go, sabotage.go.
+// service.go, resting.go, full.go, power.go, faults.go, model.go, fuzz.go, sabotage.go.
 package main

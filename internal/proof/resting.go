@@ -116,6 +116,9 @@ func finishAll(disk *vfs.Crash, records, workers int, opts []group.QueueOption) 
 		}
 		return nil
 	})
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
 	m := q.Metrics()
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = nil
