@@ -18,7 +18,7 @@ type Config struct {
 	MaxSize int
 	// MaxMetadata is how many bytes of metadata a committed offset may carry: 4096.
 	MaxMetadata int
-	// OffsetRetention is how long offsets are kept that nobody uses: 7 days.
+	// OffsetRetention is how long offsets are kept that are not used: 7 days. Time in which no engine was open does not count.
 	OffsetRetention time.Duration
 	// ServerSession and ServerHeartbeat are the session timeout and the heartbeat interval of the server-side protocol: 45 s and 5 s.
 	ServerSession   time.Duration

@@ -92,12 +92,19 @@ func (m *machine) expiryBase() (base func(OffsetRecord) int64, ok bool) {
 	return base, true
 }
 
-// expiryOf is when an offset expires, in milliseconds since 1970, unless something holds it.
+// expiryOf is when an offset expires, in milliseconds since 1970, unless something holds it: when its retention is over, of which time in
+// which no engine was open is no part.
 func (m *machine) expiryOf(o OffsetRecord, base func(OffsetRecord) int64) int64 {
+	from, at := base(o), base(o)+m.cfg.OffsetRetention.Milliseconds()
 	if o.ExpireTime >= 0 {
-		return o.ExpireTime
+		from, at = o.CommitTime, o.ExpireTime
 	}
-	return base(o) + m.cfg.OffsetRetention.Milliseconds()
+	for _, d := range m.closed {
+		if d.From < at && d.To > from {
+			at += d.To - max(d.From, from)
+		}
+	}
+	return at
 }
 
 // expire drops offsets by Kafka's rules. What counts is the time since the group became empty; for groups with members, and readers that

@@ -254,10 +254,11 @@ func (s *shard) seatsLocked() []*seat {
 
 // expire drops what has expired and looks when something will next.
 func (s *shard) expire() {
+	closed := s.c.eng.Downtimes()
 	s.mu.Lock()
 	s.armed = false
 	s.mu.Unlock()
-	s.each(expire{})
+	s.each(expire{closed})
 }
 
 // armExpiryLocked sets the timer for the first offset that may expire, after something happened to one group: the others stand as they

@@ -20,7 +20,7 @@ func (s *shard) load(ctx context.Context) error {
 			return err
 		case mine:
 			seats, err := s.read(ctx)
-			s.loaded(seats, err)
+			s.loaded(seats, s.c.eng.Downtimes(), err)
 			if err != nil {
 				return fmt.Errorf("%w: reading %s: %w", ErrNotAvailable, s, err)
 			}
@@ -51,7 +51,7 @@ func (s *shard) claimLoad() (mine bool, wait <-chan struct{}, err error) {
 }
 
 // loaded takes over what was read and begins the groups' lives in this process.
-func (s *shard) loaded(machines map[string]*machine, err error) {
+func (s *shard) loaded(machines map[string]*machine, closed []topic.Downtime, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	done := s.loading
@@ -70,7 +70,7 @@ func (s *shard) loaded(machines map[string]*machine, err error) {
 		if s.c.eng.ReadOnly() {
 			continue // nobody can be told to go
 		}
-		s.stepLocked(t, 0, opened{})
+		s.stepLocked(t, 0, opened{closed})
 		if r, ok := formerLocals(m); ok {
 			s.stepLocked(t, 0, r)
 		}

@@ -32,6 +32,7 @@ func (s *shard) store() {
 		}
 		err := s.append(list)
 		s.report(list, err)
+		s.c.eng.Downtimes() // it is open
 	}
 }
 

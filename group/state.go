@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/internal/invariant"
+	"github.com/quirelog/quire/topic"
 )
 
 // State is where a group stands. Its text is Kafka's.
@@ -56,6 +57,7 @@ type machine struct {
 	unsure []unstored           // appends that have not been reported, in order
 	broken bool                 // after an abandon
 	expiry expiryBound
+	closed []topic.Downtime // in which offsets do not age
 
 	// Of the step that is running:
 	now     int64 // milliseconds since 1970
@@ -93,10 +95,11 @@ type (
 	metadataChanged struct{ meta Metadata }
 	// topicDeleted says that a topic is gone and its offsets mean nothing.
 	topicDeleted struct{ topic string }
-	// expire asks to drop offsets that have been unused for long enough, and the group with the last of them.
-	expire struct{}
+	// expire asks to drop offsets that have been unused for long enough, and the group with the last of them. Time in which no engine was
+	// open does not count.
+	expire struct{ closed []topic.Downtime }
 	// opened ends the replay of the log: the sessions of members begin anew.
-	opened struct{}
+	opened struct{ closed []topic.Downtime }
 	// disowned begins the session of a member of this process.
 	disowned struct{ member string }
 )
@@ -232,8 +235,10 @@ func (m *machine) dispatchOther(event any) {
 	case topicDeleted:
 		m.forgetTopic(ev.topic)
 	case expire:
+		m.closed = ev.closed
 		m.expire()
 	case opened:
+		m.closed = ev.closed
 		m.opened()
 	case disowned:
 		m.disown(ev.member)

@@ -184,6 +184,7 @@ func (e *Engine) goroutinesGone(ctx context.Context) error {
 func (e *Engine) stop() []error {
 	clean, faults := e.closeLogs()
 	if !e.readOnly {
+		e.closeUptime()
 		err := e.writeCheckpoints()
 		e.catalog.Close()
 		if err == nil && clean && e.catalog.Fault() == nil {

@@ -130,6 +130,7 @@
 //	metrics.go       counters                      events.go, loopevents.go   what the engine tells
 //	apart.go         calls whose context can end
 //	producerids.go   ids for idempotent producers  lodger.go    what packages above keep in an engine
+//	uptime.go        when no engine was open
 //	producer.go      Producer: Send, Flush         produceroptions.go   its choices
 //	producer_close.go   its end                    undelivered.go       what it could not deliver
 //	route.go         where a record goes           partitioner.go, murmur2.go   and by which rule

@@ -73,7 +73,9 @@ type Engine struct {
 	folded  map[string]string // folded name -> name, so that near-equal names are found
 	members map[*member]struct{}
 	lodgers map[any]Lodger
-	ids     idBlock
+
+	uptime uptime
+	ids    idBlock
 	// changing has the folded names of topics that are being created, altered or deleted; a channel is closed when that is done.
 	changing map[string]chan struct{}
 	removing map[string]string // folded name -> name of deleted topics whose directories are not all removed
