@@ -143,8 +143,8 @@ func (c *endCase) handled() (records, times int) {
 	return len(c.done), times
 }
 
-func (c *endCase) start(ctx context.Context) {
-	go func() { c.ended <- c.loop.run(ctx, 2) }()
+func (c *endCase) start(ctx context.Context, workers int) {
+	go func() { c.ended <- c.loop.run(ctx, workers) }()
 }
 
 func (c *endCase) nothingIsMissing(open func(*testing.T, *topictest.Engine, endHandler) endLoop) {
@@ -207,7 +207,7 @@ func TestLoopsWhoseHandlerFails(t *testing.T) {
 				return nil
 			}
 			eachLoop(t, at, func(c *endCase) {
-				c.start(c.Context())
+				c.start(c.Context(), 1)
 				time.Sleep(time.Minute)
 				if c.kind == "Queue.Run" { // a failed attempt, and the queue goes on
 					records, _ := c.handled()
@@ -222,6 +222,12 @@ func TestLoopsWhoseHandlerFails(t *testing.T) {
 						require.ErrorAs(c, err, &at)
 						require.EqualValues(c, 2, at.Source.Offset)
 					}
+					c.start(c.Context(), 1) // another loop of the same member passes nothing over
+					time.Sleep(time.Minute)
+					records, _ := c.handled()
+					require.Equal(c, endRecords, records)
+					require.NoError(c, c.loop.close())
+					require.NoError(c, c.outcome())
 				}
 				if end.told {
 					require.Len(c, c.told, 1)
@@ -262,7 +268,7 @@ func TestLoopsThatAreEnded(t *testing.T) {
 			eachLoop(t, at, func(c *endCase) {
 				ctx, cancel := context.WithCancelCause(c.Context())
 				defer cancel(nil)
-				c.start(ctx)
+				c.start(ctx, 2)
 				time.Sleep(500 * time.Millisecond)
 				end.end(c, cancel)
 				if records, _ := c.handled(); end.waits {
@@ -306,7 +312,7 @@ func TestLoopsTellTheirHandlers(t *testing.T) {
 				}
 			}
 			eachLoop(t, at, func(c *endCase) {
-				c.start(c.Context())
+				c.start(c.Context(), 2)
 				time.Sleep(500 * time.Millisecond)
 				began := time.Now()
 				if soft {
@@ -338,7 +344,7 @@ func TestDrainIsBounded(t *testing.T) {
 		return context.Cause(ctx)
 	}
 	eachLoop(t, at, func(c *endCase) {
-		c.start(c.Context())
+		c.start(c.Context(), 2)
 		time.Sleep(time.Second)
 		ctx, cancel := context.WithTimeout(c.Context(), 5*time.Second)
 		defer cancel()
@@ -358,7 +364,7 @@ func TestLoopsOnAFullDiskThatHeals(t *testing.T) {
 		return nil
 	}
 	eachLoop(t, at, func(c *endCase) {
-		c.start(c.Context())
+		c.start(c.Context(), 2)
 		for range 4 { // the handler fills the disk again when it sees the record again
 			time.Sleep(time.Minute)
 			select {
@@ -389,12 +395,15 @@ func TestLoopsOnAFullDiskThatHeals(t *testing.T) {
 
 // A topic that is deleted while handlers are at work: members and routers wait for one of the name, a queue is at its end.
 func TestLoopsWhoseTopicIsDeleted(t *testing.T) {
-	at := func(*endCase, context.Context, int64) error {
+	at := func(c *endCase, ctx context.Context, _ int64) error {
 		time.Sleep(time.Second)
+		if ctx != nil && c.kind != "Queue.Run" && c.failed.CompareAndSwap(false, true) {
+			require.ErrorIs(c, context.Cause(ctx), group.ErrLost)
+		}
 		return nil
 	}
 	eachLoop(t, at, func(c *endCase) {
-		c.start(c.Context())
+		c.start(c.Context(), 2)
 		time.Sleep(500 * time.Millisecond)
 		require.NoError(c, c.e.DeleteTopic(c.Context(), "ends"))
 		synctest.Wait()
