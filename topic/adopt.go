@@ -60,20 +60,20 @@ func (e *Engine) adoptAll(m *Manifest, unknown map[string][]int32) (changed bool
 	}
 	folded := make(map[string]string, len(m.Topics))
 	for _, entry := range m.Topics {
-		folded[foldName(entry.Name)] = entry.Name
+		folded[e.fold(entry.Name)] = entry.Name
 	}
 	var fresh []ManifestTopic
 	for _, name := range slices.Sorted(maps.Keys(unknown)) {
 		var err error
 		var entry ManifestTopic
-		switch other, taken := folded[foldName(name)]; {
+		switch other, taken := folded[e.fold(name)]; {
 		case taken && other == name:
 			err = e.growTopic(m, name, unknown[name])
 		case taken:
-			err = fmt.Errorf("%w: the name differs from %q only by '.' and '_'", ErrExists, other)
+			err = fmt.Errorf("%w: the name differs from %q only by %s", ErrExists, other, e.near())
 		default:
 			if entry, err = e.adoptTopic(name, unknown[name]); err == nil {
-				fresh, folded[foldName(name)] = append(fresh, entry), name
+				fresh, folded[e.fold(name)] = append(fresh, entry), name
 			}
 		}
 		if err != nil {

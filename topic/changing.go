@@ -36,13 +36,13 @@ func (e *Engine) claimNames(names []string) (busy <-chan struct{}, err error) {
 		return nil, ErrClosed
 	}
 	for _, name := range names {
-		if busy := e.changing[foldName(name)]; busy != nil {
+		if busy := e.changing[e.fold(name)]; busy != nil {
 			return busy, nil
 		}
 	}
 	done := make(chan struct{})
 	for _, name := range names {
-		e.changing[foldName(name)] = done
+		e.changing[e.fold(name)] = done
 	}
 	return nil, nil
 }
@@ -50,9 +50,9 @@ func (e *Engine) claimNames(names []string) (busy <-chan struct{}, err error) {
 func (e *Engine) endChange(names ...string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	done := e.changing[foldName(names[0])]
+	done := e.changing[e.fold(names[0])]
 	for _, name := range names {
-		delete(e.changing, foldName(name))
+		delete(e.changing, e.fold(name))
 	}
 	close(done)
 }
@@ -80,14 +80,14 @@ func (e *Engine) anyChange() chan struct{} {
 // nameFree tells who else has a name, and finishes a deletion that still holds it. The caller has begun a change of the name.
 func (e *Engine) nameFree(name string) error {
 	e.mu.RLock()
-	other, taken := e.folded[foldName(name)]
-	gone, removing := e.removing[foldName(name)]
+	other, taken := e.folded[e.fold(name)]
+	gone, removing := e.removing[e.fold(name)]
 	e.mu.RUnlock()
 	switch {
 	case taken && other == name:
 		return fmt.Errorf("%w: topic %q", ErrExists, name)
 	case taken:
-		return fmt.Errorf("%w: topic %q differs from %q only by '.' and '_'", ErrExists, name, other)
+		return fmt.Errorf("%w: topic %q differs from %q only by %s", ErrExists, name, other, e.near())
 	case !removing:
 		return nil
 	}
@@ -102,7 +102,7 @@ func (e *Engine) nameFree(name string) error {
 func (e *Engine) collides(name string) bool {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	other, taken := e.folded[foldName(name)]
+	other, taken := e.folded[e.fold(name)]
 	return taken && other != name
 }
 
@@ -110,22 +110,22 @@ func (e *Engine) publish(t *Topic) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.topics[t.name] = t
-	e.folded[foldName(t.name)] = t.name
+	e.folded[e.fold(t.name)] = t.name
 }
 
 func (e *Engine) unpublish(t *Topic) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.topics, t.name)
-	delete(e.folded, foldName(t.name))
-	e.removing[foldName(t.name)] = t.name
+	delete(e.folded, e.fold(t.name))
+	e.removing[e.fold(t.name)] = t.name
 }
 
 // removed notes that nothing is left of a deleted topic.
 func (e *Engine) removed(name string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	delete(e.removing, foldName(name))
+	delete(e.removing, e.fold(name))
 }
 
 // manifest is the catalog at this moment.

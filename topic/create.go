@@ -111,10 +111,10 @@ func (e *Engine) wanted(topics []NewTopic) (names []string, wants []*topicOption
 	for _, n := range topics {
 		want := gather(e.defaults, n.Options)
 		fault := errors.Join(CheckName(n.Name), want.check())
-		if other, twice := folded[foldName(n.Name)]; twice {
+		if other, twice := folded[e.fold(n.Name)]; twice {
 			fault = errors.Join(fault, fmt.Errorf("%w: topics %q and %q of one call", ErrInvalid, clip(other), clip(n.Name)))
 		}
-		folded[foldName(n.Name)] = n.Name
+		folded[e.fold(n.Name)] = n.Name
 		if fault != nil {
 			faults = append(faults, fault)
 		}

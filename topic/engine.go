@@ -26,6 +26,7 @@ type Engine struct {
 	blank      vfs.FS       // read-only engines keep partitions without files here
 	dir        string
 	readOnly   bool
+	foldsCase  bool // the disk takes names for equal that differ in case only
 	acceptLoss bool
 	internal   int              // partitions of internal topics
 	wall       func() time.Time // the time of day

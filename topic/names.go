@@ -41,6 +41,22 @@ func nameByte(c byte) bool {
 // foldName maps names that Kafka considers equal for its metrics onto each other. Two topics of one engine never share a folded name.
 func foldName(name string) string { return catalog.Fold(name) }
 
+// fold is foldName, and on a disk that takes names for equal that differ in case only, so is this.
+func (e *Engine) fold(name string) string {
+	if e.foldsCase {
+		name = strings.ToLower(name)
+	}
+	return foldName(name)
+}
+
+// near says by what names differ that have one fold.
+func (e *Engine) near() string {
+	if e.foldsCase {
+		return "case, or '.' and '_': this disk takes their directories for one"
+	}
+	return "'.' and '_'"
+}
+
 // isInternal tells the topics an engine keeps for itself, hidden from [Engine.Topics] by default. The names
 // that begin with two underscores are Kafka's custom for them.
 func isInternal(name string) bool { return strings.HasPrefix(name, "__") }

@@ -114,6 +114,9 @@ func (e *Engine) start(o *options) error {
 		return err
 	}
 	e.unlock = unlock
+	if e.foldsCase, err = vfs.FoldsCase(e.fs, e.dir, lockFile); err != nil {
+		return err
+	}
 	id, known, damage, err := readIdentity(e.fs, e.dir)
 	if err != nil {
 		return err
@@ -198,7 +201,7 @@ func (e *Engine) fillTopics(m *Manifest) error {
 	saved := e.readCheckpoints()
 	for _, entry := range m.Topics {
 		if entry.State != TopicReady {
-			e.removing[foldName(entry.Name)] = entry.Name
+			e.removing[e.fold(entry.Name)] = entry.Name
 			if e.readOnly {
 				continue
 			}

@@ -92,6 +92,7 @@
 //	limit_names.go        renames and removals under them
 //	limit_ring.go         whose descriptor goes next
 //	readonly.go           ReadOnly
+//	fold.go               FoldsCase: does the disk fold names; Fold: one that does
 //	preview.go            Preview: removals and renames that only seem
 //	modtime.go            SetModTime, an optional part of an FS
 //	vfstest/              the exam
