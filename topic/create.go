@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"runtime"
 	"slices"
 
 	"github.com/quirelog/quire/topic/internal/catalog"
@@ -111,6 +112,9 @@ func (e *Engine) wanted(topics []NewTopic) (names []string, wants []*topicOption
 	for _, n := range topics {
 		want := gather(e.defaults, n.Options)
 		fault := errors.Join(CheckName(n.Name), want.check())
+		if runtime.GOOS == "windows" && reserved(n.Name) {
+			fault = errors.Join(fault, fmt.Errorf("%w: topic name %q is a device's on Windows", ErrInvalid, clip(n.Name)))
+		}
 		if other, twice := folded[e.fold(n.Name)]; twice {
 			fault = errors.Join(fault, fmt.Errorf("%w: topics %q and %q of one call", ErrInvalid, clip(other), clip(n.Name)))
 		}

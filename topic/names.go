@@ -49,6 +49,18 @@ func (e *Engine) fold(name string) string {
 	return foldName(name)
 }
 
+// reserved tells that Windows takes the names of a topic's directories for a device's, whatever follows the first dot.
+func reserved(name string) bool {
+	base, _, dotted := strings.Cut(strings.ToLower(name), ".")
+	if !dotted {
+		return false
+	}
+	if len(base) == 4 && (base[:3] == "com" || base[:3] == "lpt") {
+		return base[3] >= '0' && base[3] <= '9'
+	}
+	return base == "con" || base == "prn" || base == "aux" || base == "nul"
+}
+
 // near says by what names differ that have one fold.
 func (e *Engine) near() string {
 	if e.foldsCase {

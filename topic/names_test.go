@@ -57,3 +57,12 @@ func TestFoldName(t *testing.T) {
 	assert.Equal(t, foldName("a.b_c"), foldName("a_b.c"))
 	assert.NotEqual(t, foldName("a.b"), foldName("a-b"))
 }
+
+func TestReservedOnWindows(t *testing.T) {
+	for _, name := range []string{"con.x", "NUL.txt", "aux.a.b", "prn.", "com1.log", "LPT9.x", "com0.x"} {
+		assert.True(t, reserved(name), name)
+	}
+	for _, name := range []string{"con", "nul-0", "console.x", "x.con", "com.x", "comx.y", "com10.x", "_nul.x"} {
+		assert.False(t, reserved(name), name)
+	}
+}

@@ -50,6 +50,7 @@ func TestExam(t *testing.T) {
 			noneOpen(t, l)
 			return l, "/"
 		},
+		"Fold":         func(*testing.T) (vfs.FS, string) { return vfs.Fold(vfs.NewMem()), "/" },
 		"LimitOne":     func(t *testing.T) (vfs.FS, string) { return vfs.Limit(vfs.NewCrash(), 1), "/" },
 		"Fault":        func(t *testing.T) (vfs.FS, string) { return vfs.NewFault(vfs.OS()), t.TempDir() },
 		"FaultLimit":   func(t *testing.T) (vfs.FS, string) { return vfs.NewFault(vfs.Limit(vfs.NewMem(), 4)), "/" },
