@@ -29,7 +29,7 @@ func farDisk(t testing.TB) *vfs.Mem {
 }
 
 func farWant() []string {
-	return []string{"0:a=v", fmt.Sprintf("%d:b=v", farAway), fmt.Sprintf("%d:c=v", farAway+1), fmt.Sprintf("%d:d=v", 3*farAway)}
+	return []string{"0:a=v", fmt.Sprintf("%d:b=v", int64(farAway)), fmt.Sprintf("%d:c=v", int64(farAway+1)), fmt.Sprintf("%d:d=v", int64(3*farAway))}
 }
 
 // Kafka splits such segments (LogLoader), and so do we where we may write.
@@ -53,7 +53,7 @@ func TestSegmentsThatReachTooFarAreSplit(t *testing.T) {
 	require.Equal(t, []int64{0, farAway, 3 * farAway}, bases)
 	requireKeyed(t, l, farWant()...)
 	putKV(t, l, "b=w")
-	require.EqualValues(t, 3*farAway+2, l.End())
+	require.EqualValues(t, int64(3*farAway+2), l.End())
 	roll(t, l)
 	compactAt(t, l, time.Now())
 	all := farWant()

@@ -36,7 +36,7 @@ func TestSettingsDefaults(t *testing.T) {
 	assert.Equal(t, Forever, s.MaxCompactionLag)
 	assert.Equal(t, Forever, s.TimestampsBefore)
 	assert.EqualValues(t, -1, s.RetentionBytes)
-	assert.EqualValues(t, math.MaxInt64, s.FlushMessages)
+	assert.EqualValues(t, int64(math.MaxInt64), s.FlushMessages)
 	cfg := s.logConfig(ID{1}, nil)
 	require.NoError(t, cfg.Validate())
 	assert.Zero(t, cfg.TimestampBeforeMax)
