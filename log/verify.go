@@ -102,7 +102,11 @@ func (v *Verified) noteDerived() {
 }
 
 // derived tells faults of files that can be made again from sound data.
+// A seal that is whole and contradicts the data is none: the data is not what was sealed.
 func derived(f *Fault) bool {
+	if f.Kind == segment.FaultSide && !errors.Is(f.Err, segment.ErrNoSide) {
+		return false
+	}
 	return f.Derived() || f.Kind == FaultSlot || f.Kind == FaultEpochs || f.Kind == FaultSnapshot
 }
 
