@@ -57,7 +57,7 @@ func TestSegmentsThatReachTooFarAreSplit(t *testing.T) {
 	roll(t, l)
 	compactAt(t, l, time.Now())
 	all := farWant()
-	requireKeyed(t, l, all[0], all[2], all[3], fmt.Sprintf("%d:b=w", 3*farAway+1))
+	requireKeyed(t, l, all[0], all[2], all[3], fmt.Sprintf("%d:b=w", int64(3*farAway+1)))
 	require.NoError(t, l.Close())
 }
 
