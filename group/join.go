@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/quirelog/quire/internal/choice"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -116,13 +117,10 @@ func OnCommit(f func([]PartitionOffset, error)) JoinOption {
 func newJoinConfig(group string, rules *Config, opts []JoinOption) (*joinConfig, error) {
 	c := &joinConfig{clientID: "quire", late: 5 * time.Minute, interval: 5 * time.Second, session: 45 * time.Second, inFlight: 5000}
 	c.loop, c.rests = "consumer", defaultRests
-	for _, opt := range opts {
-		opt(c)
-	}
+	faults := []error{choice.Apply(c, opts, topic.ErrInvalid)}
 	if len(c.assignors) == 0 {
 		c.assignors = []Assignor{CooperativeSticky()}
 	}
-	var faults []error
 	check := func(ok bool, format string, args ...any) {
 		if !ok {
 			faults = append(faults, fmt.Errorf("%w: "+format, append([]any{topic.ErrInvalid}, args...)...))

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/quirelog/quire/internal/choice"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -156,10 +157,7 @@ func newQueueConfig(topicName string, opts []QueueOption) (*queueConfig, error) 
 		name: topicName, lease: DefaultLease, attempts: DefaultMaxAttempts, backoffMin: DefaultFirstRest, backoffMax: DefaultLongestRest,
 		window: DefaultWindow, start: topic.Earliest,
 	}
-	for _, opt := range opts {
-		opt(c)
-	}
-	return c, c.check(topicName)
+	return c, errors.Join(choice.Apply(c, opts, topic.ErrInvalid), c.check(topicName))
 }
 
 func (c *queueConfig) check(topicName string) error {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/quirelog/quire/internal/choice"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -104,14 +105,12 @@ func JoinWith(opts ...JoinOption) RouterOption {
 
 func newRouterConfig(name string, rules *Config, opts []RouterOption) (*routerConfig, error) {
 	c := &routerConfig{hops: DefaultMaxHops, rests: defaultRests}
-	for _, opt := range opts {
-		opt(c)
-	}
+	fault := choice.Apply(c, opts, topic.ErrInvalid)
 	ours := func(j *joinConfig) { j.loop, j.rests = "router", c.rests }
 	c.join = append([]JoinOption{ReadWith(topic.Isolation(topic.ReadCommitted)), MaxPollInterval(DefaultPatience), ours}, c.join...)
 	var err error
 	c.members, err = newJoinConfig(name, rules, c.join)
-	return c, errors.Join(err, c.check())
+	return c, errors.Join(fault, err, c.check())
 }
 
 func (c *routerConfig) check() error {

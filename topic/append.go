@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/compress"
+	"github.com/quirelog/quire/internal/choice"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/record"
 )
@@ -22,7 +23,10 @@ import (
 func (t *Topic) Append(ctx context.Context, rec Record, opts ...AppendOption) (Position, error) {
 	o := appendOptions{partition: AnyPartition}
 	if len(opts) > 0 {
-		o = gatherAppend(opts)
+		var err error
+		if o, err = gatherAppend(opts); err != nil {
+			return Position{}, err
+		}
 	}
 	p, err := t.choose(rec.Key, o.partition)
 	if err != nil {
@@ -35,12 +39,10 @@ func (t *Topic) Append(ctx context.Context, rec Record, opts ...AppendOption) (P
 }
 
 // gatherAppend lies apart so that appends without options keep nothing on the heap.
-func gatherAppend(opts []AppendOption) appendOptions {
+func gatherAppend(opts []AppendOption) (appendOptions, error) {
 	o := &appendOptions{partition: AnyPartition}
-	for _, opt := range opts {
-		opt(o)
-	}
-	return *o
+	err := choice.Apply(o, opts, ErrInvalid)
+	return *o, err
 }
 
 // choose is the partition of a record: the wanted one, that of its key, or the next in turn.
@@ -73,7 +75,10 @@ func (p *Partition) Append(ctx context.Context, recs ...Record) (Position, error
 // the order given. When some partitions fail, their records' positions have Offset -1 and the error joins
 // what each said; the others are in the log.
 func (t *Topic) AppendBatch(ctx context.Context, recs []Record, opts ...AppendOption) ([]Position, error) {
-	o := gatherAppend(opts)
+	o, err := gatherAppend(opts)
+	if err != nil {
+		return nil, err
+	}
 	groups, err := t.group(recs, o.partition)
 	if err != nil {
 		return nil, err

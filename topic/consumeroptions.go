@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/quirelog/quire/internal/choice"
 )
 
 // ResetPolicy says where a consumer goes on when its position is not, or no more, in the partition, and where
@@ -76,10 +78,7 @@ func newConsumerConfig(opts []ConsumerOption) (*consumerConfig, error) {
 		fetchConfig: defaultFetch(), maxPollRecords: DefaultMaxPollRecords,
 		minBytes: DefaultMinBytes, maxWait: DefaultMaxWait, maxBytes: DefaultMaxBytes,
 	}
-	for _, opt := range opts {
-		opt(c)
-	}
-	return c, c.validate()
+	return c, errors.Join(choice.Apply(c, opts, ErrInvalid), c.validate())
 }
 
 // MaxPollRecords is the most records one Poll returns. Default 500.

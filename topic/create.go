@@ -49,7 +49,7 @@ func (e *Engine) Topic(ctx context.Context, name string, opts ...TopicOption) (*
 
 // conflict tells how an existing topic differs from what is wanted.
 func (t *Topic) conflict(want *topicOptions) error {
-	if _, err := ParseSettings(want.overrides); err != nil {
+	if err := want.check(); err != nil {
 		return err
 	}
 	st := t.state.Load()

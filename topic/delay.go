@@ -40,8 +40,10 @@ func delayOf(opts []AppendOption) (due time.Time, err error) {
 	if len(opts) == 0 {
 		return time.Time{}, nil
 	}
-	o := gatherAppend(opts)
+	o, err := gatherAppend(opts)
 	switch {
+	case err != nil:
+		return time.Time{}, err
 	case o.partition != AnyPartition:
 		return time.Time{}, fmt.Errorf("%w: AppendTo on a producer's send: its partitioner chooses, see PartitionBy", ErrInvalid)
 	case o.synced:

@@ -2,6 +2,7 @@ package topic
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/internal/bounded"
+	"github.com/quirelog/quire/internal/choice"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/timingwheel"
@@ -101,10 +103,7 @@ func (e *Engine) DirectoryID() string { return e.identity.directory }
 // or with the context's error.
 func (e *Engine) Topics(ctx context.Context, opts ...ListOption) ([]*Topic, error) {
 	var o listOptions
-	for _, opt := range opts {
-		opt(&o)
-	}
-	if err := e.usable(ctx); err != nil {
+	if err := errors.Join(choice.Apply(&o, opts, ErrInvalid), e.usable(ctx)); err != nil {
 		return nil, err
 	}
 	e.mu.RLock()

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"github.com/quirelog/quire/internal/choice"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/timingwheel"
@@ -26,12 +27,10 @@ const memoryDir = "quire"
 // is held open.
 func Open(dir string, opts ...Option) (*Engine, error) {
 	var o options
-	for _, opt := range opts {
-		opt(&o)
-	}
+	fault := choice.Apply(&o, opts, ErrInvalid)
 	o.fill()
-	if o.fault != nil {
-		return nil, o.fault
+	if fault = errors.Join(fault, o.fault); fault != nil {
+		return nil, fault
 	}
 	if dir == "" {
 		if !o.memory {
@@ -39,7 +38,7 @@ func Open(dir string, opts ...Option) (*Engine, error) {
 		}
 		dir = memoryDir
 	}
-	if _, err := ParseSettings(gather(o.defaults).overrides); err != nil {
+	if err := gather(o.defaults).check(); err != nil {
 		return nil, err
 	}
 	e := newEngine(filepath.Clean(dir), &o)

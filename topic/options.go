@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/compress"
+	"github.com/quirelog/quire/internal/choice"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/log/vfs"
@@ -263,8 +264,8 @@ type topicOptions struct {
 func gather(lists ...[]TopicOption) *topicOptions {
 	o := &topicOptions{overrides: map[string]string{}}
 	for _, list := range lists {
-		for _, opt := range list {
-			opt(o)
+		if err := choice.Apply(o, list, ErrInvalid); err != nil {
+			o.faults = append(o.faults, err)
 		}
 	}
 	return o

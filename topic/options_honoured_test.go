@@ -2,6 +2,7 @@ package topic
 
 import (
 	"testing"
+	"time"
 
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/stretchr/testify/assert"
@@ -46,4 +47,52 @@ func TestDeleteRecordsNeedsThePolicy(t *testing.T) {
 		require.NoError(t, err)
 		assert.EqualValues(t, 1, start)
 	}
+}
+
+// A nil option is refused by every call that takes options, and nothing was done then.
+func TestNilOptionsAreRefused(t *testing.T) {
+	e := openOn(t, vfs.NewMem())
+	top := openTopic(t, e, "t", Partitions(2))
+	p := clientProducer(t, e)
+	ctx := t.Context()
+	for name, err := range map[string]func() error{
+		"open":          func() error { _, err := Open("other", On(vfs.NewMem()), nil); return err },
+		"defaults":      func() error { _, err := Open("other", On(vfs.NewMem()), Defaults(nil)); return err },
+		"topics":        func() error { _, err := e.Topics(ctx, nil); return err },
+		"topic":         func() error { _, err := e.Topic(ctx, "new", nil); return err },
+		"topic that is": func() error { _, err := e.Topic(ctx, "t", nil, Partitions(2)); return err },
+		"create":        func() error { _, err := e.CreateTopic(ctx, "new", nil); return err },
+		"create many": func() error {
+			_, err := e.CreateTopics(ctx, NewTopic{Name: "other"}, NewTopic{Name: "new", Options: []TopicOption{nil}})
+			return err
+		},
+		"alter":    func() error { return e.AlterTopic(ctx, "t", nil, Partitions(3)) },
+		"typed":    func() error { _, err := OpenTyped(ctx, e, "new", String, String, nil); return err },
+		"append":   func() error { _, err := top.Append(ctx, Record{}, nil); return err },
+		"batch":    func() error { _, err := top.AppendBatch(ctx, []Record{{}}, Synced(), nil); return err },
+		"send":     func() error { return p.Send(ctx, "t", Record{}, nil, nil) },
+		"sync":     func() error { _, err := p.SendSync(ctx, "t", Record{}, nil); return err },
+		"producer": func() error { _, err := e.NewProducer(nil); return err },
+		"consumer": func() error { _, err := e.NewConsumer(nil); return err },
+		"recur":    func() error { return top.Recur(ctx, "tick", Record{}, Every(time.Hour), nil) },
+		"read": func() (err error) {
+			for _, err = range top.Read(ctx, UntilEnd(), nil) {
+			}
+			return err
+		},
+		"batches": func() (err error) {
+			for _, err = range top.Batches(ctx, 0, nil, UntilEnd()) {
+			}
+			return err
+		},
+	} {
+		assert.ErrorIs(t, err(), ErrInvalid, name)
+	}
+	require.NoError(t, p.Close())
+	list, err := e.Topics(ctx)
+	require.NoError(t, err)
+	assert.Len(t, list, 1)
+	assert.Equal(t, 2, top.Partitions())
+	assert.Empty(t, values(t, top)[0])
+	assert.Empty(t, values(t, top)[1])
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/compress"
+	"github.com/quirelog/quire/internal/choice"
 )
 
 // AckLevel is what must have happened before a producer's record counts as sent.
@@ -86,10 +87,7 @@ func newProducerConfig(opts []ProducerOption) (*producerConfig, error) {
 		idempotent: true, maxInFlight: DefaultMaxInFlight, maxRequestSize: DefaultMaxRequestSize,
 		partitioner: byKey{}, adaptive: true,
 	}
-	for _, opt := range opts {
-		opt(c)
-	}
-	if err := c.validate(); err != nil {
+	if err := errors.Join(choice.Apply(c, opts, ErrInvalid), c.validate()); err != nil {
 		return nil, err
 	}
 	return c, nil

@@ -2,10 +2,12 @@ package topic
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
 
+	"github.com/quirelog/quire/internal/choice"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/record"
 )
@@ -189,11 +191,8 @@ func (t *Topic) reading(ctx context.Context, opts []ReadOption) (*reading, error
 	o := readOptions{fetchConfig: defaultFetch()}
 	o.reset = Fail
 	FromStart()(&o)
-	for _, opt := range opts {
-		opt(&o)
-	}
-	if o.fault != nil {
-		return nil, o.fault
+	if err := errors.Join(choice.Apply(&o, opts, ErrInvalid), o.fault); err != nil {
+		return nil, err
 	}
 	parts := o.partitions
 	if parts == nil {

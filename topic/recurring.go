@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/quirelog/quire/internal/choice"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/timingwheel"
@@ -125,8 +126,8 @@ func (t *Topic) Recur(ctx context.Context, name string, rec Record, when Recurre
 	c := &t.eng.recurring
 	now := t.eng.wall()
 	s := recurringState{Format: delayFormat, Topic: t.id, TopicName: t.name, Partition: AnyPartition, When: when.text, Since: now.UnixMilli()}
-	for _, opt := range opts {
-		opt(&s)
+	if err := choice.Apply(&s, opts, ErrInvalid); err != nil {
+		return err
 	}
 	s.Key, s.Value, s.Headers = rec.Key, rec.Value, rec.Headers
 	if next := when.Next(now, now); next.IsZero() || name == "" || len(name) > maxNameLength {
