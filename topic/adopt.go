@@ -42,13 +42,15 @@ func (e *Engine) adopt(found *catalog.Found) (changed bool, err error) {
 			unknown[tp.Topic] = append(unknown[tp.Topic], tp.Partition)
 		}
 	}
-	if found.Doubtful {
+	changed = found.Doubtful
+	if found.Doubtful || found.Unended {
 		for name, partitions := range known {
-			if err := e.reconcile(m, name, partitions); err != nil {
+			newer, err := e.reconcile(m, name, partitions, found.Doubtful)
+			if err != nil {
 				return false, err
 			}
+			changed = changed || newer
 		}
-		changed = true
 	}
 	return e.adoptAll(m, unknown) || changed, nil
 }
@@ -90,28 +92,35 @@ func (e *Engine) adoptAll(m *Manifest, unknown map[string][]int32) (changed bool
 	return changed
 }
 
-// reconcile takes over what the copies of a topic's entry know better than a manifest that lost changes. Directories that are there are used.
-func (e *Engine) reconcile(m *Manifest, name string, partitions []int32) error {
+// reconcile takes over what the copies of a topic's entry know better than a manifest that lost changes, or may have: a journal that was cut looks as
+// one that a crash left. Directories that are there are used.
+func (e *Engine) reconcile(m *Manifest, name string, partitions []int32, doubtful bool) (newer bool, err error) {
 	i, _ := m.Find(name)
 	entry := m.Topics[i]
 	if entry.State != TopicReady {
-		return nil
+		return false, nil
 	}
-	c, found, err := e.newestCopy(name, entry.ID, partitions)
-	if err != nil {
-		return err
+	c, found, err := e.newestCopy(name, entry.ID, partitions, doubtful)
+	switch {
+	case err != nil && doubtful:
+		return false, err
+	case err != nil: // nothing says that a change is lost, and the partition will tell by itself
+		e.logger.Warn("copy of a topic's settings is not looked at", "topic", name, "err", err)
 	}
-	if found && c.Changed > entry.Changed {
+	newer = found && c.Changed > entry.Changed
+	if newer {
 		entry.Unused = entry.Unused.With(entry.Partitions, c.Partitions)
 		entry.Partitions = max(entry.Partitions, c.Partitions)
 		entry.Settings, entry.Changed = c.Settings, c.Changed
 		e.logger.Info("settings of a topic taken from its directory", "topic", name)
 	}
-	for _, n := range partitions {
-		entry.Unused = entry.Unused.Without(n)
+	if newer || doubtful {
+		for _, n := range partitions {
+			entry.Unused = entry.Unused.Without(n)
+		}
+		m.Put(entry)
 	}
-	m.Put(entry)
-	return nil
+	return newer, nil
 }
 
 // growTopic adds partitions to a topic of the manifest.
@@ -127,7 +136,8 @@ func (e *Engine) growTopic(m *Manifest, name string, partitions []int32) error {
 		return fmt.Errorf("%w: topic id %v and %d partitions, the manifest has %v", ErrCorrupt, id, count, entry.ID)
 	}
 	entry.Partitions = count
-	return e.reconcile(m, name, partitions)
+	_, err = e.reconcile(m, name, partitions, true)
+	return err
 }
 
 // adoptTopic gives the entry of a topic that the manifest does not know: with the settings that a copy in its directories tells, else with none,
@@ -141,7 +151,7 @@ func (e *Engine) adoptTopic(name string, partitions []int32) (ManifestTopic, err
 	if err != nil {
 		return ManifestTopic{}, err
 	}
-	entry, found, err := e.newestCopy(name, id, partitions)
+	entry, found, err := e.newestCopy(name, id, partitions, true)
 	if err != nil {
 		return entry, err
 	}
@@ -165,24 +175,39 @@ func (e *Engine) adoptTopic(name string, partitions []int32) (ManifestTopic, err
 func (e *Engine) idOf(name string, partitions []int32) (ID, error) {
 	var id ID
 	for _, n := range partitions {
-		path := filepath.Join(e.partitionDir(name, n), log.PartitionMetadataFile)
-		got, err := log.ReadPartitionMetadata(e.fs, path)
-		if errors.Is(err, ErrCorrupt) {
-			if c, e := catalog.ReadCopy(e.fs, e.partitionDir(name, n), checkEntry); e == nil && c.Name == name {
-				got, err = c.ID, nil
-			}
-		}
+		got, err := e.idIn(name, n)
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			continue
 		case err != nil:
 			return ID{}, err
+		case got.IsZero():
+			continue
 		case !id.IsZero() && got != id:
 			return ID{}, fmt.Errorf("%w: partitions with the topic ids %v and %v", ErrCorrupt, id, got)
 		}
 		id = got
 	}
 	return id, nil
+}
+
+// idIn is the topic id in a partition's directory: that of its metadata, if these are lost of the copy of the topic's entry, or else of the slot; zero
+// when none tells.
+func (e *Engine) idIn(name string, n int32) (ID, error) {
+	dir := e.partitionDir(name, n)
+	id, err := log.ReadPartitionMetadata(e.fs, filepath.Join(dir, log.PartitionMetadataFile))
+	if err == nil || errors.Is(err, ErrNewerFormat) || !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrCorrupt) {
+		return id, err
+	}
+	if c, err := catalog.ReadCopy(e.fs, dir, checkEntry); err == nil && c.Name == name {
+		return c.ID, nil
+	}
+	data, err := vfs.ReadFile(e.fs, filepath.Join(dir, log.SlotFile), smallFile)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, vfs.ErrTooLarge) {
+		return ID{}, nil
+	}
+	if slots, newest := log.DecodeSlots(data); err == nil && newest >= 0 {
+		id = slots[newest].TopicID
+	}
+	return id, err
 }
 
 // holdsData tells whether a directory holds a segment's data file. What is no directory, or is gone, does not.

@@ -3,6 +3,7 @@ package topic
 import (
 	"errors"
 	"io/fs"
+	"slices"
 
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/topic/internal/catalog"
@@ -35,9 +36,10 @@ func (t *Topic) keepCopy() {
 	t.copied = &entry.Changed
 }
 
-// newestCopy is the newest copy of a topic's entry in the directories of these partitions. A disk that does not answer is an error; a damaged
-// copy counts as none.
-func (e *Engine) newestCopy(name string, id ID, partitions []int32) (newest ManifestTopic, found bool, err error) {
+// newestCopy is the newest copy of a topic's entry in the directories of these partitions; unless all, that of the first partition that has one, which
+// is the newest if nothing else is lost. A disk that does not answer is an error; a damaged copy counts as none.
+func (e *Engine) newestCopy(name string, id ID, partitions []int32, all bool) (newest ManifestTopic, found bool, err error) {
+	slices.Sort(partitions)
 	for _, n := range partitions {
 		c, err := catalog.ReadCopy(e.fs, e.partitionDir(name, n), checkEntry)
 		switch {
@@ -52,6 +54,9 @@ func (e *Engine) newestCopy(name string, id ID, partitions []int32) (newest Mani
 			continue
 		}
 		newest, found = c, true
+		if !all {
+			break
+		}
 	}
 	return newest, found, nil
 }

@@ -1,9 +1,11 @@
 package topic
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -62,7 +64,11 @@ func TestLostManifestKeepsForever(t *testing.T) {
 			loseManifest(t, disk)
 			rot(t, disk, "meta.properties", "log-start-offset-checkpoint")
 		},
-		"identities too":    func(t *testing.T, disk *vfs.Mem) { loseManifest(t, disk); rot(t, disk, "events-0/partition.metadata") },
+		"identities too": func(t *testing.T, disk *vfs.Mem) { loseManifest(t, disk); rot(t, disk, "events-0/partition.metadata") },
+		"all identities too": func(t *testing.T, disk *vfs.Mem) {
+			loseManifest(t, disk)
+			rot(t, disk, "events-0/partition.metadata", "events-1/partition.metadata")
+		},
 		"copy and manifest": func(t *testing.T, disk *vfs.Mem) { loseManifest(t, disk); rot(t, disk, "events-0/"+catalog.CopyFile) },
 	}
 	ways := map[string]func(t *testing.T, disk *vfs.Mem) (*Engine, error){
@@ -81,8 +87,12 @@ func TestLostManifestKeepsForever(t *testing.T) {
 		for way, open := range ways {
 			t.Run(what+"/"+way, func(t *testing.T) {
 				disk := oldRecords(t, Retention(-1))
+				e := openOn(t, disk)
+				_, err := openTopic(t, e, "events").Append(t.Context(), Record{}, AppendTo(1))
+				require.NoError(t, err)
+				require.NoError(t, e.Close())
 				lose(t, disk)
-				e, err := open(t, disk)
+				e, err = open(t, disk)
 				if err != nil {
 					require.ErrorIs(t, err, ErrCorrupt)
 					require.Equal(t, "open", way, "only Open without a word refuses")
@@ -117,6 +127,74 @@ func TestCopyFollowsAlterations(t *testing.T) {
 	require.NoError(t, e.Close())
 	loseManifest(t, disk)
 	assert.Zero(t, kept(t, openOn(t, disk)))
+}
+
+// cutJournal cuts the manifest's only journal.
+func cutJournal(t *testing.T, disk *vfs.Mem, size int64) {
+	t.Helper()
+	for _, base := range filesIn(t, disk, "data") {
+		if _, is := catalog.ParseJournalFile(base); is {
+			f, err := disk.Open("data/" + base)
+			require.NoError(t, err)
+			require.NoError(t, errors.Join(f.Truncate(size), f.Close()))
+		}
+	}
+}
+
+func journalSize(t *testing.T, disk *vfs.Mem) (size int64) {
+	t.Helper()
+	for _, base := range filesIn(t, disk, "data") {
+		if _, is := catalog.ParseJournalFile(base); is {
+			info, err := disk.Stat("data/" + base)
+			require.NoError(t, err)
+			size = info.Size
+		}
+	}
+	return size
+}
+
+// What is altered after the manifest was lost is newer than every copy from before, also when its own copy was not written.
+func TestAlterationAfterALossIsNewer(t *testing.T) {
+	disk := oldRecords(t)
+	e := openOn(t, disk)
+	for range 20 {
+		require.NoError(t, e.AlterTopic(t.Context(), "events", Retention(time.Hour)))
+	}
+	require.NoError(t, e.Close())
+	loseManifest(t, disk)
+	faulty := vfs.NewFault(disk)
+	e = openOn(t, faulty)
+	openTopic(t, e, "events")
+	faulty.Add(vfs.Rule{Op: vfs.OpWrite, Path: catalog.CopyFile, Count: vfs.Forever, Err: syscall.EIO})
+	require.NoError(t, e.AlterTopic(t.Context(), "events", Retention(-1)))
+	size := journalSize(t, disk)
+	require.NoError(t, e.Close())
+	cutJournal(t, disk, size) // as a kill leaves it
+	assert.Equal(t, 50, kept(t, openOn(t, disk)))
+}
+
+// A journal that was cut looks as one that a crash left, whether the engine was stopped or killed. The copy tells that an alteration is missing.
+func TestCutJournalForgetsNoAlteration(t *testing.T) {
+	for _, reading := range []bool{false, true} {
+		disk := oldRecords(t, Retention(time.Hour))
+		e := openOn(t, disk)
+		openTopic(t, e, "another")
+		size := journalSize(t, disk)
+		require.NoError(t, e.AlterTopic(t.Context(), "events", Retention(-1), Partitions(5)))
+		require.NoError(t, e.Close())
+		cutJournal(t, disk, size)
+		if reading {
+			e = openOn(t, disk, ReadOnlyMode())
+			assert.Negative(t, openTopic(t, e, "events").Settings().Retention)
+			require.NoError(t, e.Close())
+		}
+		for range 2 { // and the manifest knows it again
+			e = openOn(t, disk)
+			assert.Equal(t, 50, kept(t, e))
+			assert.Equal(t, 5, openTopic(t, e, "events").Partitions())
+			require.NoError(t, e.Close())
+		}
+	}
 }
 
 // A copy in the directory of a partition that was used later and has a lower number is the newer one.

@@ -52,6 +52,8 @@ type Found struct {
 	Exists bool
 	// Doubtful tells that changes may be missing: the copies in the partitions' directories may know more.
 	Doubtful bool
+	// Unended tells that no orderly stop was the last: a journal that was cut ends as one that a crash left. The copies tell whether it was.
+	Unended bool
 	// Degraded tells which files were damaged and could be done without, or were left out because the caller asked for that.
 	Degraded error
 
@@ -109,6 +111,7 @@ func (l *loader) load(rebuild bool) (*Found, error) {
 		f.Doubtful, f.Degraded = true, errors.Join(f.Degraded, lost)
 	}
 	f.current = f.current && f.Degraded == nil
+	f.Unended = !f.current || !f.closed
 	return f, nil
 }
 

@@ -31,7 +31,7 @@ type Store struct {
 	base  uint64 // of the journal
 	size  int64  // of the journal's lines
 	limit int64  // size at which a new snapshot is made
-	ended bool   // the journal ends with an orderly stop, or is empty
+	ended bool   // the journal ends with an orderly stop
 }
 
 // commit is one caller's changes.
@@ -47,7 +47,7 @@ func Start(fsys vfs.FS, dir string, found *Found, changed bool, room func() bool
 	s := &Store{fs: fsys, dir: dir, room: room, st: newState(found.Manifest)}
 	if found.current && !changed {
 		s.base, s.size, s.limit = found.journal, found.end, max(leastJournal, found.size)
-		s.ended = found.closed || found.end == 0
+		s.ended = found.closed
 		return s, s.cut()
 	}
 	for _, name := range found.damaged {
@@ -55,7 +55,11 @@ func Start(fsys vfs.FS, dir string, found *Found, changed bool, room func() bool
 			return nil, err
 		}
 	}
-	return s, s.rewrite(found.next)
+	next := found.next
+	for _, e := range found.Manifest.Topics { // one taken from a copy may have been changed by a line that is lost
+		next = max(next, e.Changed+1)
+	}
+	return s, s.rewrite(next)
 }
 
 // cut removes a line that was cut off, and makes those in front of it durable: after a kill they may be in the page cache only.
@@ -89,7 +93,7 @@ func (s *Store) rewrite(generation uint64) error {
 	s.mu.Lock()
 	s.st.generation = generation
 	s.mu.Unlock()
-	s.base, s.size, s.ended, s.limit = generation, 0, true, max(leastJournal, size)
+	s.base, s.size, s.ended, s.limit = generation, 0, false, max(leastJournal, size)
 	return nil
 }
 
@@ -299,5 +303,5 @@ func (s *Store) fold() {
 		return
 	}
 	sweep(s.fs, s.dir, s.base, m.Generation)
-	s.base, s.size, s.ended, s.limit = m.Generation, 0, true, max(leastJournal, size)
+	s.base, s.size, s.ended, s.limit = m.Generation, 0, false, max(leastJournal, size)
 }
