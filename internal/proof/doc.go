@@ -27,6 +27,7 @@
 //	reference.go  a closed directory with every kind of file    enginecontent.go   all that its readers see
 //	referencekeep.go   its compacted topic, with transactions
 //	part.go       one partition of it, read without an engine
+//	lostways.go   the ways into a directory that lost files
 //	killchild.go  the process that is killed
 //	servicechild.go  the service that is killed   servicebook.go   what it told, and the rules for it
 //	machine.go, shutdown_linux.go   a disk whose power can be cut
@@ -35,5 +36,5 @@
 //	sabotageweave.go   one build that holds many of them   sabotagesuite.go, sabotagereach.go   who notices
 //
 // and one file for each lane: crash.go (lanes crash and engine), bits.go, damage.go, kill.go,
-// service.go, resting.go, full.go, power.go, faults.go, model.go, fuzz.go, sabotage.go.
+// service.go, resting.go, full.go, lost.go, topics.go, power.go, faults.go, model.go, fuzz.go, sabotage.go.
 package main

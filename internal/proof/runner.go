@@ -27,6 +27,8 @@ func lanes() []lane {
 		{"engine", "the same through package topic", runEngine, replayEngine},
 		{"bits", "each bit of a closed directory flipped", runBits, replayBits},
 		{"damage", "files cut, zeroed, grown, swapped, removed", runDamage, replayDamage},
+		{"lost", "small files lost, where records are to be kept", runLost, replayLost},
+		{"topics", "thousands of topics, power cuts while they change", runTopics, replayTopics},
 		{"kafka", "sound directories of Kafka's at random, by every way in", runKafka, replayKafka},
 		{"faults", "the k-th call of each kind fails", runFaults, replayFaults},
 		{"model", "random programs against the model", runModel, replayModel},
