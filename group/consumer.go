@@ -291,12 +291,6 @@ func (c *Consumer) finishUnlessLooping() error {
 	return c.finish(context.Background())
 }
 
-func (c *Consumer) isClosing() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.closing
-}
-
 // startClosing has nothing more handed out; with tell the handlers at work are told to stop.
 func (c *Consumer) startClosing(tell bool) {
 	c.mu.Lock()

@@ -12,7 +12,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/stretchr/testify/require"
 )
@@ -219,7 +218,7 @@ func TestAppendLeavesTheHeaderInPlace(t *testing.T) {
 		_, err := l.Append(ctx, b, AppendOptions{})
 		require.NoError(t, err)
 		require.EqualValues(t, i, b.BaseOffset())
-		big := record.Batch(batchOf(t, strings.Repeat("v", 2000)))
+		big := batchOf(t, strings.Repeat("v", 2000))
 		was := slices.Clone(big)
 		_, err = l.Append(ctx, big, AppendOptions{})
 		require.ErrorIs(t, err, ErrTooLarge)

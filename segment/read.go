@@ -201,7 +201,6 @@ func (r *reader) trudge(target, ask int64) (head, error) {
 		if !isDamage(err) {
 			return head{}, err
 		}
-		before = at
 		damage := &CorruptionError{Path: r.s.Path(), Pos: at.pos, End: r.size, FirstOffset: at.want, NextOffset: r.next, Cause: err}
 		end, b, lost := r.s.resync(r.f, at.pos+1, r.size, at.want, r.next, resyncBytes)
 		switch {

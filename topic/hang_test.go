@@ -26,13 +26,12 @@ const (
 
 // onHungDisk is an engine with two topics of some segments, and the topics.
 type onHungDisk struct {
-	disk    *vfs.Fault
-	eng     *topic.Engine
-	orders  *topic.Topic
-	unused  *topic.Topic // of which no partition was opened
-	sealed  record.Batch
-	open    chan struct{}
-	hanging bool
+	disk   *vfs.Fault
+	eng    *topic.Engine
+	orders *topic.Topic
+	unused *topic.Topic // of which no partition was opened
+	sealed record.Batch
+	open   chan struct{}
 }
 
 func (h *onHungDisk) hang(op vfs.Op) {

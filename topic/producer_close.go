@@ -20,7 +20,7 @@ var errCallbackBlocks = errors.New("topic: a callback does not return")
 func (p *Producer) Close() error {
 	p.refuse()
 	if p.inCallback() {
-		p.eng.goFunc(func() { p.finish(context.Background()) }) // a closing engine finishes it itself
+		p.eng.goFunc(func() { _ = p.finish(context.Background()) }) // a closing engine finishes it itself
 		return nil
 	}
 	return p.finish(context.Background())

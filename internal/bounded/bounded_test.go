@@ -193,9 +193,11 @@ func BenchmarkMutex(b *testing.B) {
 	var s sync.Mutex
 	for name, l := range map[string]sync.Locker{"bounded": &m, "sync": &s} {
 		b.Run(name, func(b *testing.B) {
+			held := 0
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
 					l.Lock()
+					held++
 					l.Unlock()
 				}
 			})

@@ -363,10 +363,10 @@ func (m *Mem) Lock(name, holder string) (io.Closer, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n, err := m.find(name)
-	switch {
-	case err == syscall.ENOENT:
+	switch err {
+	case syscall.ENOENT:
 		n, err = m.create(name)
-	case err == nil:
+	case nil:
 		if held, taken := m.locks[n]; taken {
 			return nil, &LockedError{Path: name, Holder: held}
 		}

@@ -36,7 +36,7 @@ func ReadCopy(fsys vfs.FS, dir string, check Check) (Topic, error) {
 	}
 	l, size, err := decodeLine(data, check)
 	if err != nil || size != len(data) || len(l.Changes) != 1 || l.Changes[0].Create == nil {
-		return Topic{}, fmt.Errorf("%w: %s is no copy of a topic's entry: %v", log.ErrCorrupt, path, err)
+		return Topic{}, fmt.Errorf("%w: %s is no copy of a topic's entry: %w", log.ErrCorrupt, path, err)
 	}
 	e := *l.Changes[0].Create
 	e.Changed = l.Generation
