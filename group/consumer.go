@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/internal/watermark"
 	"github.com/quirelog/quire/timingwheel"
 	"github.com/quirelog/quire/topic"
@@ -265,7 +266,7 @@ func (c *Consumer) Shutdown(ctx context.Context) error {
 	case <-c.over:
 		return err
 	case <-ctx.Done():
-		return endedBy(ctx)
+		return bounded.Cause(ctx)
 	}
 }
 
@@ -278,7 +279,7 @@ func (c *Consumer) Drain(ctx context.Context) error {
 	case <-c.over:
 		return err
 	case <-ctx.Done():
-		return errors.Join(endedBy(ctx), c.Close())
+		return errors.Join(bounded.Cause(ctx), c.Close())
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/timingwheel"
 	"github.com/quirelog/quire/topic"
 )
@@ -119,7 +120,7 @@ func (c *Coordinator) allShards(ctx context.Context, create bool) ([]*shard, err
 	if c.closed.Load() {
 		return nil, topic.ErrClosed
 	}
-	if err := context.Cause(ctx); err != nil {
+	if err := bounded.Cause(ctx); err != nil {
 		return nil, err
 	}
 	home, err := c.findHome()
@@ -178,7 +179,7 @@ func request[A answer](ctx context.Context, c *Coordinator, group string, event 
 	case a := <-done:
 		return a.(A)
 	case <-ctx.Done():
-		return none.refused(context.Cause(ctx)).(A)
+		return none.refused(bounded.Cause(ctx)).(A)
 	}
 }
 

@@ -76,15 +76,6 @@ type userError struct{ error }
 
 func (e userError) Unwrap() error { return e.error }
 
-// endedBy is why a context has ended: its cause, and always something that matches context.Canceled or context.DeadlineExceeded.
-func endedBy(ctx context.Context) error {
-	cause := context.Cause(ctx)
-	if errors.Is(cause, ctx.Err()) {
-		return cause
-	}
-	return fmt.Errorf("%w: %w", ctx.Err(), cause)
-}
-
 // gaveUp tells that a handler returned err because it was told to stop.
 func gaveUp(ctx context.Context, err error) bool {
 	return ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx)))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -142,7 +143,7 @@ func (c *Consumer) awaitHandlers(ctx context.Context, parts []topic.TopicPartiti
 		case <-c.over: // the engine closes
 			return topic.ErrClosed
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return bounded.Cause(ctx)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -128,7 +129,7 @@ func (c *Consumer) next(ctx context.Context) (b *Batch, err error) {
 func (c *Consumer) look(ctx context.Context) (*Batch, error) {
 	for {
 		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			return nil, bounded.Cause(ctx)
 		}
 		if err := c.member.attend(ctx); err != nil {
 			return nil, err

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -161,7 +162,7 @@ func (c *Consumer) commit(ctx context.Context) error {
 	case <-c.over:
 		return topic.ErrClosed
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return bounded.Cause(ctx)
 	}
 	c.send(ctx, true, func(err error) {
 		<-c.turn
@@ -171,7 +172,7 @@ func (c *Consumer) commit(ctx context.Context) error {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return bounded.Cause(ctx)
 	}
 }
 

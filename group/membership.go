@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -132,7 +133,7 @@ func (m *membership) carryOut(ctx context.Context) (err error) {
 			m.due = due // the next loop does it
 		}
 		if err == nil {
-			err = context.Cause(ctx)
+			err = bounded.Cause(ctx)
 		}
 	}
 	return err

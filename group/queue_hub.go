@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -48,7 +49,7 @@ func (h *hub) takeTurn(ctx context.Context) error {
 	case h.turn <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return bounded.Cause(ctx)
 	}
 }
 

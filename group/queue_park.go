@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -50,7 +51,7 @@ func (q *Queue) tellRefused(got *taken, refusal error) {
 func (q *Queue) reviveParked(ctx context.Context, wanted func(DeadRecord) (bool, error)) (n int, err error) {
 	for _, p := range q.stalls() {
 		for _, s := range q.parkedIn(p) {
-			if err := context.Cause(ctx); err != nil {
+			if err := bounded.Cause(ctx); err != nil {
 				return n, err
 			}
 			ok, err := q.revive(ctx, s, wanted)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -139,7 +140,7 @@ func (r *queueLoop) outcome(ctx context.Context) error {
 	why := context.Cause(r.ctx)
 	switch {
 	case ctx.Err() != nil && errors.Is(why, context.Cause(ctx)) && (end == nil || !errors.Is(why, end)):
-		return errors.Join(endedBy(ctx), r.q.Flush())
+		return errors.Join(bounded.Cause(ctx), r.q.Flush())
 	case why != nil && !errors.Is(why, topic.ErrClosed) || !closing:
 		return why
 	}
@@ -159,7 +160,7 @@ func (q *Queue) windUp(ctx context.Context, tell bool) error {
 		select {
 		case <-r.over:
 		case <-ctx.Done():
-			return errors.Join(endedBy(ctx), q.Close())
+			return errors.Join(bounded.Cause(ctx), q.Close())
 		}
 	}
 	return q.Close()

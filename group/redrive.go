@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -83,7 +84,7 @@ func endsOf(t *topic.Topic) ([]int64, error) {
 // run goes on until there is nothing more to look at.
 func (r *redriving) run(ctx context.Context) error {
 	for {
-		if err := context.Cause(ctx); err != nil {
+		if err := bounded.Cause(ctx); err != nil {
 			return err
 		}
 		got, err := r.letters.take(0)

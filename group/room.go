@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -41,7 +42,7 @@ func (r rests) rest(ctx context.Context, over <-chan struct{}, tries int) error 
 	case <-timer.C:
 	case <-over:
 	case <-ctx.Done():
-		return endedBy(ctx)
+		return bounded.Cause(ctx)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -220,7 +221,7 @@ func (p *parcel) refuse(why error) error {
 // fault is what Run ends with, or, when the router was told to stop meanwhile, that it was.
 func (c *copying) fault(rec *topic.Record, to string, err error) error {
 	if c.ctx.Err() != nil {
-		return context.Cause(c.ctx)
+		return bounded.Cause(c.ctx)
 	}
 	return &RouteError{Source: positionOf(rec), To: to, Err: err}
 }

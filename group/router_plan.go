@@ -3,6 +3,7 @@ package group
 import (
 	"context"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -37,7 +38,7 @@ type outgoing struct {
 // route is the handler of the router's membership: it returns when all copies are on disk.
 func (r *Router) route(ctx context.Context, b *Batch) error {
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return bounded.Cause(ctx)
 	}
 	w, ok := r.work.Get().(*routing)
 	if !ok {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/topic"
 )
@@ -29,7 +30,7 @@ func (s *shard) load(ctx context.Context) error {
 		select {
 		case <-wait:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return bounded.Cause(ctx)
 		}
 	}
 }

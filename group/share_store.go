@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -98,7 +99,7 @@ func loadStateLog(ctx context.Context, t *topic.Topic, n int32) (*stateLog, erro
 			return nil, fmt.Errorf("group: state of queues in %s: %w", part, err)
 		}
 	}
-	return l, context.Cause(ctx)
+	return l, bounded.Cause(ctx)
 }
 
 func (l *stateLog) replay(rec *topic.Record) error {

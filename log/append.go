@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/segment"
@@ -54,7 +55,7 @@ type Appended struct {
 // [ErrProducerFenced], [ErrInvalidTxnState], or the context's cause.
 func (l *Log) Append(ctx context.Context, b record.Batch, o AppendOptions) (Appended, error) {
 	if err := ctx.Err(); err != nil {
-		return Appended{}, context.Cause(ctx)
+		return Appended{}, bounded.Cause(ctx)
 	}
 	if ctx.Done() != nil {
 		return l.appendApart(ctx, b, o)
@@ -154,7 +155,7 @@ func stampOf(cfg *Config, timestamp int64) int64 {
 // tells how many of the batches are in the log: each is, or is not, whole and in order.
 func (l *Log) AppendAt(ctx context.Context, run []byte) error {
 	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
+		return bounded.Cause(ctx)
 	}
 	if err := checkRun(run); err != nil {
 		return err

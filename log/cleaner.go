@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+
+	"github.com/quirelog/quire/internal/bounded"
 )
 
 // cleaner sees that one pass at a time goes over a log, that whoever is about to cut the
@@ -64,7 +66,7 @@ func (l *Log) beginPass(ctx context.Context, wait, rewriting bool) (passing cont
 			case <-turn:
 				continue
 			case <-ctx.Done():
-				err = context.Cause(ctx)
+				err = bounded.Cause(ctx)
 			}
 		}
 		p.stop(nil)

@@ -283,10 +283,10 @@ func (w *rewriting) cause(err error) error {
 	if err == nil || w.ctx.Err() == nil {
 		return diskError(w.l.located(err))
 	}
-	if cause := context.Cause(w.ctx); !errors.Is(err, cause) {
-		return cause
+	if errors.Is(err, w.ctx.Err()) && errors.Is(err, context.Cause(w.ctx)) {
+		return err
 	}
-	return err
+	return bounded.Cause(w.ctx)
 }
 
 // discards reports whether the batch's time of waiting is over at now.

@@ -30,7 +30,7 @@ func (l *Log) rebuildIndexes(ctx context.Context) error {
 		return ErrClosed
 	}
 	for _, s := range v.segments {
-		if err := context.Cause(ctx); err != nil {
+		if err := bounded.Cause(ctx); err != nil {
 			return err
 		}
 		if !s.Pin() {
@@ -91,7 +91,7 @@ func (l *Log) rebuildSnapshots(ctx context.Context, v *view) error {
 	}
 	p.snapped, p.saved = false, 0
 	for _, s := range v.segments[1:] {
-		if err := context.Cause(ctx); err != nil {
+		if err := bounded.Cause(ctx); err != nil {
 			return err
 		}
 		to := s.Base()

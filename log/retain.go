@@ -313,7 +313,7 @@ func (l *Log) rollAway(active *segment.Segment, end int64) (bool, error) {
 // archive asks the hook about each segment, and keeps those that it does not give away.
 func (p *removal) archive(ctx context.Context, hook func(context.Context, *Leaving) error) {
 	for i := 0; i < p.n; i++ {
-		err := context.Cause(ctx)
+		err := bounded.Cause(ctx)
 		if err == nil && hook != nil && p.by[i] != ByStart {
 			err = p.giveAway(ctx, i, hook)
 		}

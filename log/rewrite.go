@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/segment"
 )
@@ -165,7 +166,7 @@ func (w *rewriting) setAside(n int64) {
 // account tells throttle of bytes read or written, and finds out whether to stop.
 func (w *rewriting) account(n int) error {
 	if w.ctx.Err() != nil {
-		return context.Cause(w.ctx)
+		return bounded.Cause(w.ctx)
 	}
 	w.unpaid += n
 	if w.throttle == nil || w.unpaid < ioBytes {

@@ -125,7 +125,7 @@ func (l *Log) awaitRound(ctx context.Context, r *round) error {
 		return l.leadRound(ctx, r)
 	case <-ctx.Done():
 		l.syncer.leave(r)
-		return context.Cause(ctx)
+		return bounded.Cause(ctx)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/quirelog/quire/internal/bounded"
 )
 
 // Wait waits until a record at offset, or after it, is visible under the bound.
@@ -25,7 +27,7 @@ func (l *Log) Wait(ctx context.Context, offset int64, b Bound) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return bounded.Cause(ctx)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/log/vfs"
@@ -231,7 +232,7 @@ func (c *copier) claim() error {
 // plan settles what is copied, and up to where: for all partitions as much at the same moment as can be. It writes nothing: what is asked
 // for in vain leaves an earlier backup what it is.
 func (c *copier) plan() error {
-	if err := context.Cause(c.ctx); err != nil {
+	if err := bounded.Cause(c.ctx); err != nil {
 		return err
 	}
 	if err := c.takeManifest(); err != nil {
@@ -304,7 +305,7 @@ func (c *copier) takeManifest() error {
 // step is called as bytes are done with.
 func (c *copier) step(n int64) error {
 	c.progress.add(n)
-	return context.Cause(c.ctx)
+	return bounded.Cause(c.ctx)
 }
 
 func (c *copier) partitions() error {
@@ -321,7 +322,7 @@ func (c *copier) partitions() error {
 
 // partition copies one partition and reads the copy back.
 func (c *copier) partition(job planned) error {
-	if err := context.Cause(c.ctx); err != nil {
+	if err := bounded.Cause(c.ctx); err != nil {
 		return err
 	}
 	dir := filepath.Join(c.dir, dirName(job.tp.Topic, job.tp.Partition))
@@ -349,7 +350,7 @@ func (c *copier) partition(job planned) error {
 	}
 	settings := job.p.topic.state.Load().settings
 	found, err := log.Verify(c.fs, dir, l.Config(), log.VerifyOptions{TopicID: job.p.topic.id, Gaps: settings.compacts(),
-		From: done.Changed, Shallow: true, Step: func(int64) error { return context.Cause(c.ctx) }})
+		From: done.Changed, Shallow: true, Step: func(int64) error { return bounded.Cause(c.ctx) }})
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log"
 )
 
@@ -185,7 +186,7 @@ func (b *diskBudget) takeAtBound(ctx context.Context, n int64, wait bool) error 
 		select {
 		case <-room:
 		case <-ctx.Done():
-			err = context.Cause(ctx)
+			err = bounded.Cause(ctx)
 		case <-b.eng.closing:
 			err = ErrClosed
 		}
@@ -201,7 +202,7 @@ func (b *diskBudget) makeRoom(ctx context.Context, n int64) error {
 	select {
 	case b.turn <- struct{}{}:
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return bounded.Cause(ctx)
 	case <-b.eng.closing:
 		return ErrClosed
 	}

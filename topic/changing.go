@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/topic/internal/catalog"
 )
 
@@ -21,7 +22,7 @@ func (e *Engine) beginChange(ctx context.Context, names ...string) error {
 		select {
 		case <-busy:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return bounded.Cause(ctx)
 		case <-e.closing:
 			return ErrClosed
 		}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/record"
 )
@@ -49,7 +50,7 @@ func (c *cleaner) throttle() func(ctx context.Context, bytes int) error {
 			return nil
 		case <-ctx.Done():
 			c.unbook(took)
-			return context.Cause(ctx)
+			return bounded.Cause(ctx)
 		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/quirelog/quire/internal/bounded"
 )
 
 // closeGrace is how long Close waits for goroutines that are in a user's callback and do not come back;
@@ -62,7 +64,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	case err := <-ended:
 		return err
 	case <-timer.C:
-		return fmt.Errorf("topic: shutdown goes on in the background, for a callback or the disk: %w", context.Cause(ctx))
+		return fmt.Errorf("topic: shutdown goes on in the background, for a callback or the disk: %w", bounded.Cause(ctx))
 	}
 }
 
@@ -246,7 +248,7 @@ func (e *Engine) Flush(ctx context.Context) error {
 	var mu sync.Mutex
 	var faults []error
 	inParallel(e.openPartitions(), func(p *Partition) {
-		err := context.Cause(ctx)
+		err := bounded.Cause(ctx)
 		if l := p.log.Load(); l != nil && err == nil {
 			err = p.waitFault(ctx, l.Flush(ctx))
 		}
@@ -256,7 +258,7 @@ func (e *Engine) Flush(ctx context.Context) error {
 			faults = append(faults, err)
 		}
 	})
-	if err := context.Cause(ctx); err != nil {
+	if err := bounded.Cause(ctx); err != nil {
 		return err
 	}
 	return errors.Join(faults...)

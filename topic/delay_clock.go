@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log"
 )
 
@@ -52,7 +53,7 @@ func (d *delays) followClock(ctx context.Context) error {
 	case <-turn.done:
 		return turn.err
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return bounded.Cause(ctx)
 	case <-d.eng.closing:
 		return ErrClosed
 	}

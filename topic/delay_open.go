@@ -6,6 +6,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log/record"
 )
 
@@ -51,7 +52,7 @@ func (d *delays) ready(ctx context.Context) error {
 	select {
 	case d.opening <- struct{}{}:
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return bounded.Cause(ctx)
 	case <-d.eng.closing:
 		return ErrClosed
 	}

@@ -151,7 +151,7 @@ func (e *Engine) usable(ctx context.Context) error {
 		return ErrClosed
 	}
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return bounded.Cause(ctx)
 	}
 	return nil
 }
@@ -184,7 +184,7 @@ func (e *Engine) takeTurn(ctx context.Context) error {
 	select {
 	case e.turn <- struct{}{}:
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return bounded.Cause(ctx)
 	case <-e.closing:
 		return ErrClosed
 	}

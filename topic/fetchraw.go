@@ -7,6 +7,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/record"
 )
@@ -87,7 +88,7 @@ func (p *Partition) await(ctx context.Context, l *log.Log, offset int64, f *Fetc
 	wait := ctx
 	for first := true; ; first = false {
 		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			return nil, bounded.Cause(ctx)
 		}
 		limit := l.Limit(bound)
 		s, err := l.Slice(offset, log.ReadOptions{Bound: bound, MaxBytes: f.MaxBytes})

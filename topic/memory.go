@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/quirelog/quire/internal/bounded"
 )
 
 // ErrBufferFull: the producer's buffer memory stayed full for as long as [MaxBlock] allows. Nothing was sent.
@@ -81,7 +83,7 @@ func (b *budget) wait(ctx context.Context, n int64, most time.Duration) error {
 	case <-c.ready:
 		return b.outcome(c, nil)
 	case <-ctx.Done():
-		return b.outcome(c, context.Cause(ctx))
+		return b.outcome(c, bounded.Cause(ctx))
 	case <-timer.C:
 		return b.outcome(c, &BufferFullError{Want: n, Buffer: b.total, Waited: most})
 	}

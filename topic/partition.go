@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/record"
 )
@@ -72,7 +73,7 @@ func (p *Partition) openWith(ctx context.Context) (*log.Log, error) {
 // openSlowly opens the log, or waits for whoever does. A failed opening is tried again by the next caller.
 func (p *Partition) openSlowly(ctx context.Context) (*log.Log, error) {
 	for {
-		if err := context.Cause(ctx); err != nil {
+		if err := bounded.Cause(ctx); err != nil {
 			return nil, err
 		}
 		l, wait, err := p.claim()
@@ -312,7 +313,7 @@ func (p *Partition) Wait(ctx context.Context, offset int64, level IsolationLevel
 
 // waitFault leaves the context's own error as it is.
 func (p *Partition) waitFault(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() != nil && err == context.Cause(ctx) {
+	if bounded.IsCause(ctx, err) {
 		return err
 	}
 	return p.fault(err)

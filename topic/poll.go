@@ -3,6 +3,8 @@ package topic
 import (
 	"context"
 	"time"
+
+	"github.com/quirelog/quire/internal/bounded"
 )
 
 // Poll returns records of the assigned partitions, which take turns. It waits until there are [MinBytes] of
@@ -88,7 +90,7 @@ func (p *poll) run(ctx context.Context) ([]Record, error) {
 	default:
 	}
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return nil, bounded.Cause(ctx)
 	}
 	defer f.unwatch()
 	var expiry <-chan time.Time
@@ -108,7 +110,7 @@ func (p *poll) run(ctx context.Context) ([]Record, error) {
 		case waitExpired:
 			return p.recs, nil
 		case waitDone:
-			return p.result(context.Cause(ctx))
+			return p.result(bounded.Cause(ctx))
 		case waitClosed:
 			return p.result(ErrClosed)
 		case waitWoken:

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log/record"
 )
 
@@ -106,7 +107,7 @@ func (p *Producer) send(ctx context.Context, topic string, rec Record, cb func(P
 		return AnyPartition, ErrClosed
 	}
 	if ctx.Err() != nil {
-		return AnyPartition, context.Cause(ctx)
+		return AnyPartition, bounded.Cause(ctx)
 	}
 	rec.Topic = topic
 	if len(p.cfg.interceptors) > 0 {
@@ -164,7 +165,7 @@ func (p *Producer) SendSync(ctx context.Context, topic string, rec Record, opts 
 	case o := <-done:
 		return o.pos, o.err
 	case <-ctx.Done():
-		return none, fmt.Errorf("%w: %w", ErrUncertain, context.Cause(ctx))
+		return none, fmt.Errorf("%w: %w", ErrUncertain, bounded.Cause(ctx))
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+
+	"github.com/quirelog/quire/internal/bounded"
 )
 
 // errCallbackBlocks ends the wait for records that lie behind a callback which does not return.
@@ -110,7 +112,7 @@ func (p *Producer) drainFromEngine(ctx context.Context) error {
 	for len(waits) > 0 {
 		left, err := p.drainRound(ctx, waits)
 		if ctx.Err() != nil && len(left) > 0 {
-			return context.Cause(ctx)
+			return bounded.Cause(ctx)
 		}
 		if err != nil {
 			blocked = err

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/internal/choice"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/record"
@@ -296,7 +297,7 @@ func (c *recurrences) take(ctx context.Context) error {
 		select {
 		case c.opening <- struct{}{}:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return bounded.Cause(ctx)
 		case <-c.eng.closing:
 			return ErrClosed
 		}
@@ -328,7 +329,7 @@ func (c *recurrences) open(ctx context.Context) error {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
+		return bounded.Cause(ctx)
 	}
 	c.mu.Lock()
 	c.topic, c.table, c.held, c.stored = t, r.table, r.held, r.stored

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/record"
 )
@@ -40,7 +41,7 @@ func (r *recurringReader) read(ctx context.Context, t *Topic) error {
 		one.doubt, one.open = r.harmed, !r.harmed && one.state.unsettled()
 	}
 	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
+		return bounded.Cause(ctx)
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/topic/internal/catalog"
@@ -184,7 +185,7 @@ func (r *repairer) partition(tp TopicPartition) error {
 		return r.makeAnew(dir, tp)
 	}
 	done, err := log.Repair(r.fs, dir, settings.logConfig(opt.TopicID, nil), log.RepairOptions{
-		DryRun: r.opts.DryRun, AcceptLoss: r.opts.AcceptLoss, Gaps: opt.Gaps, Step: func(int64) error { return context.Cause(r.ctx) },
+		DryRun: r.opts.DryRun, AcceptLoss: r.opts.AcceptLoss, Gaps: opt.Gaps, Step: func(int64) error { return bounded.Cause(r.ctx) },
 	})
 	if done != nil {
 		r.out.Mended = appendFaults(r.out.Mended, tp, done.Mended)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/record"
 )
@@ -198,7 +199,7 @@ func (e *Engine) checkRetention(ctx context.Context, _ *log.Log, now time.Time) 
 func (e *Engine) retain(ctx context.Context, now time.Time, wait bool) (due time.Time, err error) {
 	var faults []error
 	for _, p := range e.allPartitions() {
-		if err := context.Cause(ctx); err != nil {
+		if err := bounded.Cause(ctx); err != nil {
 			return due, errors.Join(append(faults, err)...)
 		}
 		at, err := p.retain(ctx, now, wait)
@@ -331,7 +332,7 @@ func (p *Partition) retainClosed(ctx context.Context, now time.Time, wait bool) 
 		case <-opening:
 			return p.retain(ctx, now, wait)
 		case <-ctx.Done():
-			return now, context.Cause(ctx)
+			return now, bounded.Cause(ctx)
 		}
 	}
 	defer p.unclaim()

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/vfs"
 )
@@ -261,7 +262,7 @@ func (r *scrub) step(n int64) error {
 	r.read += n
 	r.progress.add(n)
 	r.s.bytes.Add(n)
-	if err := context.Cause(r.ctx); err != nil {
+	if err := bounded.Cause(r.ctx); err != nil {
 		return err
 	}
 	if r.s.eng.isClosed() {
@@ -281,7 +282,7 @@ func (r *scrub) step(n int64) error {
 	case <-timer.C:
 		return nil
 	case <-r.ctx.Done():
-		return context.Cause(r.ctx)
+		return bounded.Cause(r.ctx)
 	case <-r.s.eng.closing:
 		return ErrClosed
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/topic/internal/catalog"
@@ -183,12 +184,12 @@ func (v *verifier) partitions(names []string) (list []TopicPartition) {
 // step is called as bytes are read.
 func (v *verifier) step(n int64) error {
 	v.progress.add(n)
-	return context.Cause(v.ctx)
+	return bounded.Cause(v.ctx)
 }
 
 // partition verifies one partition's directory.
 func (v *verifier) partition(dir string, tp TopicPartition) error {
-	if err := context.Cause(v.ctx); err != nil {
+	if err := bounded.Cause(v.ctx); err != nil {
 		return err
 	}
 	v.progress.begin(tp)

@@ -3,6 +3,8 @@ package topic
 import (
 	"context"
 	"sync"
+
+	"github.com/quirelog/quire/internal/bounded"
 )
 
 // workers counts goroutines, so that somebody can wait, within limits, until there are none.
@@ -43,7 +45,7 @@ func (w *workers) wait(ctx context.Context) error {
 	case <-none:
 		return nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return bounded.Cause(ctx)
 	}
 }
 

@@ -62,7 +62,7 @@ func Do[T any](ctx context.Context, c *Calls, grace time.Duration, f func() (T, 
 	})
 	if out := c.Run(ctx, grace, func() { got.v, got.err = f() }); out != Ended {
 		var none T
-		return none, out, context.Cause(ctx)
+		return none, out, Cause(ctx)
 	}
 	return got.v, Ended, got.err
 }
@@ -104,7 +104,7 @@ func (c *Calls) Wait(ctx context.Context) error {
 		select {
 		case <-ended:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return Cause(ctx)
 		}
 	}
 }

@@ -42,7 +42,7 @@ func (b bell) await(ctx context.Context) error {
 	case <-b:
 		return nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return Cause(ctx)
 	}
 }
 

@@ -3,6 +3,8 @@ package watermark
 import (
 	"context"
 	"sync/atomic"
+
+	"github.com/quirelog/quire/internal/bounded"
 )
 
 // Mark is a number one can wait for. The zero Mark is ready and holds 0. All
@@ -78,7 +80,7 @@ func (m *Mark) Wait(ctx context.Context, minimum int64) error {
 		select {
 		case <-ch:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return bounded.Cause(ctx)
 		}
 	}
 }
