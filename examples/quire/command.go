@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/quirelog/quire/topic"
@@ -62,9 +63,15 @@ func (t *tool) status(err error) int {
 	case errors.Is(err, errUsage):
 		return 2
 	case !errors.Is(err, errDamage):
-		fmt.Fprintln(t.stderr, "quire:", err)
+		t.tellFault("quire", err)
 	}
 	return 1
+}
+
+// tellFault tells what went wrong, in one line.
+func (t *tool) tellFault(name string, fault any) {
+	lines := strings.FieldsFunc(fmt.Sprint(fault), func(r rune) bool { return r == '\n' })
+	fmt.Fprintf(t.stderr, "%s: %s\n", name, strings.Join(lines, "; "))
 }
 
 // choose runs the command that the first argument names.
@@ -76,27 +83,32 @@ func (t *tool) choose(name string, list []command, args []string) error {
 			}
 		}
 	}
-	help := len(args) > 0 && (args[0] == "-h" || args[0] == "-help" || args[0] == "--help" || args[0] == "help")
-	if len(args) > 0 && !help {
-		fmt.Fprintf(t.stderr, "quire: no command %q\n\n", args[0])
+	switch {
+	case len(args) == 0:
+		return t.refuse(name, "no command")
+	case !slices.Contains([]string{"-h", "-help", "--help", "help"}, args[0]):
+		return t.refuse(name, fmt.Sprintf("no command %q", args[0]))
 	}
-	fmt.Fprintf(t.stderr, "usage: %s COMMAND [flags] [arguments]\n\n", name)
+	fmt.Fprintf(t.stdout, "usage: %s COMMAND [flags] [arguments]\n\n", name)
 	for _, c := range list {
-		fmt.Fprintf(t.stderr, "  %-13s %s\n", c.name, c.about)
+		fmt.Fprintf(t.stdout, "  %-13s %s\n", c.name, c.about)
 	}
-	fmt.Fprintf(t.stderr, "\n\"%s COMMAND -h\" tells the flags. Exit status: 0 done, 1 failed or damage found, 2 wrong usage.\n", name)
-	if help {
-		return errHelp
-	}
+	fmt.Fprintf(t.stdout, "\n\"%s COMMAND -h\" tells the flags. Exit status: 0 done, 1 failed or damage found, 2 wrong usage.\n", name)
+	return errHelp
+}
+
+// refuse tells a mistake on the command line, and where the right usage is told.
+func (t *tool) refuse(name string, fault any) error {
+	t.tellFault(name, fmt.Sprintf("%v; see %s -h", fault, name))
 	return errUsage
 }
 
 // flags makes a command's flag set; arguments is what follows the flags, in words.
 func (t *tool) flags(name, arguments, about string) *flag.FlagSet {
 	f := flag.NewFlagSet(name, flag.ContinueOnError)
-	f.SetOutput(t.stderr)
+	f.SetOutput(io.Discard) // what it tells of a fault is told in one line
 	f.Usage = func() {
-		fmt.Fprintf(t.stderr, "usage: %s\n\n%s\n\n", strings.TrimSpace(name+" [flags] "+arguments), about)
+		fmt.Fprintf(f.Output(), "usage: %s\n\n%s\n\n", strings.TrimSpace(name+" [flags] "+arguments), about)
 		f.PrintDefaults()
 	}
 	return f
@@ -108,9 +120,11 @@ func (t *tool) parse(f *flag.FlagSet, args []string, least, most int) ([]string,
 	var rest []string
 	for {
 		if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
+			f.SetOutput(t.stdout)
+			f.Usage()
 			return nil, errHelp
 		} else if err != nil {
-			return nil, errUsage // package flag has told it
+			return nil, t.refuse(f.Name(), err)
 		}
 		if f.NArg() == 0 {
 			break
@@ -125,9 +139,7 @@ func (t *tool) parse(f *flag.FlagSet, args []string, least, most int) ([]string,
 
 // misuse tells a mistake on the command line.
 func (t *tool) misuse(f *flag.FlagSet, format string, args ...any) error {
-	fmt.Fprintf(t.stderr, "%s: %s\n\n", f.Name(), fmt.Sprintf(format, args...))
-	f.Usage()
-	return errUsage
+	return t.refuse(f.Name(), fmt.Sprintf(format, args...))
 }
 
 // dirFlag is the directory of topics.

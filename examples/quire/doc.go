@@ -19,7 +19,7 @@
 // current one. describe, consume, dump, verify, backup, repair -dry-run, perf consume and topics list only read: they open nothing for writing and take no lock, so
 // they work beside a program that has the directory open. The others need the directory for themselves.
 //
-// Results go to standard output, everything else to standard error. Exit status:
+// Results, and the help that -h asks for, go to standard output; everything else goes to standard error, faults as one line each. Exit status:
 //
 //	0  done, and nothing is wrong
 //	1  failed; or verify, scrub, dump or repair -dry-run found damage

@@ -137,8 +137,8 @@ func TestHelp(t *testing.T) {
 	} {
 		r := quire(t, "", line, "")
 		assert.Equal(t, 0, r.status, line)
-		assert.Contains(t, r.stderr, "usage: quire", line)
-		assert.Empty(t, r.stdout, line)
+		assert.Contains(t, r.stdout, "usage: quire", line)
+		assert.Empty(t, r.stderr, line)
 	}
 }
 
@@ -153,7 +153,7 @@ func TestMisuse(t *testing.T) {
 	} {
 		r := quire(t, dir, line, "")
 		assert.Equal(t, 2, r.status, line)
-		assert.NotEmpty(t, r.stderr, line)
+		assert.Regexp(t, `^quire[ a-z]*: .*; see quire[ a-z]* -h\n$`, r.stderr, line)
 		assert.Empty(t, r.stdout, line)
 	}
 }
@@ -165,7 +165,7 @@ func TestFailures(t *testing.T) {
 	} {
 		r := quire(t, dir, line, "")
 		assert.Equal(t, 1, r.status, line)
-		assert.Contains(t, r.stderr, "quire: ", line)
+		assert.Regexp(t, `^quire: .*\n$`, r.stderr, line)
 		assert.Empty(t, r.stdout, line)
 		assert.NoDirExists(t, dir, "%s made the directory", line)
 	}
