@@ -13,7 +13,7 @@ type RawAppend struct {
 	// Synced makes the append durable whatever the topic's level.
 	Synced bool
 	// NoWait returns once the operating system has the batch, before it is durable at the topic's level and,
-	// at level sync, before readers see it: acks=0.
+	// at level sync, before readers see it: acks=0. The sync has begun.
 	NoWait bool
 	// Coordinator says that a coordinator writes on a producer's behalf: only the producer's epoch is checked,
 	// not its sequence numbers, and control batches are allowed.
@@ -53,7 +53,34 @@ func (p *Partition) AppendRaw(ctx context.Context, batch []byte, o RawAppend) (A
 	if err != nil {
 		return Appended{}, p.waitFault(ctx, err)
 	}
+	if o.NoWait && !a.Duplicate {
+		p.beginCommit(l)
+	}
 	return Appended{First: a.Base, Last: a.Last, Epoch: a.Epoch, Timestamp: a.Timestamp, LogStart: a.LogStart, Duplicate: a.Duplicate}, nil
+}
+
+// beginCommit makes what l holds durable and visible at the log's level, in the background and once at a time: what is
+// appended meanwhile is part of the next round.
+func (p *Partition) beginCommit(l *log.Log) {
+	e := p.topic.eng
+	if l.Config().Durability != log.Sync || !p.committing.CompareAndSwap(false, true) {
+		return
+	}
+	if !e.goFunc(func() { p.commitAll(e.keeper.ctx, l) }) {
+		p.committing.Store(false) // the engine closes, and syncs all
+	}
+}
+
+// commitAll commits until nothing is left. A failure has fenced the log, or is that of a context: the next tick, or Close, looks again.
+func (p *Partition) commitAll(ctx context.Context, l *log.Log) {
+	for {
+		end := l.End()
+		err := l.Commit(ctx, end)
+		p.committing.Store(false)
+		if err != nil || l.End() == end || !p.committing.CompareAndSwap(false, true) {
+			return
+		}
+	}
 }
 
 // Commit waits until everything below end, the offset after an append with NoWait, is as durable as the

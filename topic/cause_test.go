@@ -60,7 +60,10 @@ func TestWaitsThatEndMatchTheirContextAndItsCause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := openOn(t, vfs.NewMem())
 		top := openTopic(t, e, "t", Budget(1<<10, BlockAppends))
-		full := func(ctx context.Context) error { _, err := top.Append(ctx, Record{Value: make([]byte, 600)}); return err }
+		full := func(ctx context.Context) error {
+			_, err := top.Append(ctx, Record{Value: make([]byte, 600)})
+			return err
+		}
 		require.NoError(t, full(t.Context()))
 		part, err := top.Partition(0)
 		require.NoError(t, err)

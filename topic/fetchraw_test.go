@@ -173,6 +173,29 @@ func TestAppendRawNoWait(t *testing.T) {
 	assert.Equal(t, Offsets{Start: 0, Stable: 1, High: 1, End: 1, Durable: 1}, o)
 }
 
+// An append that does not wait has begun the sync: a reader sees it without an append or a tick behind it.
+func TestAppendRawNoWaitBecomesVisibleAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := openOn(t, vfs.NewMem())
+		p := partitionOf(t, openTopic(t, e, "orders"), 0)
+		for i := range int64(50) {
+			_, err := p.AppendRaw(t.Context(), batchOf(t, record.BuilderConfig{}, "a"), RawAppend{NoWait: true})
+			require.NoError(t, err)
+			if i%7 == 0 {
+				synctest.Wait()
+				o, err := p.Offsets()
+				require.NoError(t, err)
+				assert.Equal(t, Offsets{Stable: i + 1, High: i + 1, End: i + 1, Durable: i + 1}, o)
+			}
+		}
+		synctest.Wait()
+		high, err := p.High()
+		require.NoError(t, err)
+		assert.EqualValues(t, 50, high)
+		require.NoError(t, e.Close())
+	})
+}
+
 func TestFetchRawRange(t *testing.T) {
 	e := openOn(t, vfs.NewMem())
 	p := partitionOf(t, openTopic(t, e, "orders"), 0)

@@ -22,6 +22,8 @@ type Partition struct {
 	log    atomic.Pointer[log.Log]
 	aside  atomic.Int64 // bytes that compaction has written and that are in no log yet
 	doubts doubts
+	// committing says that a goroutine syncs what was appended without waiting.
+	committing atomic.Bool
 
 	mu      sync.Mutex
 	opening chan struct{}  // not nil while somebody opens the log; closed when that is done
