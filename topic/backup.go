@@ -55,11 +55,11 @@ const (
 
 // Backup makes dir, a new or empty directory or an earlier backup, one that [Open] opens as stopped in order, and that holds of every
 // partition what was visible at one moment soon after the call: sealed segments are linked, or copied, and the rest is copied up to the high watermark. Appends, rolls,
-// retention and compaction go on meanwhile. Every copy is read back and checked. A further backup into the same directory keeps
+// retention and compaction go on meanwhile, and topics come and go: one that is deleted before its copy is complete is left out. Every copy is read back and checked. A further backup into the same directory keeps
 // what is still good there and costs only what is new. It works in an engine opened for reading too, as long as no writer beside it removes what is being copied.
 //
 // When Backup returns nil the backup is on disk. An interrupted one is refused by Open and completed by a further Backup. Errors: ErrInvalid
-// when dir holds something else or another cluster's backup, [DiscardError], ErrLocked, ErrBusy when segments come and go faster than they can be copied, ErrCorrupt when a copy is not sound, the context's, what the disk says.
+// when dir holds something else or another cluster's backup, [DiscardError], ErrNotFound when a topic of Topics does not exist or is deleted meanwhile, ErrLocked, ErrBusy when segments come and go faster than they can be copied, ErrCorrupt when a copy is not sound, the context's, what the disk says.
 func (e *Engine) Backup(ctx context.Context, dir string, opts BackupOptions) (*BackupReport, error) {
 	if err := e.usable(ctx); err != nil {
 		return nil, err
@@ -138,19 +138,13 @@ type copier struct {
 	link     bool
 	allow    bool // damage that the original has too
 	limit    func(*log.Log, TopicPartition) (int64, error)
-	mark     string // what backupFile says at the end; empty: it is removed
-	resumed  bool   // an earlier run was interrupted: nothing it left is trusted unread
-	manifest *Manifest
+	mark     string    // what backupFile says at the end; empty: it is removed
+	resumed  bool      // an earlier run was interrupted: nothing it left is trusted unread
+	manifest *Manifest // of the copy: what it has directories of, and nothing else, is used
 	list     []planned
+	earlier  map[string]bool // topics of which an earlier backup holds anything
 	progress meter
 	out      BackupReport
-}
-
-// planned is a partition that is to be copied.
-type planned struct {
-	tp    TopicPartition
-	p     *Partition
-	until int64
 }
 
 func (c *copier) run() (*BackupReport, error) {
@@ -229,79 +223,6 @@ func (c *copier) claim() error {
 	return err
 }
 
-// plan settles what is copied, and up to where: for all partitions as much at the same moment as can be. It writes nothing: what is asked
-// for in vain leaves an earlier backup what it is.
-func (c *copier) plan() error {
-	if err := bounded.Cause(c.ctx); err != nil {
-		return err
-	}
-	if err := c.takeManifest(); err != nil {
-		return err
-	}
-	for i := range c.manifest.Topics {
-		if err := c.planTopic(&c.manifest.Topics[i]); err != nil {
-			return err
-		}
-	}
-	for _, tp := range c.named {
-		if !slices.ContainsFunc(c.list, func(job planned) bool { return job.tp == tp }) {
-			return fmt.Errorf("%w: partition %v, which was to end at an offset", ErrNotFound, tp)
-		}
-	}
-	for i := range c.list {
-		l, err := c.list[i].p.openWith(c.ctx)
-		if err != nil {
-			return err
-		}
-		until, err := c.limit(l, c.list[i].tp)
-		if err != nil {
-			return c.list[i].p.fault(err)
-		}
-		if c.list[i].until = until; until < 0 {
-			c.list[i].until = l.High()
-		}
-	}
-	return nil
-}
-
-// planTopic plans the copies of a topic's partitions. What was never used has nothing to be copied.
-func (c *copier) planTopic(entry *ManifestTopic) error {
-	for n := range int32(entry.Partitions) {
-		p, err := c.e.partition(entry.Name, n)
-		if errors.Is(err, ErrNotFound) {
-			continue // deleted meanwhile
-		}
-		if err != nil {
-			return err
-		}
-		if p.isUnused() {
-			continue
-		}
-		entry.Unused = entry.Unused.Without(n)
-		l, err := p.openWith(c.ctx)
-		if err != nil {
-			return err
-		}
-		c.progress.at.Total += l.Size()
-		c.list = append(c.list, planned{TopicPartition{Topic: entry.Name, Partition: n}, p, -1})
-	}
-	return nil
-}
-
-// takeManifest takes the manifest as it is, with the topics that are wanted and exist.
-func (c *copier) takeManifest() error {
-	c.manifest = c.e.manifest()
-	for _, name := range c.topics {
-		if _, found := c.manifest.Find(name); !found {
-			return fmt.Errorf("%w: topic %q", ErrNotFound, clip(name))
-		}
-	}
-	c.manifest.Topics = slices.DeleteFunc(c.manifest.Topics, func(t ManifestTopic) bool {
-		return t.State != TopicReady || len(c.topics) > 0 && !slices.Contains(c.topics, t.Name)
-	})
-	return nil
-}
-
 // step is called as bytes are done with.
 func (c *copier) step(n int64) error {
 	c.progress.add(n)
@@ -310,18 +231,20 @@ func (c *copier) step(n int64) error {
 
 func (c *copier) partitions() error {
 	c.out.Ends = map[TopicPartition]int64{}
-	for _, job := range c.list {
+	err := c.each(func(job *planned) error {
 		c.progress.begin(job.tp)
-		if err := c.partition(job); err != nil {
-			return job.p.fault(err)
-		}
+		return c.partition(job)
+	})
+	if err != nil {
+		return err
 	}
+	c.out.Partitions = len(c.out.Ends)
 	c.progress.end()
 	return c.fs.SyncDir(c.dir)
 }
 
 // partition copies one partition and reads the copy back.
-func (c *copier) partition(job planned) error {
+func (c *copier) partition(job *planned) error {
 	if err := bounded.Cause(c.ctx); err != nil {
 		return err
 	}
@@ -341,7 +264,6 @@ func (c *copier) partition(job planned) error {
 	if err != nil {
 		return err
 	}
-	c.out.Partitions++
 	c.out.Linked, c.out.Copied, c.out.Kept = c.out.Linked+done.Linked, c.out.Copied+done.Copied, c.out.Kept+done.Kept
 	c.out.Ends[job.tp] = done.End
 	c.out.Notes = appendFaults(c.out.Notes, job.tp, done.Rebuilt)
@@ -361,14 +283,15 @@ func (c *copier) partition(job planned) error {
 	return nil
 }
 
-// forget removes the partitions of an earlier backup that are gone.
+// forget removes the partitions that an earlier backup has and this one has not.
 func (c *copier) forget() error {
 	names, err := c.fs.List(c.dir)
 	if err != nil {
 		return err
 	}
 	for _, base := range names {
-		if tp, ok := parseDirName(base); !ok || c.manifest.Counts(tp.Topic, tp.Partition) {
+		tp, ok := parseDirName(base)
+		if _, copied := c.out.Ends[tp]; !ok || copied {
 			continue
 		}
 		if err := vfs.RemoveAll(c.fs, filepath.Join(c.dir, base)); err != nil {

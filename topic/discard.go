@@ -11,8 +11,8 @@ import (
 	"github.com/quirelog/quire/topic/internal/catalog"
 )
 
-// DiscardError says that a backup would throw away topics that an earlier one in the directory holds. Nothing was changed. It matches
-// [ErrInvalid]; [BackupOptions].Remove with their names lets them go.
+// DiscardError says that a backup would throw away topics that an earlier one in the directory holds. Nothing was changed, unless the topic was
+// deleted while it was copied: then the backup is interrupted. It matches [ErrInvalid]; [BackupOptions].Remove with their names lets them go.
 type DiscardError struct {
 	Dir    string
 	Topics []string
@@ -45,23 +45,30 @@ func (c *copier) keepsEarlier(names []string) error {
 	if err != nil {
 		return err
 	}
+	planned := make(map[TopicPartition]bool, len(c.list))
+	for i := range c.list {
+		planned[c.list[i].tp] = c.wants(&c.list[i])
+	}
 	gone := map[string]bool{}
+	c.earlier = map[string]bool{}
 	for _, entry := range old.Manifest.Topics {
 		i, known := c.manifest.Find(entry.Name)
+		c.earlier[entry.Name] = entry.State == TopicReady
 		if entry.State == TopicReady && (!known || c.manifest.Topics[i].ID != entry.ID) {
 			gone[entry.Name] = true
 		}
 	}
 	for _, base := range names {
 		tp, ok := parseDirName(base)
-		if !ok || c.manifest.Counts(tp.Topic, tp.Partition) {
+		if !ok || planned[tp] && c.earlier[tp.Topic] {
 			continue
 		}
 		holds, err := holdsData(c.fs, filepath.Join(c.dir, base))
 		if err != nil {
 			return err
 		}
-		gone[tp.Topic] = gone[tp.Topic] || holds
+		c.earlier[tp.Topic] = c.earlier[tp.Topic] || holds
+		gone[tp.Topic] = gone[tp.Topic] || holds && !planned[tp]
 	}
 	maps.DeleteFunc(gone, func(name string, is bool) bool { return !is || slices.Contains(c.remove, name) })
 	if len(gone) > 0 {

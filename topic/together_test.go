@@ -119,7 +119,17 @@ func (o *operators) sound(found *VerifyReport) {
 }
 
 func (o *operators) backup(ctx context.Context, rnd *rand.Rand) error {
-	_, err := o.e.Backup(ctx, fmt.Sprintf("saved%d", rnd.IntN(2)), BackupOptions{Copy: rnd.IntN(2) == 0})
+	dir := fmt.Sprintf("saved%d", rnd.IntN(2))
+	opts := BackupOptions{Copy: rnd.IntN(2) == 0}
+	if rnd.IntN(2) == 0 {
+		opts.Remove = []string{"prices"}
+	}
+	_, err := o.e.Backup(ctx, dir, opts)
+	if err == nil {
+		found, err := VerifyDirectory(o.t.Context(), o.disk, dir, VerifyOptions{})
+		assert.NoError(o.t, err)
+		o.sound(found)
+	}
 	return err
 }
 

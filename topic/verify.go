@@ -230,15 +230,18 @@ func (v *verifier) copyOfEntry(dir string, tp TopicPartition) error {
 	return err
 }
 
-// replaced tells that a partition's topic was deleted since the manifest was read; another may have its name by now.
+// replaced tells that a partition's topic was created or deleted since the manifest was read; another may have its name by now.
 func (v *verifier) replaced(tp TopicPartition) bool {
-	i, known := v.manifest.Find(tp.Topic)
 	now, err := catalog.Load(v.fs, v.dir, checkEntry, false)
-	if !known || err != nil || !now.Exists {
+	if err != nil || !now.Exists {
 		return false
 	}
-	j, still := now.Manifest.Find(tp.Topic)
-	return !still || now.Manifest.Topics[j].ID != v.manifest.Topics[i].ID || now.Manifest.Topics[j].State != v.manifest.Topics[i].State
+	i, was := v.manifest.Find(tp.Topic)
+	j, is := now.Manifest.Find(tp.Topic)
+	if !was || !is {
+		return was != is
+	}
+	return now.Manifest.Topics[j].ID != v.manifest.Topics[i].ID || now.Manifest.Topics[j].State != v.manifest.Topics[i].State
 }
 
 // logOptions is what the manifest says of a partition's log. Offsets of a topic that it does not know may have gaps.
@@ -265,24 +268,29 @@ func appendFaults(dst []Fault, tp TopicPartition, list []log.Fault) []Fault {
 	return dst
 }
 
-// missing judges a partition without a directory: its topic may have been deleted meanwhile.
+// missing judges a partition without a directory. That is a loss only if one and the same topic used the partition before the look and after it: it
+// may have been deleted meanwhile, and other topics of its name may have come and gone.
 func (v *verifier) missing(dir string, tp TopicPartition) error {
 	now, err := catalog.Load(v.fs, v.dir, checkEntry, true)
 	if err != nil {
 		return err
 	}
-	i, known := now.Manifest.Find(tp.Topic)
-	if !known {
-		return nil
-	}
-	// Another topic may have the name by now, and its partition a directory, or none yet.
-	entry := now.Manifest.Topics[i]
-	_, err = v.fs.Stat(dir)
-	if errors.Is(err, fs.ErrNotExist) && int(tp.Partition) < entry.Partitions && entry.State == TopicReady && !entry.Unused.Has(tp.Partition) {
+	before, was := usedBy(v.manifest, tp)
+	after, is := usedBy(now.Manifest, tp)
+	if was && is && before == after {
 		v.out.Faults = append(v.out.Faults, Fault{Topic: tp.Topic, Partition: tp.Partition, Kind: string(log.FaultMissing), Path: dir,
 			FirstOffset: -1, NextOffset: -1, Err: errors.New("the manifest has this partition, the directory has not")})
 	}
 	return nil
+}
+
+// usedBy tells which topic uses a partition, by a manifest.
+func usedBy(m *Manifest, tp TopicPartition) (id ID, used bool) {
+	i, known := m.Find(tp.Topic)
+	if !known || m.Topics[i].State != TopicReady || int(tp.Partition) >= m.Topics[i].Partitions || m.Topics[i].Unused.Has(tp.Partition) {
+		return ID{}, false
+	}
+	return m.Topics[i].ID, true
 }
 
 // Kinds of faults of the engine's own files.
