@@ -85,3 +85,30 @@ func readAround(t testing.TB, l *Log, hint string) (read, lost map[int64]bool) {
 	}
 	return read, lost
 }
+
+// The last data file of a log that was stopped in order gives way to a longer one of the same base, whole in itself: it is
+// not what was sealed, though nothing in it is damaged.
+func TestLastSegmentThatIsAnotherFile(t *testing.T) {
+	disk, other := vfs.NewMem(), vfs.NewMem()
+	for fs, values := range map[vfs.FS][]string{disk: {"a", "b"}, other: {"a", "longer than b", "c"}} {
+		l := openLog(t, fs, &Config{})
+		for _, v := range values {
+			put(t, l, v)
+		}
+		require.NoError(t, l.Close())
+	}
+	foreign, err := vfs.ReadFile(other, logFile(0), 1<<20)
+	require.NoError(t, err)
+	edit(t, disk, logFile(0), func([]byte) []byte { return foreign })
+	for _, readOnly := range []bool{true, false, false} {
+		_, _, err := Open(disk, testDir, &Config{}, OpenState{ReadOnly: readOnly})
+		require.ErrorIs(t, err, ErrCorrupt)
+		require.ErrorAs(t, err, new(*ForeignError))
+	}
+	found, err := Verify(disk, testDir, &Config{}, VerifyOptions{})
+	require.NoError(t, err)
+	require.NotEmpty(t, found.Faults)
+	after, err := vfs.ReadFile(disk, logFile(0), 1<<20)
+	require.NoError(t, err)
+	require.Equal(t, foreign, after)
+}

@@ -279,6 +279,11 @@ func (o *opener) openLast(base int64) error {
 	if !errors.Is(err, segment.ErrNoSide) {
 		return err
 	}
+	if o.haveSlot && o.slot.clean && !o.ledElsewhere() { // what a broker appends behind the seal leaves its front as it was
+		if err := segment.CheckSealed(o.l.fs, o.l.dir, base); err != nil {
+			return err
+		}
+	}
 	opt := segment.RecoverOptions{Sparse: o.slot.sparse, Far: !o.haveSlot}
 	if o.haveSlot && o.slot.segmentBase == base && !o.slot.truncating {
 		opt.From = Place{Offset: o.slot.durable, Pos: o.slot.position}

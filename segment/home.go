@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"io"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -91,4 +93,51 @@ func (s *Segment) checkFirst(missing int64) error {
 		}
 	}
 	return &ForeignError{Path: s.path(KindLog, 0), First: s.base, Next: s.base, Reason: fmt.Sprintf("of the segment at offset %d", first)}
+}
+
+// CheckSealed holds the front of a data file that is longer than its side file says against that side file: a program that
+// appended to the segment left it as it was. The error is a *ForeignError, or one of the disk. It says nothing where there
+// is no whole side file.
+func CheckSealed(fsys vfs.FS, dir string, base int64) error {
+	s := newSegment(fsys, dir, base, &Config{})
+	d, err := readSide(fsys, s.path(KindSums, 0))
+	if errors.Is(err, ErrNoSide) || err == nil && d.facts.partial {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	f, err := fsys.OpenRead(s.path(KindLog, 0))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	size, err := f.Size()
+	if err != nil || size <= d.facts.size {
+		return err
+	}
+	sum, err := headersOf(f, d.facts.size)
+	if err == nil && sum == d.facts.headerSum {
+		return nil
+	}
+	if err != nil && !isDamage(err) {
+		return s.ioError(0, err)
+	}
+	return &ForeignError{Path: s.Path(), First: base, Next: d.facts.next, Reason: "not the file that was sealed"}
+}
+
+// headersOf is the header sum of the batches in the first size bytes of a data file.
+func headersOf(f vfs.File, size int64) (sum uint32, err error) {
+	c := newScanner(f, 0, size)
+	for {
+		b, err := c.next()
+		if err == io.EOF {
+			return sum, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		sum = crc32.Update(sum, castagnoli, b[:headerSumBytes])
+		c.skip(len(b))
+	}
 }
