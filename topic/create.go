@@ -60,7 +60,7 @@ func (t *Topic) conflict(want *topicOptions) error {
 	for _, key := range slices.Sorted(maps.Keys(want.overrides)) {
 		k, _ := findKey(key)
 		stored, wanted := k.show(st.settings), canonical(key, want.overrides[key])
-		if stored != wanted {
+		if !sameSetting(key, stored, wanted) {
 			diff = append(diff, SettingDifference{key, stored, wanted})
 		}
 	}

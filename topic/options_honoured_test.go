@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -95,4 +96,39 @@ func TestNilOptionsAreRefused(t *testing.T) {
 	assert.Equal(t, 2, top.Partitions())
 	assert.Empty(t, values(t, top)[0])
 	assert.Empty(t, values(t, top)[1])
+}
+
+// cleanup.policy reads back in the order in which it was set, over a restart too; the order makes no difference between topics.
+func TestCleanupPolicyKeepsItsOrder(t *testing.T) {
+	disk := vfs.NewMem()
+	for round := range 2 {
+		e, err := Open("data", On(disk))
+		require.NoError(t, err)
+		for set, want := range map[string]string{
+			"compact,delete": "compact,delete", "delete,compact": "delete,compact", " delete , compact ": "delete,compact",
+			"delete": "delete", "compact": "compact", "delete,delete": "delete", "compact,delete,compact": "compact,delete",
+		} {
+			name := fmt.Sprintf("t%x", set)
+			if round == 0 {
+				openTopic(t, e, name, Set("cleanup.policy", set))
+			}
+			top := openTopic(t, e, name)
+			assert.Equal(t, want, top.Overrides()["cleanup.policy"], set)
+			s := top.Settings()
+			assert.Equal(t, want, s.Map()["cleanup.policy"], set)
+			if want == "delete,compact" {
+				assert.Equal(t, CleanupDelete|CleanupCompact, s.Cleanup)
+				openTopic(t, e, name, CleanupWith(CleanupCompact|CleanupDelete))
+				_, err := e.Topic(t.Context(), name, CleanupWith(CleanupDelete))
+				assert.ErrorIs(t, err, ErrExists)
+			}
+		}
+		require.NoError(t, e.Close())
+	}
+	e := openOn(t, disk)
+	top := openTopic(t, e, "altered", CleanupWith(CleanupCompact|CleanupDelete))
+	require.NoError(t, e.AlterTopic(t.Context(), "altered", Set("cleanup.policy", "delete,compact")))
+	assert.Equal(t, "delete,compact", top.Overrides()["cleanup.policy"])
+	s := top.Settings()
+	assert.Equal(t, "delete,compact", openTopic(t, e, "copied", With(s)).Overrides()["cleanup.policy"])
 }

@@ -45,6 +45,7 @@ type Settings struct {
 	TimestampsAfter  time.Duration // message.timestamp.after.max.ms: default Forever (an hour in Kafka 4)
 
 	Cleanup              Cleanup       // cleanup.policy: delete (default), compact, or both
+	deleteFirst          bool          // of both, delete was named first
 	Retention            time.Duration // retention.ms: negative for ever, the default (7 days in Kafka)
 	RetentionBytes       int64         // retention.bytes: per partition, negative no bound; default -1
 	RetentionRecords     int64         // quire.retention.records: per partition, negative no bound; default -1

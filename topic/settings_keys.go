@@ -43,6 +43,7 @@ type settingKey struct {
 }
 
 const (
+	keyCleanup   = "cleanup.policy"
 	maxInt64Text = "9223372036854775807"
 	dayMillis    = "86400000"
 	weekMillis   = "604800000"
@@ -50,7 +51,7 @@ const (
 
 // settingKeys is the table, in the order in which settings are shown. It is never changed.
 var settingKeys = []settingKey{
-	choiceKey("cleanup.policy", "delete", parseCleanup, Cleanup.String, func(s *Settings) *Cleanup { return &s.Cleanup }),
+	cleanupKey(),
 	intKey("compression.gzip.level", "-1", -1, 9, func(s *Settings) *int { return &s.CompressionGzip }),
 	intKey("compression.lz4.level", "9", 1, 17, func(s *Settings) *int { return &s.CompressionLZ4 }),
 	choiceKey("compression.type", producerCodec, parseCompression, plain, func(s *Settings) *string { return &s.Compression }),
@@ -291,6 +292,33 @@ func parseCompression(v string) (string, error) {
 		return "uncompressed", nil
 	}
 	return c.String(), nil
+}
+
+// cleanupKey keeps the order of the ways, as Kafka does, though it means nothing.
+func cleanupKey() settingKey {
+	return settingKey{name: keyCleanup, def: "delete",
+		parse: func(s *Settings, v string) (err error) {
+			s.Cleanup, err = parseCleanup(v)
+			s.deleteFirst = strings.HasPrefix(strings.TrimSpace(v), "delete")
+			return err
+		},
+		show: func(s *Settings) string {
+			if s.deleteFirst && s.Cleanup == CleanupDelete|CleanupCompact {
+				return "delete,compact"
+			}
+			return s.Cleanup.String()
+		},
+	}
+}
+
+// sameSetting tells whether two values of a setting mean the same.
+func sameSetting(key, a, b string) bool {
+	if key != keyCleanup || a == b {
+		return a == b
+	}
+	x, errA := parseCleanup(a)
+	y, errB := parseCleanup(b)
+	return x == y && errA == nil && errB == nil
 }
 
 func parseCleanup(v string) (Cleanup, error) {
