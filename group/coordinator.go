@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"math"
 	"sync"
 	"sync/atomic"
 
@@ -102,8 +101,8 @@ func (c *Coordinator) findHome() (*topic.Topic, error) {
 
 // makeHome creates the topic of the groups.
 func (c *Coordinator) makeHome(ctx context.Context) (*topic.Topic, error) {
-	return c.eng.Topic(ctx, OffsetsTopic, topic.Partitions(c.eng.InternalPartitions()), topic.CleanupWith(topic.CleanupCompact),
-		topic.SegmentBytes(100<<20), topic.MaxMessageBytes(math.MaxInt32>>5), topic.Durable())
+	settings := topic.InternalSettings(OffsetsTopic)
+	return c.eng.Topic(ctx, OffsetsTopic, append(settings, topic.Partitions(c.eng.InternalPartitions()))...)
 }
 
 // shardOf gives the shard of a group; nil when there is no topic and none is to be made.

@@ -59,8 +59,8 @@ func (h *hub) endTurn() { <-h.turn }
 func (h *hub) stateLog(ctx context.Context, key shareKey) (*stateLog, error) {
 	t, err := h.findStateTopic()
 	if t == nil && err == nil { // with Kafka's settings
-		t, err = h.eng.Topic(ctx, ShareStateTopic, topic.Partitions(h.eng.InternalPartitions()), topic.Durable(),
-			topic.CleanupWith(topic.CleanupDelete), topic.Retention(-1), topic.MaxMessageBytes(stateBatchBytes))
+		settings := topic.InternalSettings(ShareStateTopic)
+		t, err = h.eng.Topic(ctx, ShareStateTopic, append(settings, topic.Partitions(h.eng.InternalPartitions()))...)
 	}
 	if err != nil {
 		return nil, err

@@ -15,9 +15,6 @@ const ShareStateTopic = "__share_group_state"
 // ShareStatePartitions is how many partitions it has in a Kafka cluster; an engine makes fewer, see [topic.InternalPartitions].
 const ShareStatePartitions = 50
 
-// stateBatchBytes is the largest batch that it takes, Kafka's default, whatever that of the engine is.
-const stateBatchBytes = 1<<20 + 12
-
 // Kinds of its records, in front of their keys: Kafka's ShareSnapshot and ShareUpdate (KIP-932, layout of Kafka 4.2), and one of our own,
 // which Kafka's readers pass over: what became of the deliveries of a record that has failed.
 const (

@@ -141,7 +141,7 @@ func (e *Engine) growTopic(m *Manifest, name string, partitions []int32) error {
 }
 
 // adoptTopic gives the entry of a topic that the manifest does not know: with the settings that a copy in its directories tells, else with none,
-// so that it keeps everything.
+// so that it keeps everything, or with those of the internal topic that it is.
 func (e *Engine) adoptTopic(name string, partitions []int32) (ManifestTopic, error) {
 	count := int(slices.Max(partitions)) + 1
 	if count > maxPartitions {
@@ -161,7 +161,7 @@ func (e *Engine) adoptTopic(name string, partitions []int32) (ManifestTopic, err
 				return entry, err
 			}
 		}
-		entry = ManifestTopic{Name: name, ID: id}
+		entry = ManifestTopic{Name: name, ID: id, Settings: adoptedSettings(name)}
 	}
 	entry.State, entry.Partitions = TopicReady, max(entry.Partitions, count)
 	for _, n := range partitions {

@@ -77,6 +77,27 @@ func TestAdoptKafkaDirectory(t *testing.T) {
 	assert.Equal(t, tp.ID(), openTopic(t, again, "orders").ID())
 }
 
+// An adopted topic that Kafka or the engine keeps for itself has the settings that such a topic is made with, and is compacted; a user's keeps everything.
+func TestAdoptedInternalTopicsHaveTheirSettings(t *testing.T) {
+	fsys := kafkaDirectory(t)
+	e := openOn(t, fsys)
+	offsets := openTopic(t, e, "__consumer_offsets")
+	assert.Equal(t, map[string]string{"cleanup.policy": "compact", "segment.bytes": "104857600", "max.message.bytes": "67108863", "quire.durability": "sync"},
+		offsets.Overrides())
+	assert.Empty(t, openTopic(t, e, "orders").Overrides())
+	require.NoError(t, e.AlterTopic(t.Context(), "__consumer_offsets", SegmentBytes(1000), Set("min.cleanable.dirty.ratio", "0")))
+	for range 100 {
+		_, err := offsets.Append(t.Context(), Record{Key: []byte("k"), Value: []byte("v")})
+		require.NoError(t, err)
+	}
+	require.NoError(t, e.Compact(t.Context()))
+	assert.Less(t, len(stored(t, partitionOf(t, offsets, 0))), 20)
+	require.NoError(t, e.Close())
+
+	again := openOn(t, fsys)
+	assert.Equal(t, CleanupCompact, openTopic(t, again, "__consumer_offsets").Settings().Cleanup)
+}
+
 // When a generation is lost, topics that only it knew are found again, and nothing is deleted.
 func TestLostGenerationCostsNoData(t *testing.T) {
 	fsys := vfs.NewMem()

@@ -87,7 +87,7 @@ func (d *delays) takeOver(ctx context.Context) error {
 	}
 	t, err := d.eng.lookup(DelayedTopic)
 	if errors.Is(err, ErrNotFound) {
-		t, err = d.eng.CreateTopic(ctx, DelayedTopic, delayedSettings()...)
+		t, err = d.eng.CreateTopic(ctx, DelayedTopic, InternalSettings(DelayedTopic)...)
 	}
 	if err != nil {
 		return err

@@ -319,7 +319,7 @@ func (c *recurrences) open(ctx context.Context) error {
 	}
 	t, err := c.eng.lookup(RecurringTopic)
 	if errors.Is(err, ErrNotFound) {
-		t, err = c.eng.CreateTopic(ctx, RecurringTopic, append(delayedSettings(), Partitions(1))...)
+		t, err = c.eng.CreateTopic(ctx, RecurringTopic, InternalSettings(RecurringTopic)...)
 	}
 	if err != nil {
 		return err
