@@ -175,7 +175,7 @@ func (e *Engine) adoptTopic(name string, partitions []int32) (ManifestTopic, err
 func (e *Engine) idOf(name string, partitions []int32) (ID, error) {
 	var id ID
 	for _, n := range partitions {
-		got, err := e.idIn(name, n)
+		got, err := idIn(e.fs, e.partitionDir(name, n), name)
 		switch {
 		case err != nil:
 			return ID{}, err
@@ -191,16 +191,15 @@ func (e *Engine) idOf(name string, partitions []int32) (ID, error) {
 
 // idIn is the topic id in a partition's directory: that of its metadata, if these are lost of the copy of the topic's entry, or else of the slot; zero
 // when none tells.
-func (e *Engine) idIn(name string, n int32) (ID, error) {
-	dir := e.partitionDir(name, n)
-	id, err := log.ReadPartitionMetadata(e.fs, filepath.Join(dir, log.PartitionMetadataFile))
+func idIn(fsys vfs.FS, dir, name string) (ID, error) {
+	id, err := log.ReadPartitionMetadata(fsys, filepath.Join(dir, log.PartitionMetadataFile))
 	if err == nil || errors.Is(err, ErrNewerFormat) || !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrCorrupt) {
 		return id, err
 	}
-	if c, err := catalog.ReadCopy(e.fs, dir, checkEntry); err == nil && c.Name == name {
+	if c, err := catalog.ReadCopy(fsys, dir, checkEntry); err == nil && c.Name == name {
 		return c.ID, nil
 	}
-	data, err := vfs.ReadFile(e.fs, filepath.Join(dir, log.SlotFile), smallFile)
+	data, err := vfs.ReadFile(fsys, filepath.Join(dir, log.SlotFile), smallFile)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, vfs.ErrTooLarge) {
 		return ID{}, nil
 	}

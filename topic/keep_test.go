@@ -69,6 +69,12 @@ func TestLostManifestKeepsForever(t *testing.T) {
 			loseManifest(t, disk)
 			rot(t, disk, "events-0/partition.metadata", "events-1/partition.metadata")
 		},
+		"identities and copies": func(t *testing.T, disk *vfs.Mem) {
+			loseManifest(t, disk)
+			for _, dir := range []string{"events-0/", "events-1/"} {
+				rot(t, disk, dir+"partition.metadata", dir+catalog.CopyFile)
+			}
+		},
 		"copy and manifest": func(t *testing.T, disk *vfs.Mem) { loseManifest(t, disk); rot(t, disk, "events-0/"+catalog.CopyFile) },
 	}
 	ways := map[string]func(t *testing.T, disk *vfs.Mem) (*Engine, error){
@@ -102,7 +108,7 @@ func TestLostManifestKeepsForever(t *testing.T) {
 				assert.Equal(t, 50, kept(t, e))
 				tp, err := e.lookup("events")
 				require.NoError(t, err)
-				if what != "copy and manifest" {
+				if what != "copy and manifest" && what != "identities and copies" {
 					assert.Equal(t, map[string]string{"retention.ms": "-1", "segment.bytes": "300", KeyDurability: "os"}, tp.Overrides())
 					assert.Equal(t, 2, tp.Partitions())
 				}

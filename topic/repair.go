@@ -184,6 +184,11 @@ func (r *repairer) partition(tp TopicPartition) error {
 	if _, err := r.fs.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return r.makeAnew(dir, tp)
 	}
+	if opt.TopicID.IsZero() && !r.alone { // the manifest does not know the topic, and the files made anew are to name it
+		if opt.TopicID, err = idIn(r.fs, dir, tp.Topic); err != nil {
+			return err
+		}
+	}
 	done, err := log.Repair(r.fs, dir, settings.logConfig(opt.TopicID, nil), log.RepairOptions{
 		DryRun: r.opts.DryRun, AcceptLoss: r.opts.AcceptLoss, Gaps: opt.Gaps, Step: func(int64) error { return bounded.Cause(r.ctx) },
 	})

@@ -431,3 +431,38 @@ func FuzzJournal(f *testing.F) {
 		}
 	})
 }
+
+// Only an orderly stop ends a journal, an empty one too, and nothing else but one that was cut looks as if there had been none.
+func TestOrderlyStopEndsTheJournal(t *testing.T) {
+	disk := vfs.NewMem()
+	unended := func() bool {
+		found, err := Load(disk, "d", anyTopic, false)
+		require.NoError(t, err)
+		return found.Unended
+	}
+	s := open(t, disk)
+	assert.True(t, unended(), "no stop yet")
+	s.Close()
+	assert.False(t, unended(), "stopped with an empty journal")
+	s = open(t, disk)
+	require.NoError(t, s.Commit(created("a", 1)))
+	assert.True(t, unended())
+	s.fold()
+	s.Close()
+	assert.False(t, unended(), "stopped behind a new snapshot")
+	require.NoError(t, vfs.WriteFile(disk, filepath.Join("d", File), []byte("rot")))
+	assert.True(t, unended(), "another snapshot than the newest")
+}
+
+// An entry that was taken from a copy may be newer than all that is left of the manifest: changes to come are newer still.
+func TestStartGoesOnAboveEveryEntry(t *testing.T) {
+	disk := vfs.NewMem()
+	require.NoError(t, disk.MkdirAll("d"))
+	entry := *created("a", 1).Create
+	entry.Changed = 50
+	s, err := Start(disk, "d", &Found{Manifest: &Manifest{Topics: []Topic{entry}}}, true, never)
+	require.NoError(t, err)
+	require.NoError(t, s.Commit(altered("a", 1, "2")))
+	now, _ := s.Topic("a")
+	assert.Greater(t, now.Changed, entry.Changed)
+}
