@@ -35,3 +35,17 @@ func TestNilOptionsAreRefused(t *testing.T) {
 		assert.ErrorIs(t, call(), topic.ErrInvalid, name)
 	}
 }
+
+// The zero Engine is closed, for everything that stands on it.
+func TestZeroEngineIsClosed(t *testing.T) {
+	ctx := t.Context()
+	for name, call := range map[string]func(*topic.Engine) error{
+		"coordinator": func(e *topic.Engine) error { _, err := group.NewCoordinator(e, group.Config{}); return err },
+		"on":          func(e *topic.Engine) error { _, err := group.On(e); return err },
+		"join":        func(e *topic.Engine) error { _, err := group.Join(ctx, e, "g", group.Topics("t")); return err },
+		"queue":       func(e *topic.Engine) error { _, err := group.OpenQueue(ctx, e, "t"); return err },
+		"router":      func(e *topic.Engine) error { _, err := group.OpenRouter(ctx, e, "r", group.From("t")); return err },
+	} {
+		assert.ErrorIs(t, call(new(topic.Engine)), topic.ErrClosed, name)
+	}
+}

@@ -47,6 +47,9 @@ func gatherAppend(opts []AppendOption) (appendOptions, error) {
 
 // choose is the partition of a record: the wanted one, that of its key, or the next in turn.
 func (t *Topic) choose(key []byte, want int32) (*Partition, error) {
+	if t.eng == nil {
+		return nil, unmade("Topic")
+	}
 	parts := t.state.Load().partitions
 	switch {
 	case want != AnyPartition:
@@ -76,6 +79,9 @@ func (p *Partition) Append(ctx context.Context, recs ...Record) (Position, error
 // what each said; the others are in the log.
 func (t *Topic) AppendBatch(ctx context.Context, recs []Record, opts ...AppendOption) ([]Position, error) {
 	o, err := gatherAppend(opts)
+	if t.eng == nil {
+		err = unmade("Topic")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -224,6 +230,9 @@ func packFault(err error, timestamp int64) error {
 
 // pack builds one batch of the records. The builder must be put back.
 func (p *Partition) pack(recs []Record) (*builder, error) {
+	if p.topic == nil {
+		return nil, unmade("Partition")
+	}
 	if len(recs) == 0 {
 		return nil, fmt.Errorf("%w: no records to append", ErrInvalid)
 	}

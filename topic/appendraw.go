@@ -38,6 +38,9 @@ type Appended struct {
 // Waiting and errors are those of [Topic.Append], and ErrCorrupt, ErrInvalidRecord, ErrOutOfOrderSequence,
 // ErrProducerFenced.
 func (p *Partition) AppendRaw(ctx context.Context, batch []byte, o RawAppend) (Appended, error) {
+	if p.topic == nil {
+		return Appended{}, unmade("Partition")
+	}
 	b, err := record.First(batch)
 	if err == nil && len(b) != len(batch) {
 		err = fmt.Errorf("%w: %d bytes after the batch", ErrInvalidRecord, len(batch)-len(b))

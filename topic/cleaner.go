@@ -102,7 +102,12 @@ func (c *cleaner) gaveUp(p *Partition) error {
 
 // Uncleanable is why the engine does not compact the partition any more, nil while it does: a compaction has
 // failed, as over damaged bytes. A Compact by hand that succeeds takes it up again, and so does the next Open.
-func (p *Partition) Uncleanable() error { return p.topic.eng.cleaner.gaveUp(p) }
+func (p *Partition) Uncleanable() error {
+	if p.topic == nil {
+		return unmade("Partition")
+	}
+	return p.topic.eng.cleaner.gaveUp(p)
+}
 
 // armCleaner sees that the cleaner looks soon, if anything is compacted.
 func (e *Engine) armCleaner() {

@@ -70,6 +70,9 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 
 // end is Close after what drain does; ctx bounds what is delivered.
 func (e *Engine) end(ctx context.Context, drain func(context.Context) error) error {
+	if e.closing == nil {
+		return ErrClosed
+	}
 	if !e.beginEnd() {
 		if !e.insideClose() {
 			<-e.done

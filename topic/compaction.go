@@ -117,6 +117,9 @@ func (e *Engine) compactedTopics(names []string) ([]*Topic, error) {
 // Compact makes one compaction of the partition now, whatever the dirty ratio, and tells what it did. A
 // partition that the engine had given up on is taken up again if it succeeds.
 func (p *Partition) Compact(ctx context.Context) (CompactedFacts, error) {
+	if p.topic == nil {
+		return CompactedFacts{}, unmade("Partition")
+	}
 	facts := CompactedFacts{Topic: p.topic.name, Partition: p.id}
 	if err := p.topic.eng.mayRetain(ctx); err != nil {
 		return facts, err

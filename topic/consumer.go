@@ -60,6 +60,9 @@ func (e *Engine) NewConsumer(opts ...ConsumerOption) (*Consumer, error) {
 
 // enter claims the consumer for one call.
 func (c *Consumer) enter() error {
+	if c.eng == nil {
+		return unmade("Consumer")
+	}
 	if c.isClosed() {
 		return ErrClosed
 	}
@@ -83,6 +86,9 @@ func (c *Consumer) isClosed() bool {
 // Close ends the consumer: a Poll that waits, and every later call, returns ErrClosed. It does not wait for
 // one. There is nothing to release beyond memory. It returns nil.
 func (c *Consumer) Close() error {
+	if c.eng == nil {
+		return unmade("Consumer")
+	}
 	c.once.Do(func() {
 		close(c.closed)
 		c.leaveEng()

@@ -91,7 +91,7 @@ type NewTopic struct {
 func (e *Engine) CreateTopics(ctx context.Context, topics ...NewTopic) ([]*Topic, error) {
 	names, wants, err := e.wanted(topics)
 	if err != nil || len(topics) == 0 {
-		return nil, err
+		return nil, errors.Join(err, e.usable(ctx))
 	}
 	return changing(ctx, e, names, func() ([]*Topic, error) { return e.create(names, wants) }, func(list []*Topic, err error) {
 		if err != nil {

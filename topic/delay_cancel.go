@@ -17,6 +17,9 @@ import (
 // Errors: ErrInvalid for a position that is not of a delayed message of this topic, ErrUncertain when the disk failed
 // or ctx ended while waiting for it, and as in [Topic.Append].
 func (t *Topic) Cancel(ctx context.Context, pos Position) (bool, error) {
+	if t.eng == nil {
+		return false, unmade("Topic")
+	}
 	d := &t.eng.delays
 	level := pos.Partition - 1
 	if pos.Topic != DelayedTopic || level < 0 || level >= delayLevels || pos.Offset < 0 {

@@ -31,6 +31,10 @@ const (
 // once, as the last pair. What is damaged is left out, and told by [Events].Damage.
 func (t *Topic) Scheduled(ctx context.Context) iter.Seq2[*Scheduled, error] {
 	return func(yield func(*Scheduled, error) bool) {
+		if t.eng == nil {
+			yield(nil, unmade("Topic"))
+			return
+		}
 		if err := t.eng.delays.list(ctx, t, yield); err != nil && ctx.Err() == nil {
 			yield(nil, err)
 		}

@@ -20,7 +20,7 @@ import (
 )
 
 // Engine is an open directory of topics. All methods may be called at once from any goroutine, also from
-// within callbacks. [Open] makes one; it must be closed.
+// within callbacks. [Open] makes one; it must be closed. The zero Engine is closed.
 type Engine struct {
 	fs         vfs.FS       // refuses changes when read-only
 	limited    *vfs.Limited // fs, which counts descriptors
@@ -134,7 +134,7 @@ func (e *Engine) partition(topic string, partition int32) (*Partition, error) {
 // lookup finds a topic that exists.
 func (e *Engine) lookup(name string) (*Topic, error) {
 	e.mu.RLock()
-	t, closed := e.topics[name], e.closed
+	t, closed := e.topics[name], e.closed || e.closing == nil
 	e.mu.RUnlock()
 	switch {
 	case closed:
@@ -157,6 +157,9 @@ func (e *Engine) usable(ctx context.Context) error {
 }
 
 func (e *Engine) isClosed() bool {
+	if e.closing == nil { // the zero Engine
+		return true
+	}
 	select {
 	case <-e.closing:
 		return true
@@ -222,7 +225,7 @@ type finisher interface {
 func (e *Engine) register(c interface{ closeFromEngine() }) (unregister func(), err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.ending {
+	if e.ending || e.closing == nil {
 		return nil, ErrClosed
 	}
 	m := &member{c}

@@ -157,8 +157,8 @@ func (p *Partition) fault(err error) error {
 	var late *DeliveryError
 	var rng *log.RangeError
 	switch {
-	case err == nil:
-		return nil
+	case err == nil, p.topic == nil:
+		return err
 	case errors.As(err, &already), errors.As(err, &late), err == context.Canceled, err == context.DeadlineExceeded:
 		return err
 	case errors.As(err, &rng):
@@ -180,3 +180,6 @@ func rawFault(err error) error {
 	}
 	return err
 }
+
+// unmade is what the zero value of a type returns that an engine gives.
+func unmade(kind string) error { return fmt.Errorf("%w: a %s that no engine gave", ErrInvalid, kind) }

@@ -21,6 +21,9 @@ var ErrNoRecord = log.ErrNoRecord
 // Of a large uncompressed batch only a part is read, once the batch has been checked whole; its checksum is
 // verified at least the first time it is read after Open.
 func (p *Partition) Get(ctx context.Context, offset int64) (Record, error) {
+	if p.topic == nil {
+		return Record{}, unmade("Partition")
+	}
 	f := p.topic.eng.takeFinder()
 	defer func() { p.topic.eng.putFinder(f) }()
 	r, err := p.find(ctx, &f, offset)
@@ -33,6 +36,9 @@ func (p *Partition) Get(ctx context.Context, offset int64) (Record, error) {
 // View is Get for a record that is only looked at: view gets it for the duration of the call and must not
 // keep its bytes. Nothing is allocated in a steady state. It returns view's error.
 func (p *Partition) View(ctx context.Context, offset int64, view func(r *record.Record) error) error {
+	if p.topic == nil {
+		return unmade("Partition")
+	}
 	f := p.topic.eng.takeFinder()
 	defer func() { p.topic.eng.putFinder(f) }()
 	r, err := p.find(ctx, &f, offset)

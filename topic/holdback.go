@@ -92,6 +92,9 @@ func (l *RetryLadder) Dead() *Topic { return l.dead }
 // Failed appends a record to the rung after the one it failed on, or to the dead ones. Which one that is, its headers say.
 // The copy keeps key, value and other headers; its time is that of the failure. It returns where it went.
 func (l *RetryLadder) Failed(ctx context.Context, rec *Record, cause error) (Position, error) {
+	if l.dead == nil {
+		return Position{}, unmade("RetryLadder")
+	}
 	attempt := Attempt(rec)
 	to := l.dead
 	if attempt < len(l.rungs) {

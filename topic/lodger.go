@@ -64,6 +64,9 @@ func (e *Engine) Lodge(key any, fresh func() Lodger) (Lodger, error) {
 	if l, err := e.lodger(key); l != nil || err != nil {
 		return l, err
 	}
+	if e.isClosed() {
+		return nil, ErrClosed
+	}
 	made := fresh()
 	e.mu.Lock()
 	defer e.mu.Unlock()

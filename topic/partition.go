@@ -74,6 +74,9 @@ func (p *Partition) openWith(ctx context.Context) (*log.Log, error) {
 
 // openSlowly opens the log, or waits for whoever does. A failed opening is tried again by the next caller.
 func (p *Partition) openSlowly(ctx context.Context) (*log.Log, error) {
+	if p.topic == nil {
+		return nil, unmade("Partition")
+	}
 	for {
 		if err := bounded.Cause(ctx); err != nil {
 			return nil, err
@@ -265,6 +268,9 @@ func (p *Partition) Flush(ctx context.Context) error {
 // are visible. It returns the new start. The start never falls, and asking beyond the high watermark is an
 // OffsetRangeError. A topic that is only compacted refuses with ErrPolicyViolation.
 func (p *Partition) DeleteRecords(ctx context.Context, before int64) (start int64, err error) {
+	if p.topic == nil {
+		return -1, unmade("Partition")
+	}
 	if p.topic.eng.readOnly {
 		return -1, p.fault(ErrReadOnly)
 	}
@@ -355,6 +361,9 @@ func (p *Partition) Unfence() (bool, error) {
 
 // Fenced is why appends are refused at present, nil when they are not or the partition was not used yet.
 func (p *Partition) Fenced() error {
+	if p.topic == nil {
+		return unmade("Partition")
+	}
 	if l := p.log.Load(); l != nil {
 		return l.Fenced()
 	}

@@ -86,6 +86,9 @@ func (e *Engine) NewProducer(opts ...ProducerOption) (*Producer, error) {
 // Errors: [ErrClosed], [ErrNotFound] (topics are not created by sending), [ErrTooLarge] (above
 // [MaxRequestSize] or the whole buffer), [ErrBufferFull], [ErrInvalid], the context's cause.
 func (p *Producer) Send(ctx context.Context, topic string, rec Record, cb func(Position, error), opts ...AppendOption) error {
+	if p.eng == nil {
+		return unmade("Producer")
+	}
 	var partition int32
 	var err error
 	switch due, fault := delayOf(opts); {
@@ -173,6 +176,9 @@ func (p *Producer) SendSync(ctx context.Context, topic string, rec Record, opts 
 // run, or until ctx ends, which is its only error beside [ErrInCallback]. Outcomes are not errors of Flush;
 // those of records that had nothing to tell them to are errors of Close.
 func (p *Producer) Flush(ctx context.Context) error {
+	if p.eng == nil {
+		return unmade("Producer")
+	}
 	if p.inCallback() {
 		return ErrInCallback
 	}

@@ -20,6 +20,9 @@ var errCallbackBlocks = errors.New("topic: a callback does not return")
 // Inside a callback Close starts all this and returns nil at once. Closing again waits for the end and returns the
 // same.
 func (p *Producer) Close() error {
+	if p.eng == nil {
+		return unmade("Producer")
+	}
 	p.refuse()
 	if p.inCallback() {
 		p.eng.goFunc(func() { _ = p.finish(context.Background()) }) // a closing engine finishes it itself
@@ -32,6 +35,9 @@ func (p *Producer) Close() error {
 // [ErrClosed], those that are with an error that matches [ErrUncertain] too, and the context's cause is part of the
 // error. [ErrInCallback] inside a callback.
 func (p *Producer) Shutdown(ctx context.Context) error {
+	if p.eng == nil {
+		return unmade("Producer")
+	}
 	if p.inCallback() {
 		return ErrInCallback
 	}

@@ -188,6 +188,9 @@ func (t *Topic) Batches(ctx context.Context, partition int32, opts ...ReadOption
 
 // reading makes the cursors of a loop.
 func (t *Topic) reading(ctx context.Context, opts []ReadOption) (*reading, error) {
+	if t.eng == nil {
+		return nil, unmade("Topic")
+	}
 	o := readOptions{fetchConfig: defaultFetch()}
 	o.reset = Fail
 	FromStart()(&o)

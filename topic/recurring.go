@@ -124,6 +124,9 @@ func (c *recurrences) init(e *Engine) {
 // starts; with other content it replaces what was there. Names are the engine's: one that another topic uses is
 // an ErrExists. Other errors: ErrInvalid (name, recurrence, one that never happens), and as in [Topic.Append].
 func (t *Topic) Recur(ctx context.Context, name string, rec Record, when Recurrence, opts ...RecurOption) error {
+	if t.eng == nil {
+		return unmade("Topic")
+	}
 	c := &t.eng.recurring
 	now := t.eng.wall()
 	s := recurringState{Format: delayFormat, Topic: t.id, TopicName: t.name, Partition: AnyPartition, When: when.text, Since: now.UnixMilli()}
@@ -201,6 +204,9 @@ func (s *recurringState) same(o *recurringState) bool {
 // StopRecurring removes a recurring message by name. It reports false when there is none of this topic. At return that
 // is on disk; a firing that is under way comes to its end.
 func (t *Topic) StopRecurring(ctx context.Context, name string) (bool, error) {
+	if t.eng == nil {
+		return false, unmade("Topic")
+	}
 	c := &t.eng.recurring
 	if !c.exists() {
 		return false, t.eng.usable(ctx)
@@ -236,6 +242,10 @@ func (c *recurrences) remove(ctx context.Context, t *Topic, name string) (bool, 
 // the last pair.
 func (t *Topic) Recurring(ctx context.Context) iter.Seq2[*Recurring, error] {
 	return func(yield func(*Recurring, error) bool) {
+		if t.eng == nil {
+			yield(nil, unmade("Topic"))
+			return
+		}
 		list, err := t.eng.recurring.list(ctx, t)
 		for _, r := range list {
 			if ctx.Err() != nil || !yield(r, nil) {

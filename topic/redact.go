@@ -24,6 +24,9 @@ type RedactOptions struct {
 // ErrReadOnly, the context's cause, and what the disk says. A compaction or retention of the partition that is under way
 // is waited for.
 func (p *Partition) Redact(ctx context.Context, offset int64, opts RedactOptions) error {
+	if p.topic == nil {
+		return unmade("Partition")
+	}
 	e := p.topic.eng
 	if err := e.mayRetain(ctx); err != nil {
 		return p.fault(err)

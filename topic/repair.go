@@ -281,6 +281,9 @@ func (e *Engine) RebuildIndexes(ctx context.Context, topics ...string) error {
 
 // RebuildIndexes is Engine.RebuildIndexes for one partition.
 func (p *Partition) RebuildIndexes(ctx context.Context) error {
+	if p.topic == nil {
+		return unmade("Partition")
+	}
 	if p.topic.eng.readOnly {
 		return p.fault(ErrReadOnly)
 	}

@@ -160,6 +160,9 @@ func (e *Engine) mayRetain(ctx context.Context) error {
 // are those of the topic's settings and of [WithRetention]; which segments may go, and what is on disk at return, is
 // told at [log.Log.ApplyRetention].
 func (p *Partition) ApplyRetention(ctx context.Context) (RemovedFacts, error) {
+	if p.topic == nil {
+		return RemovedFacts{}, unmade("Partition")
+	}
 	facts := RemovedFacts{Topic: p.topic.name, Partition: p.id}
 	if err := p.topic.eng.mayRetain(ctx); err != nil {
 		return facts, err

@@ -70,6 +70,9 @@ func (t *Topic) Overrides() map[string]string {
 func (t *Topic) Partition(partition int32) (*Partition, error) { return t.partition(partition) }
 
 func (t *Topic) partition(n int32) (*Partition, error) {
+	if t.eng == nil {
+		return nil, unmade("Topic")
+	}
 	parts := t.state.Load().partitions
 	if n < 0 || int(n) >= len(parts) {
 		return nil, fmt.Errorf("%w: topic %q has %d partitions, no number %d", ErrNotFound, t.name, len(parts), n)

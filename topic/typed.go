@@ -2,6 +2,7 @@ package topic
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"sync"
 	"time"
@@ -31,6 +32,9 @@ type TypedRecord[K, V any] struct {
 
 // OpenTyped opens a topic, or creates it, as [Engine.Topic] does, and reads and writes it by these codecs.
 func OpenTyped[K, V any](ctx context.Context, eng *Engine, name string, keys Codec[K], values Codec[V], opts ...TopicOption) (*Typed[K, V], error) {
+	if keys == nil || values == nil {
+		return nil, fmt.Errorf("%w: typed topic %q without codecs", ErrInvalid, clip(name))
+	}
 	t, err := eng.Topic(ctx, name, opts...)
 	if err != nil {
 		return nil, err
@@ -69,6 +73,9 @@ func (t *Typed[K, V]) Send(ctx context.Context, p *Producer, key K, value V, cb 
 
 // encoded calls use with the encoded record, whose bytes are valid during the call. No value is a tombstone.
 func (t *Typed[K, V]) encoded(key K, value *V, use func(Record) error) error {
+	if t.keys == nil || t.values == nil {
+		return fmt.Errorf("%w: a Typed without codecs", ErrInvalid)
+	}
 	buf, _ := t.buffers.Get().(*[]byte)
 	if buf == nil {
 		buf = new([]byte)
@@ -120,6 +127,9 @@ func (t *Typed[K, V]) Read(ctx context.Context, opts ...ReadOption) iter.Seq2[*T
 // Decode reads one record of the topic, for instance one that a [Consumer] returned. The error is a
 // *[DecodeError]; the result is then nil.
 func (t *Typed[K, V]) Decode(rec *Record) (*TypedRecord[K, V], error) {
+	if t.keys == nil || t.values == nil {
+		return nil, fmt.Errorf("%w: a Typed without codecs", ErrInvalid)
+	}
 	out := &TypedRecord[K, V]{
 		Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset, Time: rec.Time,
 		NoKey: rec.Key == nil, Tombstone: rec.Value == nil, Headers: rec.Headers,
