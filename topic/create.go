@@ -130,6 +130,11 @@ func (e *Engine) wanted(topics []NewTopic) (names []string, wants []*topicOption
 // check is what is wrong with the wanted settings and number of partitions by themselves.
 func (o *topicOptions) check() error {
 	_, err := ParseSettings(o.overrides)
+	for _, key := range o.reset {
+		if _, known := findKey(key); !known {
+			err = errors.Join(err, fmt.Errorf("%w: setting %q is not known", ErrInvalid, clip(key)))
+		}
+	}
 	if n := o.partitions; n != nil && (*n < 1 || *n > maxPartitions) {
 		err = errors.Join(err, fmt.Errorf("%w: %d partitions: at least 1 and at most %d", ErrInvalid, *n, maxPartitions))
 	}
@@ -232,13 +237,10 @@ func (o *topicOptions) merged(old *topicState) (map[string]string, error) {
 	merged := map[string]string{}
 	maps.Copy(merged, old.overrides)
 	for _, key := range o.reset {
-		if _, known := findKey(key); !known {
-			faults = append(faults, fmt.Errorf("%w: setting %q is not known", ErrInvalid, clip(key)))
-		}
 		delete(merged, key)
 	}
 	maps.Copy(merged, o.overrides)
-	both := topicOptions{partitions: o.partitions, overrides: merged, faults: o.faults}
+	both := topicOptions{partitions: o.partitions, overrides: merged, reset: o.reset, faults: o.faults}
 	if err := both.check(); err != nil {
 		faults = append(faults, err)
 	}

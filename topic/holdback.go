@@ -134,5 +134,5 @@ func (l *RetryLadder) Read(ctx context.Context, rung int, partition int32, opts 
 			yield(nil, fmt.Errorf("%w: rung %d of %d", ErrInvalid, rung, len(l.rungs)))
 		}
 	}
-	return HoldBack(ctx, l.rungs[rung].Read(ctx, append(opts[:len(opts):len(opts)], OnPartitions(partition))...), l.delays[rung])
+	return HoldBack(ctx, l.rungs[rung].Read(ctx, append(opts[:len(opts):len(opts)], onlyPartition(partition))...), l.delays[rung])
 }

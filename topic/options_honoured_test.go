@@ -132,3 +132,25 @@ func TestCleanupPolicyKeepsItsOrder(t *testing.T) {
 	s := top.Settings()
 	assert.Equal(t, "delete,compact", openTopic(t, e, "copied", With(s)).Overrides()["cleanup.policy"])
 }
+
+// What a call cannot honour is refused: other partitions where one is read, and settings that are not known.
+func TestOptionsThatCannotBeHonouredAreRefused(t *testing.T) {
+	e := openOn(t, vfs.NewMem())
+	top := openTopic(t, e, "t", Partitions(2))
+	var err error
+	for _, err = range top.Batches(t.Context(), 0, OnPartitions(1), UntilEnd()) {
+	}
+	assert.ErrorIs(t, err, ErrInvalid, "batches")
+	ladder, err := e.RetryLadder(t.Context(), "t", time.Second)
+	require.NoError(t, err)
+	for _, err = range ladder.Read(t.Context(), 0, 0, OnPartitions(1), UntilEnd()) {
+	}
+	assert.ErrorIs(t, err, ErrInvalid, "ladder")
+	_, err = e.CreateTopic(t.Context(), "new", Reset("no.such"))
+	assert.ErrorIs(t, err, ErrInvalid, "create")
+	_, err = e.Topic(t.Context(), "t", Reset("no.such"))
+	assert.ErrorIs(t, err, ErrInvalid, "topic that is")
+	_, err = e.Topic(t.Context(), "t", Partitions(0))
+	assert.ErrorIs(t, err, ErrInvalid, "partitions")
+	assert.ErrorIs(t, e.AlterTopic(t.Context(), "t", Reset("no.such")), ErrInvalid, "alter")
+}

@@ -166,6 +166,16 @@ func (t *Topic) Read(ctx context.Context, opts ...ReadOption) iter.Seq2[*Record,
 	}
 }
 
+// onlyPartition is the partition of a call that reads one: naming others is a fault.
+func onlyPartition(partition int32) ReadOption {
+	return func(o *readOptions) {
+		if o.partitions != nil {
+			o.fault = errors.Join(o.fault, fmt.Errorf("%w: OnPartitions where one partition is read", ErrInvalid))
+		}
+		o.partitions = []int32{partition}
+	}
+}
+
 // Batches is a loop over the batches of one partition, as they are stored:
 //
 //	for b, err := range t.Batches(ctx, 3, topic.UntilEnd()) { ... }
@@ -176,7 +186,7 @@ func (t *Topic) Read(ctx context.Context, opts ...ReadOption) iter.Seq2[*Record,
 // The rest is as in [Topic.Read].
 func (t *Topic) Batches(ctx context.Context, partition int32, opts ...ReadOption) iter.Seq2[record.Batch, error] {
 	return func(yield func(record.Batch, error) bool) {
-		r, err := t.reading(ctx, append(opts[:len(opts):len(opts)], OnPartitions(partition)))
+		r, err := t.reading(ctx, append(opts[:len(opts):len(opts)], onlyPartition(partition)))
 		if err == nil {
 			err = r.batches(ctx, yield)
 		}
