@@ -529,10 +529,10 @@ func TestRedriveBesideWorkers(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 1, n)
 		time.Sleep(time.Hour)
-		require.Equal(t, map[string]int{"one": 2, "two": 2}, seen)
 		require.Zero(t, q.Metrics().Open)
 		stop()
 		require.ErrorIs(t, <-over, context.Canceled)
+		require.Equal(t, map[string]int{"one": 2, "two": 2}, seen)
 	})
 }
 
