@@ -26,6 +26,7 @@ func Cause(ctx context.Context) error {
 
 // IsCause tells an error that is nothing but the end of ctx.
 func IsCause(ctx context.Context, err error) bool {
-	e, _ := err.(*ended)
-	return ctx.Err() != nil && (err == context.Cause(ctx) || e != nil && e.cause == context.Cause(ctx))
+	var e *ended
+	whole := errors.As(err, &e) && err == error(e)
+	return ctx.Err() != nil && (err == context.Cause(ctx) || whole && e.cause == context.Cause(ctx))
 }
