@@ -108,7 +108,7 @@ func (l *Log) appendChecked(cfg *Config, c *checked, o *AppendOptions) (a Append
 }
 
 func (l *Log) appendLocked(cfg *Config, c *checked, o *AppendOptions) (a Appended, cuts int64, err error) {
-	cuts = l.syncer.cuts.Load()
+	cuts = l.syncer.cuts()
 	if err := l.appendable(); err != nil {
 		return Appended{}, cuts, err
 	}
@@ -180,7 +180,7 @@ func (l *Log) appendRun(cfg *Config, run []byte) (end, cuts int64, err error) {
 }
 
 func (l *Log) appendRunLocked(cfg *Config, run []byte) (end, cuts int64, err error) {
-	cuts = l.syncer.cuts.Load()
+	cuts = l.syncer.cuts()
 	if err := l.appendable(); err != nil {
 		return 0, cuts, err
 	}

@@ -26,13 +26,19 @@ func TestCommitOfWhatWasCutOff(t *testing.T) {
 	l := openLog(t, vfs.NewMem(), &Config{Replicated: true})
 	put(t, l, "a")
 	put(t, l, "b")
-	before := l.syncer.cuts.Load()
+	before := l.syncer.cuts()
 	require.NoError(t, l.Truncate(1))
 	put(t, l, "c")
 	require.NoError(t, l.Commit(t.Context(), 2))
 	err := l.commit(t.Context(), 2, Sync, before)
 	require.ErrorIs(t, err, ErrUncertain)
 	require.ErrorIs(t, err, ErrTruncated)
+	require.NoError(t, l.commit(t.Context(), 1, Sync, before), "what the truncation kept is known")
+	require.NoError(t, l.Truncate(1))
+	require.ErrorIs(t, l.commit(t.Context(), 1, Sync, before), ErrTruncated, "of two only the last is known")
+	before = l.syncer.cuts()
+	require.NoError(t, l.TruncateFully(5))
+	require.ErrorIs(t, l.commit(t.Context(), 1, Sync, before), ErrTruncated, "nothing is kept")
 }
 
 // A run is judged as a whole before any of it is written.

@@ -44,12 +44,30 @@ type syncer struct {
 	// settled is the durable watermark once all that depends on it has followed: the slot
 	// and the high watermark. Committers wait for this one.
 	settled watermark.Mark
-	cuts    atomic.Int64 // counts truncations: a committer that sees it change knows nothing any more
+	cut     atomic.Pointer[cut] // the last truncation; nil: there was none
 
 	mu      sync.Mutex
 	running bool   // somebody holds the lead
 	next    *round // those waiting for a sync that has not begun; nil if none
 	alone   *lone  // those who want the lead without a sync, in order; served first
+}
+
+// cut is a truncation: the number of those so far, and the offset below which it kept everything.
+type cut struct{ count, kept int64 }
+
+// cuts is the number of truncations.
+func (sy *syncer) cuts() int64 {
+	if c := sy.cut.Load(); c != nil {
+		return c.count
+	}
+	return 0
+}
+
+// kept tells whether records below end, appended after that many truncations, were cut off by none since. Of
+// several it does not know.
+func (sy *syncer) kept(end, cuts int64) bool {
+	c := sy.cut.Load()
+	return c == nil || c.count == cuts || c.count == cuts+1 && end <= c.kept
 }
 
 // lone is one who wants the lead without a sync.
@@ -71,7 +89,7 @@ type round struct {
 // fsync. The error matches [ErrUncertain] when the fsync failed, the records were cut
 // off, the log closed without them, or ctx ended first.
 func (l *Log) Commit(ctx context.Context, end int64) error {
-	return l.commit(ctx, end, l.cfg.Load().Durability, l.syncer.cuts.Load())
+	return l.commit(ctx, end, l.cfg.Load().Durability, l.syncer.cuts())
 }
 
 // commit is Commit at a level that may be stronger than the log's. cuts is the number
@@ -101,7 +119,7 @@ func (l *Log) commit(ctx context.Context, end int64, level Durability, cuts int6
 		}
 	}
 	// Looked at last: other records may have taken the offsets of those cut off.
-	if sy.cuts.Load() != cuts || sy.settled.Load() < end {
+	if !sy.kept(end, cuts) || sy.settled.Load() < end {
 		return uncertain(ErrTruncated)
 	}
 	return nil
@@ -276,7 +294,7 @@ func (l *Log) durableTip() tipState {
 
 // Flush makes everything appended so far durable, whatever the level.
 func (l *Log) Flush(ctx context.Context) error {
-	cuts := l.syncer.cuts.Load()
+	cuts := l.syncer.cuts()
 	return l.commit(ctx, l.end.Load(), Sync, cuts)
 }
 

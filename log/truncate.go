@@ -89,14 +89,14 @@ func (l *Log) lowerEndLocked(offset int64) error {
 	if high := l.high.Load(); offset < high {
 		return fmt.Errorf("%w: %d is below %d", ErrBelowHigh, offset, high)
 	}
-	l.lowerLocked(offset)
+	l.lowerLocked(offset, offset)
 	return nil
 }
 
-// lowerLocked lowers the marks of the end to offset, and tells committers by the counter
-// of cuts. The caller holds mu, tip.mu and the lead.
-func (l *Log) lowerLocked(offset int64) {
-	l.syncer.cuts.Add(1)
+// lowerLocked lowers the marks of the end to offset, and tells committers that what lies at kept
+// and beyond is gone. The caller holds mu, tip.mu and the lead.
+func (l *Log) lowerLocked(offset, kept int64) {
+	l.syncer.cut.Store(&cut{l.syncer.cuts() + 1, kept})
 	for _, m := range []*watermark.Mark{&l.durable, &l.syncer.settled, &l.end} {
 		if m.Load() > offset {
 			m.Store(offset)
@@ -306,7 +306,7 @@ func (l *Log) restartMarksLocked(fresh *segment.Segment, offset int64) {
 			m.Store(offset)
 		}
 	}
-	l.lowerLocked(offset)
+	l.lowerLocked(offset, 0)
 	t.mu.Unlock()
 	l.view.Store(&view{[]*segment.Segment{fresh}})
 	l.resetTipLocked(fresh)
