@@ -62,7 +62,8 @@ func Start(fsys vfs.FS, dir string, found *Found, changed bool, room func() bool
 	return s, s.rewrite(next)
 }
 
-// cut removes a line that was cut off, and makes those in front of it durable: after a kill they may be in the page cache only.
+// cut removes a line that was cut off. After a stop that was not orderly it writes those in front of it again and makes them durable: they may be in
+// the page cache only, and after a sync that failed a later one does not write them.
 func (s *Store) cut() error {
 	f, err := s.fs.Open(s.path())
 	if err != nil {
@@ -72,10 +73,23 @@ func (s *Store) cut() error {
 	if err == nil && size > s.size {
 		err = f.Truncate(s.size)
 	}
+	if err == nil && !s.ended {
+		err = writeAgain(f, s.size)
+	}
 	if err == nil && (size > s.size || !s.ended) {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
+}
+
+// writeAgain writes the first size bytes of a file in place.
+func writeAgain(f vfs.File, size int64) error {
+	data := make([]byte, size)
+	if n, err := f.ReadAt(data, 0); n < len(data) {
+		return err
+	}
+	_, err := f.WriteAt(data, 0)
+	return err
 }
 
 func (s *Store) path() string { return filepath.Join(s.dir, JournalFile(s.base)) }
@@ -228,6 +242,9 @@ func (s *Store) tryAppend(l *Line) error {
 		err = s.put(data)
 	}
 	if err != nil {
+		if l.Closed {
+			s.unend()
+		}
 		return fmt.Errorf("topic: manifest not written: %w", err)
 	}
 	s.size += int64(len(data))
@@ -236,6 +253,15 @@ func (s *Store) tryAppend(l *Line) error {
 	defer s.mu.Unlock()
 	s.st.apply(l)
 	return nil
+}
+
+// unend takes an end back whose sync failed, as far as the disk lets it: the next program would take the journal, of which only the page cache
+// may have the last lines, for one that is on disk.
+func (s *Store) unend() {
+	if f, err := s.fs.Open(s.path()); err == nil {
+		_ = f.Truncate(s.size)
+		_ = f.Close()
+	}
 }
 
 // put writes a line at the journal's end and syncs it. What fails is taken back; when that cannot be done either, the outcome is not known.
