@@ -69,16 +69,16 @@ func (quire) OpenIdle(dir string, n int) (Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.touchAll(n); err != nil {
+	if err := s.touchAll(n, 100); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
 // touchAll appends a record to every partition. Making a partition's files costs several syncs: many at a time share the journal's commits.
-func (s *quireStore) touchAll(n int) error {
+func (s *quireStore) touchAll(n, recordBytes int) error {
 	const workers = 32
-	rec := topic.Record{Value: makeValues(1, 100, 0)[0]}
+	rec := topic.Record{Value: makeValues(1, recordBytes, 0)[0]}
 	errs := make([]error, workers)
 	var wg sync.WaitGroup
 	for w := range workers {
