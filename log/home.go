@@ -74,7 +74,11 @@ func (o *opener) checkHome() error {
 		st = &o.slot
 		faults = append(faults, foreignSlot(o.l.dir, st))
 	}
-	err := foreignFiles(o.l.fs, o.l.dir, o.bases, o.cfg.TopicID, st, func(f *ForeignError) { faults = append(faults, f) })
+	id := o.cfg.TopicID
+	if o.ledElsewhere() {
+		id = TopicID{} // a broker that led the partition has given it the id of its own topic, which the seals do not know
+	}
+	err := foreignFiles(o.l.fs, o.l.dir, o.bases, id, st, func(f *ForeignError) { faults = append(faults, f) })
 	return errors.Join(append(faults, err)...)
 }
 

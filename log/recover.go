@@ -104,7 +104,7 @@ type opener struct {
 
 func (o *opener) run() error {
 	steps := []func() error{
-		o.list, o.readSlot, o.checkHome, o.loadEpochs, o.takeBack, o.openSegments, o.endScan, o.finishTruncation, o.checkLoss, o.passEnd, o.passDamage,
+		o.list, o.readSlot, o.loadEpochs, o.checkHome, o.takeBack, o.openSegments, o.endScan, o.finishTruncation, o.checkLoss, o.passEnd, o.passDamage,
 		o.publish, o.loadProducers, o.saveEpochs, o.note,
 	}
 	for _, step := range steps {
