@@ -218,7 +218,7 @@ func (m *machine) dropMember(id string, why Code) {
 	g.remove(id)
 }
 
-// prepareOrComplete begins a rebalance, or ends the one that is being prepared if nobody is missing.
+// prepareOrComplete begins a rebalance, or ends the one that is being prepared if no member is missing.
 func (m *machine) prepareOrComplete() {
 	g := m.classic
 	switch {
@@ -229,7 +229,7 @@ func (m *machine) prepareOrComplete() {
 	}
 }
 
-// completeIfJoined ends the rebalance that is being prepared if nobody is missing.
+// completeIfJoined ends the rebalance that is being prepared if no member is missing.
 func (m *machine) completeIfJoined() {
 	if g := m.classic; g.state == PreparingRebalance && !g.initial && g.allJoined() {
 		m.completeJoin()

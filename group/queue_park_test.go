@@ -444,7 +444,7 @@ func TestRedriveGoesOnBehindALetterThatIsRefused(t *testing.T) {
 	})
 }
 
-// The workers that are there when a record is parked come back for it, whoever of them sleeps by then.
+// The workers that are there when a record is parked come back for it, also those that sleep by then.
 func TestParkedRecordIsTriedAgainByThoseWhoAreThere(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		e := topictest.New(t)

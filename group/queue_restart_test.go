@@ -42,10 +42,10 @@ func restingRestart(t *testing.T, records, workers int, opts ...group.QueueOptio
 		}
 		return nil
 	}), context.Canceled)
-	require.Zero(t, left.Load(), "records that nobody came for in an hour: %+v", q.Metrics())
+	require.Zero(t, left.Load(), "records that no worker came for in an hour: %+v", q.Metrics())
 }
 
-// A queue that is opened with resting records comes for them when their rests are over, whoever of its workers reads them in.
+// A queue that is opened with resting records comes for them when their rests are over, whichever of its workers reads them in.
 func TestRestartedQueueComesForRestingRecords(t *testing.T) {
 	restarts := 1000
 	if testing.Short() {

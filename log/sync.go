@@ -47,7 +47,7 @@ type syncer struct {
 	cut     atomic.Pointer[cut] // the last truncation; nil: there was none
 
 	mu      sync.Mutex
-	running bool   // somebody holds the lead
+	running bool   // a committer holds the lead
 	next    *round // those waiting for a sync that has not begun; nil if none
 	alone   *lone  // those who want the lead without a sync, in order; served first
 }

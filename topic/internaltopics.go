@@ -10,7 +10,7 @@ const (
 )
 
 // InternalSettings are the settings of a topic that an engine, or Kafka, keeps for itself; nil for all others. An internal topic is made with
-// them by whoever keeps it, and has them when it is adopted and nothing else tells its settings.
+// them by the program that keeps it, and has them when it is adopted and nothing else tells its settings.
 func InternalSettings(name string) []TopicOption {
 	switch name {
 	case offsetsTopic:

@@ -15,7 +15,7 @@ import (
 const (
 	// uptimeFile has the spans of time in which no engine was open, as far as they are known, and when one was last seen to be.
 	uptimeFile = "quire.uptime"
-	// uptimeEvery is how often it is written at most, while somebody asks.
+	// uptimeEvery is how often it is written at most, while it is asked for.
 	uptimeEvery = 10 * time.Minute
 	// uptimeJump is by how much a clock may go wrong before the time around it counts for nothing.
 	uptimeJump = time.Minute
