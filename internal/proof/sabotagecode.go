@@ -175,7 +175,7 @@ func durable(name string, call *ast.CallExpr, fails map[string]bool) bool {
 	case "noteTwice", "writeSynced", "writeCheckpoints", "writeCleanerCheckpoint":
 		return fails[name]
 	case "write", "sync", "settle", "flush":
-		return fails[name] && strings.Contains("slot n s", receiverName(call))
+		return fails[name] && slices.Contains([]string{"slot", "n", "s", "l"}, receiverName(call))
 	}
 	return strings.HasPrefix(name, "sync") && !strings.HasPrefix(name, "synced") && fails[name]
 }

@@ -76,7 +76,7 @@ func (r *runner) newYard(list []*sabotage) (*yard, error) {
 		return nil, err
 	}
 	y := &yard{room: room, list: slices.Clone(list), each: r.each}
-	for range 5 {
+	for range 10 { // the compiler stops at the first package that it refuses
 		files, err := y.weave()
 		if err != nil {
 			return nil, err
