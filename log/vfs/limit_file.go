@@ -30,7 +30,8 @@ type limitedFile struct {
 	moving     chan struct{} // not nil while the descriptor is opened or closed; closed then
 	failed     error         // of a Sync: sticky
 	same       *limitedFile  // next handle on the same path
-	prev, next *limitedFile  // ring of those that may be evicted; nil outside
+	list       *handleList   // of those that may be evicted; nil outside
+	prev, next *limitedFile
 }
 
 // install makes a fresh descriptor usable with so many pins on it.
@@ -211,12 +212,14 @@ func (h *limitedFile) Sync() error {
 		return err
 	}
 	h.dirty.Store(false)
-	if err := f.Sync(); err != nil {
-		h.l.mu.Lock()
-		defer h.l.mu.Unlock()
+	err = f.Sync()
+	h.l.mu.Lock()
+	defer h.l.mu.Unlock()
+	if err != nil {
 		h.failed = err
 		return err
 	}
+	h.l.ring.synced(h)
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -361,6 +362,30 @@ func heap() uint64 {
 	runtime.GC()
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
+}
+
+// Which descriptor gives way is found at a cost that does not grow with the number of those that are dirty.
+func TestLimitFindsAVictimAtOnce(t *testing.T) {
+	const turns = 2000
+	cost := func(n int) time.Duration { // of an eviction among n dirty files
+		l := vfs.Limit(vfs.NewMem(), n)
+		var files []vfs.File
+		for i := range n + turns {
+			f := must(l.Create(fmt.Sprint("/f", i)))
+			write(t, f, 0, "x")
+			files = append(files, f)
+		}
+		begin := time.Now()
+		for i := range turns {
+			write(t, files[i], 1, "y")
+		}
+		return time.Since(begin)
+	}
+	few, many := time.Hour, time.Hour
+	for range 5 {
+		few, many = min(few, cost(256)), min(many, cost(8192))
+	}
+	require.Less(t, many, 8*few) // 30 times where all are looked at
 }
 
 func BenchmarkLimitReadHot(b *testing.B) {
