@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// MostAlone is how many calls of a Calls may go on without a caller: each may hold a thread of the operating system.
+// MostAlone is how many calls of a Calls go on without a caller before others wait to begin: each may hold a thread of the operating system.
 const MostAlone = 64
 
 // Calls are calls that may hang. The zero Calls is ready. A Calls must not be copied.

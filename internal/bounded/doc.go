@@ -10,6 +10,6 @@
 //
 //	I1  A Mutex has one holder. One who has ended its wait never holds it.
 //	I2  No wake-up is lost: while a Mutex is free, either none waits for it or one of those who wait is awake.
-//	I3  At most [MostAlone] calls of a Calls go on without a caller; those that would come next wait for their end.
+//	I3  While [MostAlone] calls of a Calls go on without a caller none begins whose context can end: it waits until one of them has ended.
 //	I4  A panic or runtime.Goexit in a call that is waited for is its caller's; in one that goes on alone it ends there.
 package bounded
