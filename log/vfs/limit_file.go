@@ -26,12 +26,12 @@ type limitedFile struct {
 
 	// Guarded by l.mu.
 	orphan     bool          // its name is gone: the descriptor cannot be had again
+	soiled     bool          // in the list of the dirty
 	path       string        // cleaned
 	moving     chan struct{} // not nil while the descriptor is opened or closed; closed then
 	failed     error         // of a Sync: sticky
 	same       *limitedFile  // next handle on the same path
-	list       *handleList   // of those that may be evicted; nil outside
-	prev, next *limitedFile
+	prev, next *limitedFile  // list of those that may be evicted; nil outside
 }
 
 // install makes a fresh descriptor usable with so many pins on it.

@@ -8,29 +8,35 @@ package vfs
 // same however many are dirty: every step of the hand is paid for by a use or a
 // write since it last came by.
 type limitedRing struct {
-	clean, dirty handleList
+	clean, dirty limitedFile // sentinels
+	n            int
 }
 
 func (r *limitedRing) init() {
-	r.clean.init()
-	r.dirty.init()
+	for _, list := range []*limitedFile{&r.clean, &r.dirty} {
+		list.prev, list.next = list, list
+	}
 }
 
 // push enters a handle that has its descriptor anew.
-func (r *limitedRing) push(h *limitedFile) { r.clean.push(h) }
+func (r *limitedRing) push(h *limitedFile) {
+	r.enter(h, &r.clean)
+	r.n++
+}
 
 // remove takes a handle out; one that is not in stays out.
 func (r *limitedRing) remove(h *limitedFile) {
-	if h.list != nil {
-		h.list.remove(h)
+	if h.next != nil {
+		h.leave()
+		r.n--
 	}
 }
 
 // synced puts a handle back among the clean.
 func (r *limitedRing) synced(h *limitedFile) {
-	if h.list == &r.dirty && !h.dirty.Load() {
-		r.dirty.remove(h)
-		r.clean.push(h)
+	if h.soiled && !h.dirty.Load() {
+		h.leave()
+		r.enter(h, &r.clean)
 	}
 }
 
@@ -43,24 +49,24 @@ func (r *limitedRing) victim() *limitedFile {
 	return r.pick(&r.dirty)
 }
 
-func (r *limitedRing) pick(from *handleList) *limitedFile {
-	soiled := func(h *limitedFile) bool { return from == &r.clean && h.dirty.Load() }
-	for range 2 * from.n {
-		h := from.first()
+func (r *limitedRing) pick(from *limitedFile) *limitedFile {
+	for range 2 * r.n {
+		h := from.next
 		switch {
-		case h == nil:
+		case h == from:
 			return nil
-		case soiled(h):
+		case !h.soiled && h.dirty.Load():
 			r.soil(h)
-		case r.passes(h) || !h.claim():
-			from.turn(h)
+		case h.used.Swap(false) || !h.pins.CompareAndSwap(0, closedPins):
+			h.leave()
+			r.enter(h, from)
 		// Once the pins are taken no call can write: a mark of dirt seen after
 		// that is the last word.
-		case soiled(h):
+		case !h.soiled && h.dirty.Load():
 			h.pins.Store(0)
 			r.soil(h)
 		default:
-			from.remove(h)
+			r.remove(h)
 			return h
 		}
 	}
@@ -69,48 +75,19 @@ func (r *limitedRing) pick(from *handleList) *limitedFile {
 
 // soil puts a handle among the dirty.
 func (r *limitedRing) soil(h *limitedFile) {
-	r.clean.remove(h)
-	r.dirty.push(h)
+	h.leave()
+	r.enter(h, &r.dirty)
 }
 
-// passes tells that the hand passes a handle by: it is in use, or was since the
-// hand last came by.
-func (r *limitedRing) passes(h *limitedFile) bool { return h.used.Swap(false) || h.pins.Load() != 0 }
-
-// claim takes the pins of a handle that is not in use.
-func (h *limitedFile) claim() bool { return h.pins.CompareAndSwap(0, closedPins) }
-
-// handleList is a list of handles; one that is in it knows it.
-type handleList struct {
-	root limitedFile // sentinel
-	n    int
+// enter puts a handle at the end of a list.
+func (r *limitedRing) enter(h, list *limitedFile) {
+	h.prev, h.next = list.prev, list
+	h.prev.next, list.prev = h, h
+	h.soiled = list == &r.dirty
 }
 
-func (l *handleList) init() { l.root.prev, l.root.next = &l.root, &l.root }
-
-// first is the handle that is longest in the list, nil when it is empty.
-func (l *handleList) first() *limitedFile {
-	if l.n == 0 {
-		return nil
-	}
-	return l.root.next
-}
-
-func (l *handleList) push(h *limitedFile) {
-	h.prev, h.next = l.root.prev, &l.root
-	h.prev.next, h.next.prev = h, h
-	h.list = l
-	l.n++
-}
-
-func (l *handleList) remove(h *limitedFile) {
+// leave takes a handle out of its list.
+func (h *limitedFile) leave() {
 	h.prev.next, h.next.prev = h.next, h.prev
-	h.prev, h.next, h.list = nil, nil, nil
-	l.n--
-}
-
-// turn moves a handle to the end.
-func (l *handleList) turn(h *limitedFile) {
-	l.remove(h)
-	l.push(h)
+	h.prev, h.next, h.soiled = nil, nil, false
 }
