@@ -164,7 +164,7 @@ func (c *Consumer) begin(ctx context.Context) error {
 	if err := c.member.join(ctx); err != nil {
 		return err
 	}
-	c.member.quickly()
+	c.member.quickly(ctx)
 	return nil
 }
 
@@ -256,12 +256,14 @@ func (c *Consumer) depart(id string) {
 // that it can be called inside the loop, see [Consumer.Shutdown]. Close again does nothing.
 func (c *Consumer) Close() error {
 	c.startClosing(true)
-	return c.finishUnlessLooping()
+	return c.finishUnlessLooping(context.Background())
 }
 
-// Shutdown is Close that waits for a loop to do its part, until ctx ends.
+// Shutdown is Close that waits for a loop to do its part, until ctx ends; what is left then, for a handler or a disk that hangs, goes on in
+// the background.
 func (c *Consumer) Shutdown(ctx context.Context) error {
-	err := c.Close()
+	c.startClosing(true)
+	err := c.finishUnlessLooping(ctx)
 	select {
 	case <-c.over:
 		return err
@@ -274,22 +276,37 @@ func (c *Consumer) Shutdown(ctx context.Context) error {
 // finished is committed. When ctx ends first, Drain becomes Close, which tells them, and returns why ctx ended.
 func (c *Consumer) Drain(ctx context.Context) error {
 	c.startClosing(false)
-	err := c.finishUnlessLooping()
+	err := c.finishUnlessLooping(ctx)
 	select {
 	case <-c.over:
 		return err
 	case <-ctx.Done():
-		return errors.Join(bounded.Cause(ctx), c.Close())
+		c.startClosing(true)
+		_ = c.finishUnlessLooping(ctx)
+		return bounded.Cause(ctx)
 	}
 }
 
 // finishUnlessLooping finishes, unless a loop does.
-func (c *Consumer) finishUnlessLooping() error {
+func (c *Consumer) finishUnlessLooping(ctx context.Context) error {
 	if !c.looping.CompareAndSwap(false, true) {
 		return nil
 	}
-	defer c.looping.Store(false)
-	return c.finish(context.Background())
+	return c.finishApart(ctx)
+}
+
+// finishApart finishes for a caller that has the loop, and waits for that until a while after ctx has ended.
+func (c *Consumer) finishApart(ctx context.Context) error {
+	within, stop := withGrace(ctx, endGrace)
+	defer stop()
+	out, err := bounded.Err(within, &c.coord.calls, 0, func() error {
+		defer c.looping.Store(false)
+		return c.finish(context.Background())
+	})
+	if out == bounded.NotBegun {
+		c.looping.Store(false)
+	}
+	return err
 }
 
 // startClosing has nothing more handed out; with tell the handlers at work are told to stop.

@@ -32,6 +32,7 @@ type Coordinator struct {
 	cfg    *Config
 	timers *timingwheel.Runner
 	closed atomic.Bool
+	calls  bounded.Calls
 
 	stale atomic.Bool // topics have changed since meta was made
 	meta  atomic.Pointer[Metadata]

@@ -139,6 +139,9 @@ func (c *Coordinator) resolve(ctx context.Context, tp topic.TopicPartition, to R
 	if err != nil {
 		return 0, err
 	}
+	if err := p.Warm(ctx); err != nil {
+		return 0, err
+	}
 	marks, err := p.Offsets()
 	if err != nil {
 		return 0, err

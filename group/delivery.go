@@ -262,7 +262,7 @@ func (l *loop) owe(s *stall, seq uint64) {
 }
 
 // pay makes durable what the loop was answered. After an error that is still owed.
-func (l *loop) pay() error {
+func (l *loop) pay(ctx context.Context) error {
 	for {
 		l.mu.Lock()
 		n := len(l.owed)
@@ -273,7 +273,7 @@ func (l *loop) pay() error {
 		d := l.owed[n-1]
 		l.owed = l.owed[:n-1]
 		l.mu.Unlock()
-		if err := d.stall.commit(d.seq); err != nil {
+		if err := d.stall.commit(ctx, d.seq); err != nil {
 			l.owe(d.stall, d.seq)
 			return err
 		}
@@ -357,7 +357,7 @@ func (q *Queue) Deliveries(ctx context.Context) iter.Seq2[*Delivery, error] {
 		}
 		defer q.strike(r)
 		l := &loop{open: map[*Delivery]bool{}}
-		defer q.leave(l)
+		defer q.leave(ctx, l)
 		for {
 			if err := l.fault(); err != nil {
 				if !yield(nil, err) {
@@ -388,10 +388,10 @@ func (q *Queue) delivery(got *taken, l *loop) *Delivery {
 	return &Delivery{Record: got.rec, Attempt: got.attempt, q: q, s: got.s, lock: got.lock, loop: l}
 }
 
-// leave ends a loop.
-func (q *Queue) leave(l *loop) {
+// leave ends a loop that ctx was given to.
+func (q *Queue) leave(ctx context.Context, l *loop) {
 	for _, d := range l.finish() {
 		_ = q.settle(d, outcome{kind: released}) // refused if its lease has ended: then it is back already
 	}
-	_ = q.Flush() // counted in the metrics, tried again by whoever comes next, and told by Close
+	_ = q.flushAtEnd(ctx) // counted in the metrics, tried again by the next loop, and told by Close
 }

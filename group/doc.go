@@ -169,6 +169,7 @@
 //	loop.go                  Batches: reading               batch.go             records in one handler's hand
 //	run.go                   Run, RunByKey: workers         window.go            what RunByKey has in hand of a partition
 //	handler.go               handlers that panic or end their goroutines, for all loops     room.go       loops on a full disk
+//	apart.go                 callers that leave while a disk hangs
 //	serve.go                 which batch is handed out next, what is read for it
 //	finished.go              what is finished beyond the committed offset, as its metadata
 //	priority.go              priorities and weights         turns.go             whose turn it is: ranks, deficit round robin

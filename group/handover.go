@@ -12,7 +12,7 @@ import (
 // revoke hands partitions over: nothing of them is given out any more, handlers come to their ends, and what was marked is committed.
 func (m *membership) revoke(ctx context.Context, parts []topic.TopicPartition, why error) (fault error) {
 	c := m.c
-	parts, lost := c.deleted(parts)
+	parts, lost := c.deleted(c.held(parts))
 	if err := m.lose(ctx, lost, ErrLost); err != nil {
 		return errors.Join(err, m.revoke(ctx, parts, why))
 	}
@@ -25,10 +25,19 @@ func (m *membership) revoke(ctx context.Context, parts []topic.TopicPartition, w
 	}
 	defer func() { // also when the callback ends the goroutine
 		// What cannot be committed is read again by the next owner: it is reported to OnCommit, and the partitions go all the same.
-		_ = m.commitLast(context.WithoutCancel(ctx))
+		within, stop := withGrace(ctx, endGrace)
+		defer stop()
+		_ = m.commitLast(within)
 		fault = errors.Join(fault, m.release(parts))
 	}()
 	return c.callBack(ctx, c.cfg.onRevoke, parts)
+}
+
+// held is those of the partitions that the member has: some may have gone before a loop ended in the middle of this.
+func (c *Consumer) held(parts []topic.TopicPartition) []topic.TopicPartition {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(parts), func(tp topic.TopicPartition) bool { return c.hold[tp] == nil })
 }
 
 // deleted tells apart partitions of topics that were deleted, or made anew under their names: what was read of those is nothing to commit.
@@ -84,6 +93,8 @@ func (m *membership) advance(ctx context.Context) bool {
 		r := a.(SyncResponse)
 		return r.Err == nil || errors.Is(r.Err, ErrRebalanceInProgress)
 	case <-m.c.over:
+		return false
+	case <-ctx.Done():
 		return false
 	case <-m.none():
 		return false
@@ -193,6 +204,9 @@ func (m *membership) adopt(ctx context.Context, parts []topic.TopicPartition) er
 			m.in = false // joins again, and is told again
 			return r.Err
 		}
+		if err := c.warm(ctx, parts); err != nil {
+			return err
+		}
 		if err := m.settleDown(r.Offsets); err != nil {
 			return err
 		}
@@ -201,6 +215,16 @@ func (m *membership) adopt(ctx context.Context, parts []topic.TopicPartition) er
 		return nil
 	}
 	return c.callBack(ctx, c.cfg.onAssign, parts)
+}
+
+// warm opens partitions, so that their ends can be told without a look at the disk. What is wrong with one the reading says.
+func (c *Consumer) warm(ctx context.Context, parts []topic.TopicPartition) error {
+	for _, tp := range parts {
+		if p, err := c.coord.eng.Partition(tp.Topic, tp.Partition); err == nil {
+			_ = p.Warm(ctx)
+		}
+	}
+	return bounded.Cause(ctx)
 }
 
 // settleDown starts reading where the group stands.

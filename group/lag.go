@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -69,10 +70,13 @@ func (h *holding) position() int64 {
 	return max(h.next, h.mark)
 }
 
-// endOf is the end of a partition for readers of a level, -1 if it cannot be read.
+// endOf is the end of a partition for readers of a level, -1 if it is not open. It does not look at the disk.
 func (c *Coordinator) endOf(tp topic.TopicPartition, level topic.IsolationLevel) int64 {
 	p, err := c.eng.Partition(tp.Topic, tp.Partition)
 	if err != nil {
+		return -1
+	}
+	if !p.Opened() {
 		return -1
 	}
 	end := p.High
@@ -86,8 +90,16 @@ func (c *Coordinator) endOf(tp topic.TopicPartition, level topic.IsolationLevel)
 	return at
 }
 
+// endWithin is the high watermark of a partition, -1 if it cannot be read; an error is the context's cause.
+func (c *Coordinator) endWithin(ctx context.Context, tp topic.TopicPartition) (int64, error) {
+	if p, err := c.eng.Partition(tp.Topic, tp.Partition); err != nil || p.Warm(ctx) != nil {
+		return -1, bounded.Cause(ctx)
+	}
+	return c.endOf(tp, topic.ReadUncommitted), nil
+}
+
 // begun notes where the source begins with partitions for which nothing was committed. It is the loop's.
-func (c *Consumer) begun() {
+func (c *Consumer) begun(ctx context.Context) {
 	var fresh []*holding
 	c.mu.Lock()
 	for _, h := range c.hold {
@@ -97,7 +109,7 @@ func (c *Consumer) begun() {
 	}
 	c.mu.Unlock()
 	for _, h := range fresh {
-		at, err := c.src.Position(h.tp)
+		at, err := c.src.PositionWithin(ctx, h.tp)
 		if err != nil {
 			continue // the reading says why
 		}
@@ -148,7 +160,9 @@ func (c *Coordinator) Lag(ctx context.Context, group string) ([]GroupLag, error)
 	}
 	list := make([]GroupLag, 0, len(rows))
 	for tp, r := range rows {
-		r.End = c.endOf(tp, topic.ReadUncommitted)
+		if r.End, err = c.endWithin(ctx, tp); err != nil {
+			return nil, err
+		}
 		r.PartitionLag = lagOf(r.PartitionLag)
 		list = append(list, *r)
 	}

@@ -42,7 +42,7 @@ func (c *Consumer) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
 }
 
 func (c *Consumer) loop(ctx context.Context, yield func(*Batch, error) bool) (err error) {
-	defer func() { err = errors.Join(endOfLoop(ctx, err), c.exit()) }() // also when the body ends its goroutine
+	defer func() { err = errors.Join(endOfLoop(ctx, err), c.exit(ctx)) }() // also when the body ends its goroutine
 	for {
 		b, err := c.next(ctx)
 		if err != nil {
@@ -95,13 +95,12 @@ func (c *Consumer) enter() error {
 }
 
 // exit ends a loop; one that was asked to close does so.
-func (c *Consumer) exit() error {
+func (c *Consumer) exit(ctx context.Context) error {
 	c.mu.Lock()
 	closing := c.closing
 	c.mu.Unlock()
 	if closing {
-		defer c.looping.Store(false)
-		return c.finish(context.Background())
+		return c.finishApart(ctx)
 	}
 	c.coord.timers.After(&c.away, c.cfg.late)
 	c.looping.Store(false)
@@ -109,7 +108,8 @@ func (c *Consumer) exit() error {
 	closing = c.closing && c.ended == nil
 	c.mu.Unlock()
 	if closing { // between the two
-		return c.Close()
+		c.startClosing(true)
+		return c.finishUnlessLooping(ctx)
 	}
 	return nil
 }
@@ -214,7 +214,7 @@ func (c *Consumer) poll(ctx context.Context) error {
 	if awake, err := c.hush(); awake || err != nil {
 		return err
 	}
-	c.begun()
+	c.begun(ctx)
 	recs, err := c.src.Poll(ctx)
 	c.mu.Lock()
 	c.asleep = false

@@ -98,7 +98,11 @@ func (m *membership) attend(ctx context.Context) error {
 
 // settle takes steps, and does what they make due, until nothing is left.
 func (m *membership) settle(ctx context.Context) error {
-	m.steer <- struct{}{}
+	select {
+	case m.steer <- struct{}{}:
+	case <-ctx.Done():
+		return bounded.Cause(ctx)
+	}
 	defer func() { <-m.steer }()
 	for {
 		if err := m.fault; err != nil {
@@ -148,7 +152,7 @@ func (c *Consumer) steerAway() {
 		}
 	}
 	defer func() { <-c.member.steer }()
-	c.member.quickly()
+	c.member.quickly(context.Background())
 	if c.member.due != nil || c.member.fault != nil {
 		select {
 		case c.member.called <- struct{}{}:
@@ -166,10 +170,10 @@ func (m *membership) trySteer() bool {
 	}
 }
 
-func (m *membership) quickly() {
+func (m *membership) quickly(ctx context.Context) {
 	for m.fault == nil && m.due == nil {
-		again, err := m.step(context.Background())
-		if err != nil && !errors.Is(err, errClosing) {
+		again, err := m.step(ctx)
+		if err != nil && !errors.Is(err, errClosing) && ctx.Err() == nil {
 			m.fault = err
 		}
 		if err != nil || !again {

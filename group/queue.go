@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -104,16 +105,21 @@ func OpenQueue(ctx context.Context, eng *topic.Engine, topicName string, opts ..
 			return nil, err
 		}
 	}
-	if err := h.takeTurn(ctx); err != nil {
-		return nil, err
-	}
-	defer h.endTurn()
-	if err := h.enter(q); err != nil {
+	return inTurn(ctx, h, func() (*Queue, error) { return q.entered(ctx) }, func(q *Queue, err error) {
+		if err == nil {
+			_ = q.Close()
+		}
+	})
+}
+
+// entered is the queue when it is open. Its caller has the turn.
+func (q *Queue) entered(ctx context.Context) (*Queue, error) {
+	if err := q.hub.enter(q); err != nil {
 		return nil, err
 	}
 	if err := q.open(ctx); err != nil {
-		h.leave(q)
-		return nil, fmt.Errorf("group: open queue %q: %w", cfg.name, err)
+		q.hub.leave(q)
+		return nil, fmt.Errorf("group: open queue %q: %w", q.id.name, err)
 	}
 	q.mayHaveGrown() // while it was opened
 	return q, nil
@@ -174,6 +180,9 @@ func (q *Queue) openStall(ctx context.Context, n int32, exists bool) (*stall, er
 	if err != nil {
 		return nil, err
 	}
+	if err := part.Warm(ctx); err != nil && ctx.Err() != nil { // what else is wrong with it the reading says
+		return nil, err
+	}
 	s := &stall{q: q, part: part, key: q.key(n), staged: map[int64]stateRun{}, stories: map[int64]story{}}
 	if s.log, err = q.hub.stateLog(ctx, s.key); err != nil {
 		return nil, err
@@ -220,13 +229,15 @@ func (q *Queue) stalls() []*stall {
 }
 
 // Flush makes everything acknowledged, released and rejected so far durable, and says whether it is.
-func (q *Queue) Flush() error {
+func (q *Queue) Flush() error { return q.flush(context.Background()) }
+
+func (q *Queue) flush(ctx context.Context) error {
 	var faults []error
 	for _, s := range q.stalls() {
 		q.mu.Lock()
 		upTo := s.seq
 		q.mu.Unlock()
-		faults = append(faults, s.commit(upTo))
+		faults = append(faults, s.commit(ctx, upTo))
 	}
 	return errors.Join(faults...)
 }
@@ -238,14 +249,41 @@ func (q *Queue) Close() error {
 	q.mu.Lock()
 	q.closing = true
 	q.mu.Unlock()
-	return q.close(topic.ErrClosed)
+	return q.close(context.Background(), topic.ErrClosed)
 }
 
-func (q *Queue) close(why error) error {
+// close ends the queue, and waits until what it was told is durable, or a while after ctx has ended: then that goes on in the background,
+// and the queue cannot be opened before its end.
+func (q *Queue) close(ctx context.Context, why error) error {
 	if !q.finish(why) {
 		return nil
 	}
-	return errors.Join(q.Flush(), q.quit())
+	within, stop := withGrace(ctx, endGrace)
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- errors.Join(q.Flush(), q.quit()) }()
+	select {
+	case err := <-done:
+		return err
+	case <-within.Done():
+		return q.uncertain(ctx)
+	}
+}
+
+// flushAtEnd is what a loop that ends makes durable, if it can within a while after ctx has ended; what it cannot stays staged.
+func (q *Queue) flushAtEnd(ctx context.Context) error {
+	within, stop := withGrace(ctx, endGrace)
+	defer stop()
+	err := q.flush(within)
+	if within.Err() != nil {
+		return q.uncertain(ctx)
+	}
+	return err
+}
+
+// uncertain is what a caller is told that leaves before the queue has stored all answers.
+func (q *Queue) uncertain(ctx context.Context) error {
+	return fmt.Errorf("%w: answers of queue %q: %w", topic.ErrUncertain, q.id.name, bounded.Cause(ctx))
 }
 
 // finish ends the queue for everybody; false when it had ended. It does not wait.

@@ -2,9 +2,12 @@ package group
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"maps"
 	"slices"
+
+	"github.com/quirelog/quire/internal/bounded"
 )
 
 // What a delivery changes is staged under the queue's lock and stored by whoever needs to know that it is durable. One stores at a time, all
@@ -32,13 +35,23 @@ func (s *stall) stageStoryLocked(x *slot) {
 
 // commit returns when everything staged up to seq is durable, or with why it is not. What could not be stored stays staged: it is part of
 // the next attempt.
-func (s *stall) commit(seq uint64) error {
+//
+// When ctx ends first, what is being stored goes on, and others wait for its end: half a change is of no use.
+func (s *stall) commit(ctx context.Context, seq uint64) error {
 	for !s.reached(seq) {
 		busy := s.log.tryClaim(s.state)
 		if busy == nil {
-			return s.commitClaimed(seq)
+			out, err := bounded.Err(ctx, &s.q.hub.calls, 0, func() error { return s.commitClaimed(seq) })
+			if out == bounded.NotBegun {
+				s.log.yield(s.state)
+			}
+			return err
 		}
-		<-busy // perhaps what is stored now is enough
+		select {
+		case <-busy: // perhaps what is stored now is enough
+		case <-ctx.Done():
+			return bounded.Cause(ctx)
+		}
 	}
 	return nil
 }

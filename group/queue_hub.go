@@ -19,6 +19,8 @@ type hubKey struct{}
 type hub struct {
 	eng  *topic.Engine
 	turn chan struct{} // held while a queue is opened or closed
+	// calls are those that go on when their callers have left.
+	calls bounded.Calls
 
 	mu     sync.Mutex
 	queues map[queueID]*Queue
@@ -54,6 +56,22 @@ func (h *hub) takeTurn(ctx context.Context) error {
 }
 
 func (h *hub) endTurn() { <-h.turn }
+
+// inTurn does what takes the turn, apart from the caller, which leaves when ctx ends; late is told then what came of it.
+func inTurn[T any](ctx context.Context, h *hub, f func() (T, error), late func(T, error)) (T, error) {
+	var none T
+	if err := h.takeTurn(ctx); err != nil {
+		return none, err
+	}
+	v, out, err := bounded.OrLater(ctx, &h.calls, 0, func() (T, error) {
+		defer h.endTurn()
+		return f()
+	}, late)
+	if out == bounded.NotBegun {
+		h.endTurn()
+	}
+	return v, err
+}
 
 // stateLog gives the log that holds the state of key, and makes the topic of the states if there is none. The caller has the turn.
 func (h *hub) stateLog(ctx context.Context, key shareKey) (*stateLog, error) {
@@ -179,9 +197,5 @@ func (h *hub) Settle(ctx context.Context) error {
 	h.mu.Lock()
 	h.ended = true
 	h.mu.Unlock()
-	var faults []error
-	for _, q := range h.all() {
-		faults = append(faults, q.close(topic.ErrClosed))
-	}
-	return errors.Join(faults...)
+	return allAtOnce(h.all(), func(q *Queue) error { return q.close(ctx, topic.ErrClosed) })
 }

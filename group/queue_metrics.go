@@ -38,6 +38,9 @@ func (q *Queue) Metrics() QueueMetrics {
 		if s := p.share.first(); s != nil {
 			m.Oldest = max(m.Oldest, now.Sub(time.UnixMilli(s.line.born)))
 		}
+		if !p.part.Opened() {
+			continue
+		}
 		if high, err := p.part.High(); err == nil {
 			m.Backlog += max(high-p.share.end, 0)
 		}

@@ -44,7 +44,7 @@ func (q *Queue) next(ctx context.Context, l *loop, lease time.Duration) (got *ta
 		case got == nil:
 			more, err := q.fetch(ctx)
 			if err == nil && !more {
-				if err = q.Flush(); err == nil {
+				if err = q.flush(ctx); err == nil {
 					err = q.wait(ctx)
 				}
 			}
@@ -102,6 +102,9 @@ func (q *Queue) stallOf(s *slot) *stall { return s.line.stall }
 func (q *Queue) advanceLocked(now time.Time) {
 	q.expireLocked(now)
 	for _, p := range q.parts {
+		if !p.part.Opened() { // nothing of it was read
+			continue
+		}
 		start, err := p.part.Start()
 		if err != nil || start <= p.share.floor {
 			continue
@@ -187,7 +190,7 @@ func (q *Queue) present(ctx context.Context, l *loop, got *taken) (ok bool, err 
 		q.mu.Lock()
 		seq := p.seq
 		q.mu.Unlock()
-		err = errors.Join(p.commit(seq), l.pay()) // first its own: with one partition that pays for all
+		err = errors.Join(p.commit(ctx, seq), l.pay(ctx)) // first its own: with one partition that pays for all
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()

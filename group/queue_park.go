@@ -56,14 +56,14 @@ func (q *Queue) reviveParked(ctx context.Context, wanted func(DeadRecord) (bool,
 			}
 			ok, err := q.revive(ctx, s, wanted)
 			if err != nil {
-				return n, errors.Join(err, q.Flush())
+				return n, errors.Join(err, q.flushAtEnd(ctx))
 			}
 			if ok {
 				n++
 			}
 		}
 	}
-	return n, q.Flush()
+	return n, q.flush(ctx)
 }
 
 func (q *Queue) parkedIn(p *stall) (list []*slot) {

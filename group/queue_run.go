@@ -40,6 +40,7 @@ func (q *Queue) Run(ctx context.Context, workers int, fn func(ctx context.Contex
 // queueLoop is one Run, or one loop over Deliveries.
 type queueLoop struct {
 	q       *Queue
+	whole   context.Context // its caller's
 	ctx     context.Context // the handlers'
 	stop    context.CancelCauseFunc
 	takes   context.Context // ends when nothing more is to be taken
@@ -50,7 +51,7 @@ type queueLoop struct {
 
 // enroll begins a loop.
 func (q *Queue) enroll(ctx context.Context) (*queueLoop, error) {
-	r := &queueLoop{q: q, over: make(chan struct{})}
+	r := &queueLoop{q: q, whole: ctx, over: make(chan struct{})}
 	r.ctx, r.stop = context.WithCancelCause(ctx)
 	r.takes, r.halt = context.WithCancel(r.ctx)
 	q.mu.Lock()
@@ -95,7 +96,7 @@ func (r *queueLoop) hire(fn func(context.Context, *Delivery) error) {
 // work is one worker.
 func (r *queueLoop) work(fn func(context.Context, *Delivery) error) error {
 	l := &loop{open: map[*Delivery]bool{}}
-	defer r.q.leave(l)
+	defer r.q.leave(r.whole, l)
 	for {
 		got, err := r.next(l, 0)
 		if err != nil || got == nil {
@@ -140,7 +141,7 @@ func (r *queueLoop) outcome(ctx context.Context) error {
 	why := context.Cause(r.ctx)
 	switch {
 	case ctx.Err() != nil && errors.Is(why, context.Cause(ctx)) && (end == nil || !errors.Is(why, end)):
-		return errors.Join(bounded.Cause(ctx), r.q.Flush())
+		return errors.Join(bounded.Cause(ctx), r.q.flushAtEnd(ctx))
 	case why != nil && !errors.Is(why, topic.ErrClosed) || !closing:
 		return why
 	}
@@ -160,10 +161,10 @@ func (q *Queue) windUp(ctx context.Context, tell bool) error {
 		select {
 		case <-r.over:
 		case <-ctx.Done():
-			return errors.Join(bounded.Cause(ctx), q.Close())
+			return errors.Join(bounded.Cause(ctx), q.close(ctx, topic.ErrClosed))
 		}
 	}
-	return q.Close()
+	return q.close(ctx, topic.ErrClosed)
 }
 
 // haltLoops has nothing more taken, and lists the loops.

@@ -84,18 +84,10 @@ func (q *Queue) grow(ctx context.Context) (err error) {
 			q.mu.Unlock()
 		}
 	}()
-	if err := q.hub.takeTurn(ctx); err != nil {
-		return err
-	}
-	defer q.hub.endTurn()
 	known := q.stalls()
-	parts := slices.Clone(known)
-	for n := len(known); n < q.topic.Partitions(); n++ {
-		s, err := q.openStall(ctx, int32(n), true)
-		if err != nil {
-			return err
-		}
-		parts = append(parts, s)
+	parts, err := inTurn(ctx, q.hub, func() ([]*stall, error) { return q.openGrown(ctx, known) }, func([]*stall, error) {})
+	if err != nil {
+		return err
 	}
 	if err := q.attend(parts, len(known)); err != nil {
 		return err
@@ -107,6 +99,19 @@ func (q *Queue) grow(ctx context.Context) (err error) {
 		w.wake()
 	}
 	return nil
+}
+
+// openGrown opens the partitions that are not known yet, behind those that are. Its caller has the turn.
+func (q *Queue) openGrown(ctx context.Context, known []*stall) ([]*stall, error) {
+	parts := slices.Clone(known)
+	for n := len(known); n < q.topic.Partitions(); n++ {
+		s, err := q.openStall(ctx, int32(n), true)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, s)
+	}
+	return parts, nil
 }
 
 // Queues lists the names of a topic's queues, open or not, in order. It reads all of [ShareStateTopic] unless that was done already. A topic of
@@ -161,10 +166,12 @@ func DeleteQueue(ctx context.Context, eng *topic.Engine, topicName, queue string
 	if err != nil {
 		return err
 	}
-	if err := h.takeTurn(ctx); err != nil {
-		return err
-	}
-	defer h.endTurn()
+	_, err = inTurn(ctx, h, func() (struct{}, error) { return struct{}{}, h.deleteQueue(ctx, topicName, queue) }, func(struct{}, error) {})
+	return err
+}
+
+// deleteQueue is DeleteQueue for a caller that has the turn.
+func (h *hub) deleteQueue(ctx context.Context, topicName, queue string) error {
 	t, err := h.topicOf(topicName)
 	if err != nil {
 		return err

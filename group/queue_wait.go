@@ -152,6 +152,9 @@ func (q *Queue) wait(ctx context.Context) error {
 // watch sleeps as the watcher: until its partitions change, or at.
 func (q *Queue) watch(ctx context.Context, w *sleeper, at time.Time) error {
 	for _, p := range q.stalls() {
+		if err := p.part.Warm(ctx); err != nil { // one that another worker may be opening
+			return err
+		}
 		stop, err := p.part.Watch(w.ch)
 		if err != nil {
 			return err

@@ -55,7 +55,7 @@ func (r *redriving) letterwise(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.ends, err = endsOf(dead); err != nil {
+	if r.ends, err = endsOf(ctx, dead); err != nil {
 		return err
 	}
 	r.letters, err = OpenQueue(ctx, q.hub.eng, dead.Name(), QueueName("quire.redrive."+q.id.name), MaxAttempts(math.MaxInt16), Window(mostWindow))
@@ -64,14 +64,17 @@ func (r *redriving) letterwise(ctx context.Context) error {
 	}
 	err = r.run(ctx)
 	r.letters.giveBack(r.passed)
-	return errors.Join(err, r.refused, r.letters.Close())
+	return errors.Join(err, r.refused, r.letters.close(ctx, topic.ErrClosed))
 }
 
-func endsOf(t *topic.Topic) ([]int64, error) {
+func endsOf(ctx context.Context, t *topic.Topic) ([]int64, error) {
 	ends := make([]int64, t.Partitions())
 	for i := range ends {
 		p, err := t.Partition(int32(i))
 		if err != nil {
+			return nil, err
+		}
+		if err := p.Warm(ctx); err != nil {
 			return nil, err
 		}
 		if ends[i], err = p.High(); err != nil {
@@ -123,7 +126,7 @@ func (r *redriving) look(ctx context.Context, got *taken) error {
 	r.passed = r.passed[:len(r.passed)-1]
 	r.letters.done(got)
 	if r.n++; r.n%redriveCommit == 0 {
-		return r.letters.Flush()
+		return r.letters.flush(ctx)
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 
 const (
 	// copyGrace is how long an append under way may go on when the router is told to stop: what is in hand is then copied, and not copied again.
-	copyGrace = 5 * time.Second
+	copyGrace = time.Second
 	// copiesAtOnce is how many partitions one batch is appended to at once.
 	copiesAtOnce = 16
 	// batchRoom is what a batch needs besides its records, and a record besides its bytes, at most.
@@ -35,17 +35,7 @@ type copying struct {
 
 // copy appends copies and waits until they are on disk: all topics at once, and the partitions of each.
 func (r *Router) copy(ctx context.Context, out []*outgoing) error {
-	grace, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() {
-		timer := time.NewTimer(copyGrace)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			cancel()
-		case <-grace.Done():
-		}
-	})
+	grace, stop := withGrace(ctx, copyGrace)
 	defer stop()
 	c := &copying{r: r, ctx: ctx, grace: grace}
 	if err := c.deliver(out); err != nil {

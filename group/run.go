@@ -71,7 +71,7 @@ func (r *runner) end(ctx context.Context, err error, keyed bool) error {
 	if errors.As(err, new(*handlerError)) {
 		err = nil
 	}
-	return errors.Join(r.failure(), endOfLoop(ctx, err), r.c.exit())
+	return errors.Join(r.failure(), endOfLoop(ctx, err), r.c.exit(ctx))
 }
 
 // sortByKey begins to keep order by key: what was read ahead is sorted.

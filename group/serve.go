@@ -119,7 +119,7 @@ func (c *Consumer) topUp(ctx context.Context) error {
 		for _, cl := range r.classes {
 			has, parts := c.thirst(cl)
 			if len(parts) > 0 {
-				recs, err := c.src.PollFrom(parts...)
+				recs, err := c.src.PollFromWithin(ctx, parts...)
 				if fault := c.took(ctx, recs, err); fault != nil {
 					return fault
 				}

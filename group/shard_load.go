@@ -20,12 +20,7 @@ func (s *shard) load(ctx context.Context) error {
 		case err != nil || (!mine && wait == nil):
 			return err
 		case mine:
-			seats, err := s.read(ctx)
-			s.loaded(seats, s.c.eng.Downtimes(), err)
-			if err != nil {
-				return fmt.Errorf("%w: reading %s: %w", ErrNotAvailable, s, err)
-			}
-			return nil
+			return s.loadApart(ctx)
 		}
 		select {
 		case <-wait:
@@ -33,6 +28,22 @@ func (s *shard) load(ctx context.Context) error {
 			return bounded.Cause(ctx)
 		}
 	}
+}
+
+// loadApart reads for the caller that claimed it. When ctx ends first the reading goes on, for others.
+func (s *shard) loadApart(ctx context.Context) error {
+	out, err := bounded.Err(ctx, &s.c.calls, 0, func() error {
+		seats, err := s.read()
+		s.loaded(seats, s.c.eng.Downtimes(), err)
+		return err
+	})
+	if out == bounded.NotBegun {
+		s.loaded(nil, nil, err)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: reading %s: %w", ErrNotAvailable, s, err)
+	}
+	return nil
 }
 
 // claimLoad tells the caller to read, or what to wait for, or neither.
@@ -106,7 +117,7 @@ func (m *machine) lostTopics() []string {
 }
 
 // read replays the partition's log, as far as it is visible now.
-func (s *shard) read(ctx context.Context) (map[string]*machine, error) {
+func (s *shard) read() (map[string]*machine, error) {
 	p, err := s.home.Partition(s.id)
 	if err != nil {
 		return nil, err
@@ -117,7 +128,7 @@ func (s *shard) read(ctx context.Context) (map[string]*machine, error) {
 	}
 	l := loader{c: s.c, meta: s.c.metadata(), machines: map[string]*machine{}}
 	for offset := marks.Start; offset < marks.High; {
-		next, err := l.run(ctx, p, offset)
+		next, err := l.run(p, offset)
 		if err != nil {
 			return nil, err
 		}
@@ -139,8 +150,8 @@ type loader struct {
 }
 
 // run replays one run of batches and gives the offset behind it.
-func (l *loader) run(ctx context.Context, p *topic.Partition, offset int64) (int64, error) {
-	raw, err := p.FetchRaw(ctx, offset, topic.Fetch{})
+func (l *loader) run(p *topic.Partition, offset int64) (int64, error) {
+	raw, err := p.FetchRaw(context.Background(), offset, topic.Fetch{})
 	if err != nil {
 		return 0, err
 	}

@@ -3,7 +3,6 @@ package topic
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/quirelog/quire/internal/bounded"
@@ -58,39 +57,6 @@ func holding[T any](ctx context.Context, e *Engine, free func(), f func() (T, er
 	return v, out, err
 }
 
-// orLater runs f. When ctx ends while f goes on alone, late is told what f gave, once it has.
-func orLater[T any](ctx context.Context, e *Engine, grace time.Duration, f func() (T, error), late func(T, error)) (T, bounded.Outcome, error) {
-	type given struct {
-		v   T
-		err error
-	}
-	var mu sync.Mutex
-	var got *given
-	left := false
-	v, out, err := bounded.Do(ctx, &e.calls, grace, func() (T, error) {
-		v, err := f()
-		mu.Lock()
-		got = &given{v, err}
-		alone := left
-		mu.Unlock()
-		if alone {
-			late(v, err)
-		}
-		return v, err
-	})
-	if out != bounded.Alone {
-		return v, out, err
-	}
-	mu.Lock()
-	left = true
-	mine := got
-	mu.Unlock()
-	if mine != nil {
-		late(mine.v, mine.err)
-	}
-	return v, out, err
-}
-
 // changing changes the topics of these names. When that is done and has ended, told is called, by the caller if it is
 // still there.
 func changing[T any](ctx context.Context, e *Engine, names []string, f func() (T, error), told func(T, error)) (T, error) {
@@ -98,7 +64,7 @@ func changing[T any](ctx context.Context, e *Engine, names []string, f func() (T
 	if err := e.beginChange(ctx, names...); err != nil {
 		return none, err
 	}
-	v, out, err := orLater(ctx, e, workGrace, func() (T, error) {
+	v, out, err := bounded.OrLater(ctx, &e.calls, workGrace, func() (T, error) {
 		defer e.endChange(names...)
 		return f()
 	}, told)
@@ -193,7 +159,7 @@ func pinned(ctx context.Context, p *Partition, pin func() (*RawSlice, error)) (*
 	if ctx.Done() == nil {
 		return pin()
 	}
-	s, _, err := orLater(ctx, p.topic.eng, 0, pin, func(s *RawSlice, err error) {
+	s, _, err := bounded.OrLater(ctx, &p.topic.eng.calls, 0, pin, func(s *RawSlice, err error) {
 		if err == nil {
 			s.Release()
 		}

@@ -249,9 +249,14 @@ func (c *Consumer) SeekToTime(t time.Time, parts ...TopicPartition) error {
 
 // Position is the offset of the next record to return. It looks the offset up if that was not done yet.
 func (c *Consumer) Position(tp TopicPartition) (int64, error) {
+	return c.PositionWithin(context.Background(), tp)
+}
+
+// PositionWithin is Position with a context, whose cause is one more error: it ends the wait for a disk that hangs.
+func (c *Consumer) PositionWithin(ctx context.Context, tp TopicPartition) (int64, error) {
 	var pos int64
 	err := c.each([]TopicPartition{tp}, func(cur *cursor) error {
-		err := cur.ready(context.Background(), c.cfg.isolation)
+		err := cur.ready(ctx, c.cfg.isolation)
 		pos = cur.pos
 		return err
 	})

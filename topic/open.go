@@ -364,6 +364,9 @@ func (p *Partition) Recovered() *OpenedFacts {
 	return &facts
 }
 
+// Opened tells whether the partition is open: then its marks are told, and it is watched, without a look at the disk.
+func (p *Partition) Opened() bool { return p.log.Load() != nil }
+
 // Warm opens the partition now instead of at the first use; what recovery there is to do is done at return.
 func (p *Partition) Warm(ctx context.Context) error {
 	_, err := p.openWith(ctx)
