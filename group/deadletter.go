@@ -55,6 +55,7 @@ type DeadRecord struct {
 // bury makes a dead letter of a record that will not be delivered again. A letter that is refused parks it; after another error it is as if
 // it had not been taken.
 func (q *Queue) bury(ctx context.Context, got *taken) error {
+	defer close(got.s.line.mailing)
 	ok, err := true, error(nil)
 	if q.cfg.dead != "" {
 		if ok, err = q.read(ctx, got); ok {

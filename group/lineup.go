@@ -70,6 +70,7 @@ type lineFields struct {
 	stall    *stall        // of the queue that the slot belongs to
 	rec      *topic.Record // while its bytes are kept in memory
 	born     int64         // the record's time, in ms
+	mailing  chan struct{} // closed when its dead letter, which is under way, has come to its end
 }
 
 func newLineup() *lineup {
@@ -103,7 +104,11 @@ func (l *lineup) admit(s *slot, now time.Time) {
 	case s.due.After(now):
 		l.pushWaiting(s, s.due, placeResting)
 	case s.dead != deadNot:
-		l.put(s, placeDead)
+		where := placeDead
+		if s.refusal != nil {
+			where = placeParked
+		}
+		l.put(s, where)
 		heap.Push(&l.dead, s)
 	case s.line.lane == nil || !l.limits.perKey():
 		l.put(s, placeReady)

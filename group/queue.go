@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quirelog/quire/internal/bounded"
@@ -57,6 +58,8 @@ type Queue struct {
 	room    roomWait
 	loops   map[*queueLoop]struct{} // that run
 	closing bool                    // by Close, Shutdown or Drain: what ends for that ends in good order
+
+	redriving atomic.Bool // a Redrive is under way
 }
 
 // stall is one partition of a queue: its machine, and what of it is still to be stored.

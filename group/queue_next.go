@@ -91,7 +91,15 @@ func (q *Queue) takeLocked(lease time.Duration, now time.Time) *taken {
 		q.line.wait(s, until)
 	}
 	q.rouseLocked(now)
+	return q.acquireLocked(s, until)
+}
+
+// acquireLocked gives a slot that is in no heap, or waits for the end of its lease, to a delivery, or to those who make dead letters.
+func (q *Queue) acquireLocked(s *slot, until time.Time) *taken {
 	s.share.acquire(s, until)
+	if s.state == stateArchiving {
+		s.line.mailing = make(chan struct{})
+	}
 	q.stallOf(s).stageLocked(s)
 	return &taken{s: s, lock: s.lock, attempt: int(s.count)}
 }

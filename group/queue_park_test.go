@@ -247,6 +247,98 @@ func TestRedrivePutsParkedRecordsBack(t *testing.T) {
 	})
 }
 
+// Dead records without a letter are put back whatever a queue is doing with them: while they rest, when their rest is over and no worker is
+// there, while a worker tries to write their letters, before one has tried, and when the queue was opened anew.
+func TestRedriveFindsEveryDeadRecordWithoutALetter(t *testing.T) {
+	reject := func(context.Context, *group.Delivery) error { return group.Reject(nil) }
+	rejected := func(t *testing.T, q *group.Queue) { drain(t, q, 3, func(d *group.Delivery) { d.Reject(nil) }) }
+	for name, c := range map[string]struct {
+		do     func(t *testing.T, e *topictest.Engine, q *group.Queue) *group.Queue
+		parked int
+	}{
+		"resting": {func(t *testing.T, _ *topictest.Engine, q *group.Queue) *group.Queue {
+			runFor(t, q, 2, time.Millisecond, reject)
+			return q
+		}, 3},
+		"rested": {func(t *testing.T, _ *topictest.Engine, q *group.Queue) *group.Queue {
+			runFor(t, q, 2, time.Millisecond, reject)
+			time.Sleep(time.Minute)
+			require.Len(t, entries(t, q), 3)
+			return q
+		}, 3},
+		"not tried": {func(t *testing.T, _ *topictest.Engine, q *group.Queue) *group.Queue {
+			rejected(t, q)
+			return q
+		}, 2},
+		"opened anew": {func(t *testing.T, e *topictest.Engine, q *group.Queue) *group.Queue {
+			rejected(t, q)
+			e.Crash(topictest.LoseUnsynced)
+			return openQueue(t, e, group.DeadLetter("jobs.dead"))
+		}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				e := topictest.New(t)
+				e.OpenTopic("jobs.dead", topic.CleanupWith(topic.CleanupCompact))
+				put(t, e, "one", "two", "three")
+				q := c.do(t, e, openQueue(t, e, group.DeadLetter("jobs.dead")))
+				require.Equal(t, c.parked, q.Metrics().Parked)
+				require.LessOrEqual(t, q.Metrics().Ready+q.Metrics().Parked, 3)
+				n, err := q.Redrive(t.Context(), func(d group.DeadRecord) bool {
+					_, err := q.Redrive(t.Context(), nil)
+					require.ErrorIs(t, err, topic.ErrExists)
+					return string(d.Value) != "two"
+				})
+				require.NoError(t, err)
+				require.Equal(t, 2, n)
+				require.Equal(t, []string{"one", "three"}, drain(t, q, 2, (*group.Delivery).Ack))
+				n, err = q.Redrive(t.Context(), nil)
+				require.NoError(t, err)
+				require.Equal(t, 1, n)
+			})
+		})
+	}
+}
+
+// A letter that is under way is waited for: it may be refused.
+func TestRedriveWaitsForALetterThatIsUnderWay(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		e := topictest.New(t)
+		dead := e.OpenTopic("jobs.dead", topic.Budget(5000, topic.BlockAppends))
+		_, err := dead.Append(t.Context(), topic.Record{Value: make([]byte, 3000)})
+		require.NoError(t, err)
+		jobs := e.OpenTopic("jobs")
+		_, err = jobs.Append(t.Context(), topic.Record{Value: make([]byte, 3000)})
+		require.NoError(t, err)
+		q := openQueue(t, e, group.DeadLetter("jobs.dead"))
+		ctx, stop := context.WithCancel(t.Context())
+		over := make(chan error)
+		tried := 0
+		go func() {
+			over <- q.Run(ctx, 1, func(context.Context, *group.Delivery) error {
+				if tried++; tried > 1 {
+					return nil
+				}
+				return group.Reject(nil)
+			})
+		}()
+		time.Sleep(time.Second)
+		require.Zero(t, q.Metrics().Parked)
+		hasty, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = q.Redrive(hasty, nil)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		n, err := q.Redrive(t.Context(), nil)
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
+		time.Sleep(time.Second)
+		require.Zero(t, q.Metrics().Open)
+		stop()
+		require.ErrorIs(t, <-over, context.Canceled)
+		require.Equal(t, 2, tried)
+	})
+}
+
 // "Retry for ever": what is kept of a record's attempts is bounded, so that its state always fits, and its dead letter too.
 func TestHistoryOfARecordIsBounded(t *testing.T) {
 	attempts := 3000

@@ -30,7 +30,8 @@ type redriving struct {
 // is there when it begins and was not put back before, as long as at most 20000 of a partition stay, and returns how many it put back; with
 // an error too. A crash may leave up to 64 records put back that a later Redrive puts back again.
 //
-// Records whose letters were refused (see [DeadLetter]) are put back first, in their places: they are delivered as if for the first time.
+// Dead records that have no letter, since it was refused (see [DeadLetter]) or is not written yet, are put back first, in their places, as far
+// as the [Window] shows them: they are delivered as if for the first time. One whose letter is under way is waited for.
 //
 // A letter that cannot be read, or that the topic does not take any more, stays, and the first such error is returned after all others have
 // been looked at.
@@ -40,8 +41,12 @@ func (q *Queue) Redrive(ctx context.Context, want func(d DeadRecord) bool) (n in
 	if q.cfg.dead == "" {
 		return 0, fmt.Errorf("%w: queue %q has no dead letters", topic.ErrInvalid, q.id.name)
 	}
+	if !q.redriving.CompareAndSwap(false, true) {
+		return 0, fmt.Errorf("%w: a Redrive of queue %q", topic.ErrExists, q.id.name)
+	}
+	defer q.redriving.Store(false)
 	r := &redriving{q: q, want: want}
-	if r.n, err = q.reviveParked(ctx, r.wanted); err != nil {
+	if r.n, err = q.reviveDead(ctx, r.wanted); err != nil {
 		return r.n, err
 	}
 	err = r.letterwise(ctx)
