@@ -43,12 +43,13 @@ func (l *Log) AbortedIn(from, to int64) ([]Aborted, error) {
 			s.Unpin()
 			break
 		}
-		follower, end, ok := l.pinnedBehind(s, s.Next())
+		var follower *segment.Segment
+		follower, last, err = l.onward(s, s.Next(), noOffset)
 		s.Unpin()
-		if !ok {
+		if follower == nil {
 			break
 		}
-		s, last = follower, end
+		s = follower
 	}
 	if err != nil {
 		return nil, l.located(err)

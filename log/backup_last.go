@@ -24,6 +24,9 @@ func (b *backup) rewrite(s *segment.Segment, last bool) error {
 	if err == nil {
 		err = b.aborted(fresh, s)
 	}
+	if err == nil && s.Retired() {
+		err = errShifted // the log's list of aborted transactions may be of what took its place
+	}
 	reach := s.Reach()
 	if last {
 		reach = fresh.Next()

@@ -35,14 +35,9 @@ func (c Cleanable) Wanted(cfg *Config) bool {
 
 // Cleanable tells what a compaction at now would find. It may read sealed segments' side files.
 func (l *Log) Cleanable(now time.Time) (Cleanable, error) {
-	v := l.view.Load()
-	if v == nil {
-		return Cleanable{}, ErrClosed
-	}
-	for _, s := range v.segments {
-		if err := s.Load(); err != nil {
-			return Cleanable{}, l.located(err)
-		}
+	v, err := l.loadedView()
+	if err != nil {
+		return Cleanable{}, l.located(err)
 	}
 	cfg := l.cfg.Load()
 	c := Cleanable{FirstDirty: l.FirstDirty()}

@@ -23,7 +23,17 @@ type Finder = segment.Finder
 //
 // Errors: [RangeError] outside [start, bound), [ErrNoRecord], [CorruptionError],
 // [ErrClosed], what the disk says. Get waits for no writer.
-func (l *Log) Get(f *Finder, offset int64, b Bound) (*record.Record, error) {
+func (l *Log) Get(f *Finder, offset int64, b Bound) (r *record.Record, err error) {
+	for {
+		cuts := l.syncer.cuts()
+		r, err = l.getOnce(f, offset, b)
+		if l.syncer.cuts() == cuts { // as in Read
+			return r, err
+		}
+	}
+}
+
+func (l *Log) getOnce(f *Finder, offset int64, b Bound) (*record.Record, error) {
 	limit, err := l.readable(offset, b)
 	if err != nil {
 		return nil, err
@@ -38,11 +48,14 @@ func (l *Log) Get(f *Finder, offset int64, b Bound) (*record.Record, error) {
 	defer s.Unpin()
 	f.DecodeLimit = l.cfg.Load().decodeLimit()
 	r, ok, err := s.Find(f, offset, limit)
-	if err != nil {
-		return nil, l.located(err)
+	if ok && err == nil {
+		return r, nil
 	}
-	if !ok {
-		return nil, fmt.Errorf("%w: %d", ErrNoRecord, offset)
+	if gone := l.deleted(offset); gone != nil {
+		return nil, gone
 	}
-	return r, nil
+	if err == nil {
+		err = fmt.Errorf("%w: %d", ErrNoRecord, offset)
+	}
+	return nil, l.located(err)
 }

@@ -39,19 +39,38 @@ func (o ReadOptions) maxBytes() int { return orDefault(o.MaxBytes, 1<<20) }
 // returned by earlier reads, and reading may go on behind it; [ErrClosed]; what the
 // disk says. Read waits for no writer.
 func (l *Log) Read(dst []byte, from Place, o ReadOptions) (run []byte, next Place, err error) {
+	for {
+		cuts := l.syncer.cuts()
+		run, next, err = l.readOnce(dst, from, o)
+		if l.syncer.cuts() == cuts {
+			return run, next, err
+		}
+		dst = run // the log was cut meanwhile: what was read, and the bound, may be of two minds
+	}
+}
+
+func (l *Log) readOnce(dst []byte, from Place, o ReadOptions) (run []byte, next Place, err error) {
 	limit, err := l.readable(from.Offset, o.Bound)
 	if err != nil || from.Offset >= limit {
 		return dst[:0], from, err
 	}
 	run, next, err = l.readBelow(dst, from, limit, o.maxBytes())
-	if start := l.start.Load(); from.Offset < start {
-		// Deleted meanwhile: what came instead lies further on.
-		return run[:0], from, &RangeError{Offset: from.Offset, Start: start, End: l.end.Load()}
+	if gone := l.deleted(from.Offset); gone != nil {
+		return run[:0], from, gone
 	}
 	if o.Check && err == nil && len(run) > 0 {
 		return l.checkRead(run, from, next)
 	}
 	return run, next, err
+}
+
+// deleted is the error for an offset below the start. A reader asks once it has found something, or nothing: what came instead of what was
+// deleted meanwhile lies further on.
+func (l *Log) deleted(offset int64) error {
+	if start := l.start.Load(); offset < start {
+		return &RangeError{Offset: offset, Start: start, End: l.end.Load()}
+	}
+	return nil
 }
 
 // readBelow is Read without a look at the log's offsets.
@@ -75,20 +94,18 @@ func (l *Log) readBelow(dst []byte, from Place, limit int64, maxBytes int) (run 
 			return run, next, nil
 		}
 		// Nothing in this segment: go on behind it, unless the bound lies before that.
-		follower, ok := s, false
+		follower := (*segment.Segment)(nil)
 		if !last {
-			follower, last, ok = l.pinnedBehind(s, at.Offset)
+			follower, last, err = l.onward(s, at.Offset, limit)
 		}
-		if !ok {
+		s.Unpin()
+		if follower == nil {
+			return run, from, err
+		}
+		s = follower
+		if s.Base() >= limit {
 			s.Unpin()
 			return run, from, nil
-		}
-		err = l.checkSeam(s, follower, at.Offset, limit)
-		s.Unpin()
-		s = follower
-		if err != nil || s.Base() >= limit {
-			s.Unpin()
-			return run, from, err
 		}
 		at = At(max(at.Offset, s.Base()))
 	}
@@ -96,16 +113,23 @@ func (l *Log) readBelow(dst []byte, from Place, limit int64, maxBytes int) (run 
 
 // checkSeam tells whether a segment, of which nothing is left to read, ends where the
 // next one begins. If it does not, what lay between is lost, unless its side file, or where
-// that does not know, anything else says that offsets are missing for a reason.
+// that does not know, anything else says that offsets are missing for a reason. The two are
+// neighbours in one view: of others it says nothing.
 func (l *Log) checkSeam(s, follower *segment.Segment, offset, limit int64) error {
 	next, base := s.Next(), follower.Base()
 	if next >= base || next >= limit || offset >= base {
 		return nil
 	}
+	// A side file that cannot be read is not one that knows of no gap.
+	if err := s.Load(); err != nil {
+		return err
+	}
 	if reach := s.Reach(); reach >= 0 {
 		next = reach
-	} else if l.cfg.Load().Compacted || s.Sparse() || follower.Sparse() {
+	} else if l.cfg.Load().Compacted || s.Sparse() {
 		return nil
+	} else if err := follower.Load(); err != nil || follower.Sparse() {
+		return err
 	}
 	if next >= base || next >= limit {
 		return nil

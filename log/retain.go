@@ -127,6 +127,9 @@ func (l *Log) applyRetention(ctx context.Context, now time.Time, r *Retention) (
 	}
 	defer end()
 	p := l.planRemoval(now, r)
+	for p != nil && len(p.faults) > 0 && l.view.Load() != p.view {
+		p = l.planRemoval(now, r) // what it could not look at may have been removed meanwhile
+	}
 	if p == nil {
 		return done, ErrClosed
 	}
@@ -146,7 +149,9 @@ func (l *Log) applyRetention(ctx context.Context, now time.Time, r *Retention) (
 type removal struct {
 	l         *Log
 	now       time.Time
+	view      *view
 	segments  []*segment.Segment
+	cuts      int64 // truncations before
 	start     int64
 	high, end int64
 	n         int             // how many of the oldest go
@@ -156,12 +161,11 @@ type removal struct {
 
 // planRemoval decides what goes; nil for a closed log.
 func (l *Log) planRemoval(now time.Time, r *Retention) *removal {
-	p := &removal{l: l, now: now, start: l.start.Load(), high: l.high.Load(), end: l.end.Load()}
-	v := l.view.Load()
-	if v == nil {
+	p := &removal{l: l, now: now, cuts: l.syncer.cuts(), start: l.start.Load(), high: l.high.Load(), end: l.end.Load()}
+	if p.view = l.view.Load(); p.view == nil {
 		return nil
 	}
-	p.segments = v.segments
+	p.segments = p.view.segments
 	p.scan(ByStart, func(_ *segment.Segment, next int64) bool { return next <= p.start })
 	p.bySize(r.Bytes)
 	p.byAge(r.Age)
@@ -344,12 +348,15 @@ func (p *removal) remove(done *Removed) {
 	for i, s := range p.segments[:p.n] {
 		there[i] = !s.Retired()
 	}
-	start, err := p.l.removeBelow(p.next(p.n - 1))
+	start, err := p.l.removeBelow(p.next(p.n-1), p.cuts)
 	p.l.tell()
 	p.l.watchers.notify()
 	done.Start = start
 	if err != nil {
 		p.fail(err)
+	}
+	if !p.l.syncer.kept(p.next(p.n-1), p.cuts) {
+		return // by a truncation
 	}
 	left := p.l.view.Load()
 	for i, s := range p.segments[:p.n] {
@@ -375,11 +382,12 @@ func (p *removal) keepWithin(most int64) {
 	}
 }
 
-// removeBelow raises the start to offset, if it lies below, and drops every segment below the start.
-func (l *Log) removeBelow(offset int64) (start int64, err error) {
+// removeBelow raises the start to offset, if it lies below, and drops every segment below the start, unless a truncation has cut below offset
+// since there were so many cuts: then other records lie there, or none.
+func (l *Log) removeBelow(offset, cuts int64) (start int64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.changeable(); err != nil {
+	if err := l.changeable(); err != nil || !l.syncer.kept(offset, cuts) {
 		return l.start.Load(), err
 	}
 	if err := l.raiseStartLocked(offset); err != nil {

@@ -20,16 +20,41 @@ type Slice struct {
 // Checksums are not verified. An empty slice (Len 0) means that there is nothing
 // below the bound yet. Release it.
 func (l *Log) Slice(offset int64, o ReadOptions) (*Slice, error) {
+	for {
+		cuts := l.syncer.cuts()
+		s, err := l.sliceOnce(offset, o)
+		if l.syncer.cuts() == cuts {
+			return s, err
+		}
+		if s != nil { // as in Read
+			s.Release()
+		}
+	}
+}
+
+func (l *Log) sliceOnce(offset int64, o ReadOptions) (*Slice, error) {
 	limit, err := l.readable(offset, o.Bound)
 	if err != nil || offset >= limit {
 		return &Slice{}, err
 	}
+	s, err := l.sliceBelow(offset, limit, o.maxBytes())
+	if gone := l.deleted(offset); gone != nil {
+		if s != nil {
+			s.Release()
+		}
+		return &Slice{}, gone
+	}
+	return s, err
+}
+
+// sliceBelow is Slice without a look at the log's offsets.
+func (l *Log) sliceBelow(offset, limit int64, maxBytes int) (*Slice, error) {
 	s, last, err := l.pinned(offset)
 	if err != nil {
 		return nil, err
 	}
 	for {
-		pos, n, err := s.Range(offset, limit, o.maxBytes())
+		pos, n, err := s.Range(offset, limit, maxBytes)
 		if err != nil {
 			s.Unpin()
 			return nil, l.located(err)
@@ -37,20 +62,18 @@ func (l *Log) Slice(offset int64, o ReadOptions) (*Slice, error) {
 		if n > 0 {
 			return &Slice{segment: s, pos: pos, n: n}, nil
 		}
-		follower, ok := s, false
+		follower := (*segment.Segment)(nil)
 		if !last {
-			follower, last, ok = l.pinnedBehind(s, offset)
+			follower, last, err = l.onward(s, offset, limit)
 		}
-		if !ok {
+		s.Unpin()
+		if follower == nil {
+			return &Slice{}, err
+		}
+		s = follower
+		if s.Base() >= limit {
 			s.Unpin()
 			return &Slice{}, nil
-		}
-		err = l.checkSeam(s, follower, offset, limit)
-		s.Unpin()
-		s = follower
-		if err != nil || s.Base() >= limit {
-			s.Unpin()
-			return &Slice{}, err
 		}
 		offset = max(offset, s.Base())
 	}

@@ -1,6 +1,7 @@
 package log
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/quirelog/quire/log/record"
@@ -66,9 +67,9 @@ func (l *Log) offsetForTime(ts int64, b Bound) (TimeOffset, bool, error) {
 	}
 	for {
 		found, ok, err := l.findTime(s, ts, from)
-		follower, end, more := s, true, false
+		follower := (*segment.Segment)(nil)
 		if err == nil && !ok && !last {
-			follower, end, more = l.pinnedBehind(s, s.Next())
+			follower, last, err = l.onward(s, s.Next(), noOffset)
 		}
 		s.Unpin()
 		if err != nil {
@@ -81,10 +82,10 @@ func (l *Log) offsetForTime(ts int64, b Bound) (TimeOffset, bool, error) {
 			found.Epoch = l.epochAt(found.Offset)
 			return found, true, nil
 		}
-		if !more {
+		if follower == nil {
 			return TimeOffset{}, false, nil
 		}
-		s, last = follower, end
+		s = follower
 	}
 }
 
@@ -127,7 +128,12 @@ func (l *Log) largestBelow(limit int64) (TimeOffset, bool, error) {
 	var run []byte
 	var err error
 	for place := At(l.start.Load()); place.Offset < limit; {
-		if run, place, err = l.Read(run, place, ReadOptions{Bound: End}); err != nil || len(run) == 0 {
+		run, place, err = l.Read(run, place, ReadOptions{Bound: End})
+		if errors.Is(err, ErrOffsetOutOfRange) { // all that was looked at has gone meanwhile
+			place, best, err = At(l.start.Load()), TimeOffset{Timestamp: record.NoTimestamp}, nil
+			continue
+		}
+		if err != nil || len(run) == 0 {
 			break
 		}
 		for b, err := range record.Batches(run) {

@@ -35,6 +35,29 @@ func (v *view) with(s *segment.Segment) *view {
 	return &view{grown}
 }
 
+// loadedView is the present view once the side files of its segments have been read.
+func (l *Log) loadedView() (*view, error) {
+	for {
+		v := l.view.Load()
+		if v == nil {
+			return nil, ErrClosed
+		}
+		err := v.load()
+		if err == nil || l.view.Load() == v { // else it may be one that was removed meanwhile
+			return v, err
+		}
+	}
+}
+
+func (v *view) load() error {
+	for _, s := range v.segments {
+		if err := s.Load(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // behind is where the log goes on behind a segment that is not the last.
 func (l *Log) behind(s *segment.Segment) int64 {
 	if v := l.view.Load(); v != nil {
@@ -64,30 +87,31 @@ func (l *Log) pinned(offset int64) (s *segment.Segment, last bool, err error) {
 	}
 }
 
-// pinnedBehind pins the segment to go on with once s holds nothing at or behind offset:
-// the one that follows it or, where s was replaced meanwhile, the one that holds offset
-// now. The caller still has s pinned. ok is false when there is none; last says that no
-// later one existed in the view used.
-func (l *Log) pinnedBehind(s *segment.Segment, offset int64) (follower *segment.Segment, last, ok bool) {
+// onward pins the segment to go on with once s, which the caller has pinned, holds nothing at
+// or behind offset: the one that follows it or, where s was replaced or removed meanwhile, the
+// one that holds offset now. There is no segment and no error where the log ends; last says
+// that no later one existed in the view used. What is missing between s and its follower is a
+// [CorruptionError] if it begins below limit.
+func (l *Log) onward(s *segment.Segment, offset, limit int64) (follower *segment.Segment, last bool, err error) {
 	for {
 		v := l.view.Load()
 		if v == nil {
-			return nil, false, false
+			return nil, false, ErrClosed
 		}
-		n := v.floor(s.Base())
-		if v.segments[n] == s {
-			n++
-		} else {
-			n = v.floor(offset)
+		n := v.floor(s.Base()) + 1
+		if v.segments[n-1] != s {
+			return l.pinned(offset)
 		}
 		if n == len(v.segments) {
-			return nil, false, false
+			return nil, false, nil
 		}
-		if v.segments[n].Pin() {
-			return v.segments[n], n == len(v.segments)-1, true
+		if follower = v.segments[n]; !follower.Pin() {
+			continue // it has left since
 		}
-		if l.closed.Load() {
-			return nil, false, false
+		if err := l.checkSeam(s, follower, offset, limit); err != nil {
+			follower.Unpin()
+			return nil, false, l.located(err)
 		}
+		return follower, n == len(v.segments)-1, nil
 	}
 }
