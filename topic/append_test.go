@@ -182,9 +182,11 @@ func TestAppendIsDurable(t *testing.T) {
 	}
 	_, err := lazy.Append(t.Context(), Record{Value: []byte("synced")}, Synced())
 	require.NoError(t, err)
+	_, err = lazy.AppendBatch(t.Context(), make([]Record, 3), Synced())
+	require.NoError(t, err)
 	after := openOn(t, disk.After(vfs.KeepNone, 0))
 	assert.Len(t, stored(t, partitionOf(t, openTopic(t, after, "orders"), 0)), 5)
-	assert.Len(t, stored(t, partitionOf(t, openTopic(t, after, "lazy"), 0)), 1)
+	assert.Len(t, stored(t, partitionOf(t, openTopic(t, after, "lazy"), 0)), 4)
 }
 
 // A full disk, a quota that is used up and a limit on file sizes are one and the same to a caller.

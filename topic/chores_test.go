@@ -103,6 +103,27 @@ func TestChoreAskedForWhileBusy(t *testing.T) {
 	})
 }
 
+// The soonest of the times for which it was asked meanwhile counts.
+func TestChoreAskedForSoonerWhileBusy(t *testing.T) {
+	bubble(t, func(t *testing.T, e *Engine, _ *vfs.Crash) {
+		var began []time.Time
+		var c *chore
+		c = choreOf(true, func(context.Context, time.Time) time.Duration {
+			if began = append(began, time.Now()); len(began) == 1 {
+				e.keeper.arm(c, time.Hour)
+				e.keeper.arm(c, time.Minute)
+				e.keeper.arm(c, time.Hour)
+			}
+			return 0
+		})
+		e.keeper.arm(c, 0)
+		time.Sleep(3 * time.Hour)
+		synctest.Wait()
+		require.Len(t, began, 2)
+		assert.Equal(t, time.Minute, began[1].Sub(began[0]))
+	})
+}
+
 func TestTickDoesLongChores(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine, _ *vfs.Crash) {
 		var at []time.Time

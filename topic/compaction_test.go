@@ -117,6 +117,19 @@ func TestCompactionSettings(t *testing.T) {
 	}
 }
 
+// A pass that leaves as much to do as there was does not move: the cleaner looks at the others before it comes back.
+func TestPassThatDoesNotMove(t *testing.T) {
+	bubble(t, func(t *testing.T, e *Engine, _ *vfs.Crash) {
+		p := partitionOf(t, openTopic(t, e, "users", compacting()...), 0)
+		putKeys(t, p, 10, 4)
+		for _, want := range []bool{true, false} {
+			moved, err := e.cleanOne(t.Context(), p, time.Now())
+			require.NoError(t, err)
+			assert.Equal(t, want, moved)
+		}
+	})
+}
+
 func TestCompactByHand(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine, _ *vfs.Crash) {
 		var told []CompactedFacts

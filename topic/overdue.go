@@ -7,11 +7,11 @@ import (
 )
 
 // The delivery timeout must hold even if a call to the disk does not come back. While a lane has batches, one
-// timer, set for the oldest, looks after it: batches whose time is over while the sender or the completer is
-// stuck in the log get their outcome without them. A batch that a stuck goroutine has in its hands is replaced
-// by another one that carries its callbacks; the goroutine finds out when it comes back (orphan), and drops it.
-// A stuck completer loses its duty to a new one (turn); a stuck sender keeps its own, since another sender
-// would only be stuck as well.
+// timer, set for the oldest, looks after it: batches whose time is over while the sender is stuck in the log get
+// their outcome without it. A batch that the sender or a completer has in its hands is replaced by another one
+// that carries its callbacks; the goroutine finds out when it comes back (orphan), and drops it. A completer
+// in the log loses its duty to a new one (turn); its own wait ends with the batch's time. A stuck sender keeps
+// its duty, since another sender would only be stuck as well.
 
 // stuckCheck is how soon the timer looks again when it came while things were moving.
 const stuckCheck = time.Second
@@ -59,17 +59,16 @@ func (l *lane) pendingLocked() []*batch {
 }
 
 // dueLocked is the batches that get their outcome from the timer: the oldest ones, if their time is over and
-// something is stuck.
+// the sender is stuck.
 func (l *lane) dueLocked(closing bool) []*batch {
-	stuckCompleter := l.completing && l.awaiting
-	stuckSender := l.hands != nil && l.trying
-	if l.rewind || l.completing && !l.awaiting || !stuckCompleter && !stuckSender {
+	stuck := l.hands != nil && l.trying
+	if l.rewind || l.completing && !l.awaiting || !stuck {
 		return nil
 	}
 	pending := l.pendingLocked()
 	n := 0
 	for _, b := range pending {
-		if !closing && time.Since(b.born) < l.p.cfg.deliveryTimeout || b == l.hands && !l.trying {
+		if !closing && time.Since(b.born) < l.p.cfg.deliveryTimeout {
 			break
 		}
 		n++
