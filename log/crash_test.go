@@ -398,24 +398,26 @@ func crashInsideRecovery(t *testing.T, cfg *Config, scenario func(p *player)) {
 }
 
 // An interrupted truncation that removes whole segments is finished by the open after it: a
-// power cut at any of its operations, and one right behind it, bring nothing back.
+// power cut at any of its operations, and one right behind it, bring nothing back, and leave no hole
+// where it has cut a segment short.
 func TestCrashWhileATruncationIsFinished(t *testing.T) {
-	cfg := &Config{Replicated: true, SegmentBytes: 100}
-	scenario := func(p *player) { p.add(4); p.truncate(1) }
-	whole := vfs.NewCrash()
-	play(t, whole, cfg, 0, scenario)
-	for n := whole.Ops() / 2; n <= whole.Ops(); n++ {
-		first := vfs.NewCrash()
-		p := play(t, first, cfg, n, scenario)
-		probe := first.After(vfs.KeepAll, 0)
-		require.NoError(t, openLog(t, probe, cfg).Close())
-		for m := 1; m <= probe.Ops(); m++ {
-			second := first.After(vfs.KeepAll, 0)
-			second.CrashAt(m)
-			if l, _, err := Open(second, testDir, cfg, OpenState{}); err == nil {
-				_ = l.Close()
+	for to, cfg := range map[int64]*Config{1: {Replicated: true, SegmentBytes: 100}, 3: {Replicated: true, SegmentBytes: 160}} {
+		scenario := func(p *player) { p.add(6); p.truncate(to) }
+		whole := vfs.NewCrash()
+		play(t, whole, cfg, 0, scenario)
+		for n := whole.Ops() / 2; n <= whole.Ops(); n++ {
+			first := vfs.NewCrash()
+			p := play(t, first, cfg, n, scenario)
+			probe := first.After(vfs.KeepAll, 0)
+			require.NoError(t, openLog(t, probe, cfg).Close())
+			for m := 1; m <= probe.Ops(); m++ {
+				second := first.After(vfs.KeepAll, 0)
+				second.CrashAt(m)
+				if l, _, err := Open(second, testDir, cfg, OpenState{}); err == nil {
+					_ = l.Close()
+				}
+				p.j.verify(t, second.After(vfs.KeepNone, 0), cfg, true)
 			}
-			p.j.verify(t, second.After(vfs.KeepNone, 0), cfg, true)
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package log
 
 import (
+	"errors"
+	"io/fs"
 	"path/filepath"
 	"slices"
 
@@ -101,9 +103,9 @@ func (o *opener) checkLoss() error {
 	}
 	o.report.Lost, o.noteNow = lost, true
 	for ; orphaned; orphan, orphaned = o.orphan() {
-		// Its seal is worth nothing any more, and must not tell of the loss again.
+		// Its seal is worth nothing any more, and must not tell of the loss again. It is gone where a new segment has begun in its place.
 		name := segment.FileName(orphan, segment.SumsSuffix)
-		if err := o.l.fs.Remove(filepath.Join(o.l.dir, name)); err != nil {
+		if err := o.l.fs.Remove(filepath.Join(o.l.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		o.names = slices.DeleteFunc(o.names, func(n string) bool { return n == name })

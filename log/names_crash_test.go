@@ -1,0 +1,61 @@
+package log
+
+import (
+	"testing"
+
+	"github.com/quirelog/quire/log/vfs"
+	"github.com/stretchr/testify/require"
+)
+
+// What an open goes by, and what it makes in the place of something lost, has its name on disk before a record is acknowledged in it:
+// a power cut after the open, and after an append, takes nothing of it back.
+func TestWhatAnOpenMakesIsNamed(t *testing.T) {
+	lost := OpenState{AcceptLoss: true}
+	for name, tc := range map[string]struct {
+		harm func(disk vfs.FS)
+		st   OpenState
+	}{
+		"the last segment is gone": {func(disk vfs.FS) { require.NoError(t, disk.Remove(logFile(8))) }, lost},
+		"all data files are gone": {func(disk vfs.FS) {
+			for _, base := range []int64{0, 4, 8} {
+				require.NoError(t, disk.Remove(logFile(base)))
+			}
+		}, lost},
+		"all but the slot is gone":       {func(disk vfs.FS) { removeAllBut(t, disk, SlotFile) }, lost},
+		"a broker led meanwhile":         {func(disk vfs.FS) { underBroker(t, disk) }, OpenState{}},
+		"it was deleted under a broker":  {func(disk vfs.FS) { underBroker(t, disk); removeSegment(t, disk, 0) }, OpenState{Kafka: KafkaState{Start: 4}}},
+		"all was deleted under a broker": {func(disk vfs.FS) { underBroker(t, disk) }, OpenState{Kafka: KafkaState{Start: 40}}},
+	} {
+		for _, closed := range []bool{true, false} {
+			mem := tenRecords(t, small, closed)
+			tc.harm(mem)
+			disk := settledLog(t, files(t, mem))
+			l, _, err := Open(disk, testDir, small, tc.st)
+			require.NoError(t, err, name)
+			want, err := contents(l, End)
+			require.NoError(t, err, name)
+			same := func(fs *vfs.Crash, want []string) {
+				t.Helper()
+				again, rep, err := Open(fs, testDir, small, OpenState{})
+				require.NoError(t, err, name)
+				require.Empty(t, rep.Damage, name)
+				got, err := contents(again, End)
+				require.NoError(t, err, name)
+				require.Equal(t, want, got, name)
+				require.NoError(t, again.Close())
+			}
+			same(disk.After(vfs.KeepNone, 0), want)
+			a := put(t, l, "v")
+			same(disk.After(vfs.KeepNone, 0), append(want, itoa(int(a.Base))+":v"))
+		}
+	}
+}
+
+func removeAllBut(t testing.TB, disk vfs.FS, keep string) {
+	t.Helper()
+	for _, name := range names(t, disk) {
+		if name != keep {
+			require.NoError(t, disk.Remove(testDir+"/"+name))
+		}
+	}
+}
