@@ -330,3 +330,34 @@ func TestRefusedMemberGivesUpItsPlace(t *testing.T) {
 	require.Empty(t, d.m.classic.pending)
 	require.Equal(t, CompletingRebalance, d.m.state(), "an id that never came back is no member that was lost")
 }
+
+// Once every member has asked for its assignment nothing of the wait for that is left.
+func TestSyncedGroupHasNoSyncTimer(t *testing.T) {
+	d := drive(t, Config{}, abc(2))
+	ids := together(d, 2)
+	require.NotContains(t, d.timers, timerName{timerSync, ""})
+	for _, id := range ids {
+		require.Contains(t, d.timers, timerName{timerSession, id})
+	}
+}
+
+// An assignment that is stored late is not that of a group which was made anew meanwhile, though in the same generation.
+func TestLateAssignmentIsOfItsOwnGroup(t *testing.T) {
+	d := drive(t, Config{}, abc(2))
+	first := d.send(joining("", "1", "a"))
+	d.wait(3 * time.Second)
+	id := answered[JoinResponse](d, first).MemberID
+	d.slow = true
+	d.send(SyncRequest{MemberID: id, Generation: 1, ProtocolType: ProtocolType, Protocol: "range", Assignments: map[string][]byte{id: []byte("old")}})
+	d.send(LeaveRequest{[]Leaver{{MemberID: id}}})
+	d.send(DeleteGroupRequest{})
+	require.Nil(t, d.m.classic)
+	d.send(joining("", "2", "a"))
+	d.wait(3 * time.Second)
+	require.Equal(t, CompletingRebalance, d.m.state())
+	require.EqualValues(t, 1, d.m.classic.generation)
+	for len(d.queue) > 0 {
+		d.report(nil)
+		require.Equal(t, CompletingRebalance, d.m.state(), "its own leader has yet to say who reads what")
+	}
+}

@@ -114,6 +114,36 @@ func TestOneMemberReadsAllAndComesBack(t *testing.T) {
 	})
 }
 
+// Only what a member was given can be marked; after a Seek what is marked may move the committed offset back.
+func TestMarksAreOfWhatWasGiven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		eng := engine(t, 1, 5)
+		c := join(t, eng, group.CommitByHand())
+		defer c.Close()
+		for b, err := range c.Batches(t.Context()) {
+			require.NoError(t, err)
+			require.Len(t, b.Records, 5)
+			for _, offset := range []int64{5, 6, 1 << 40} {
+				c.Mark(topic.Record{Topic: "a", Offset: offset})
+			}
+			require.NoError(t, c.Commit(t.Context()))
+			require.Empty(t, committed(t, eng))
+			c.Mark(b.Records[4])
+			require.NoError(t, c.Commit(t.Context()))
+			require.EqualValues(t, 5, committed(t, eng)[tp("a", 0)])
+			break
+		}
+		require.NoError(t, c.Seek(tp("a", 0), 1))
+		for b, err := range c.Batches(t.Context()) {
+			require.NoError(t, err)
+			c.Mark(b.Records[0])
+			break
+		}
+		require.NoError(t, c.Commit(t.Context()))
+		require.EqualValues(t, 2, committed(t, eng)[tp("a", 0)])
+	})
+}
+
 // runs has a member loop in a goroutine until it is closed; every record is marked.
 func runs(t *testing.T, c *group.Consumer, got *[]string) (ended chan error) {
 	ended = make(chan error, 1)

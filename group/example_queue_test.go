@@ -108,6 +108,12 @@ func ExampleQueue_Redrive() {
 	}
 	mended := false
 	var stop func()
+	stopWith := func(dead int64, stop func()) {
+		for q.Metrics().Dead < dead {
+			time.Sleep(time.Millisecond)
+		}
+		stop()
+	}
 	send := func(_ context.Context, d *group.Delivery) error {
 		if mended && string(d.Value) == "to ada" {
 			fmt.Println("sent", string(d.Value))
@@ -115,7 +121,7 @@ func ExampleQueue_Redrive() {
 			return nil
 		}
 		if d.Offset == 1 {
-			time.AfterFunc(10*time.Millisecond, stop)
+			go stopWith(2, stop) // dead letters
 		}
 		return errors.New("no route")
 	}

@@ -3,6 +3,7 @@ package group
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -57,4 +58,19 @@ func TestCommitLooksAtItsOwnGroup(t *testing.T) {
 	for i := range 1000 {
 		delete(s.seats, fmt.Sprint("other ", i))
 	}
+}
+
+// An offset expires when its retention is over, or at the time that it says itself, whichever that is; time without an engine does not count.
+func TestExpiryOfAnOffset(t *testing.T) {
+	d := drive(t, Config{OffsetRetention: time.Hour}, abc(1))
+	hour := time.Hour.Milliseconds()
+	base := func(o OffsetRecord) int64 { return o.CommitTime }
+	at := func(expire int64) int64 { return d.m.expiryOf(OffsetRecord{CommitTime: 5, ExpireTime: expire}, base) }
+	require.Equal(t, 5+hour, at(-1))
+	require.EqualValues(t, 0, at(0))
+	require.EqualValues(t, 70, at(70))
+	d.m.closed = []topic.Downtime{{From: 10, To: 30}}
+	require.Equal(t, 25+hour, at(-1))
+	require.EqualValues(t, 90, at(70))
+	require.EqualValues(t, 0, at(0))
 }

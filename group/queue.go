@@ -297,7 +297,6 @@ func (q *Queue) finish(why error) bool {
 		return false
 	}
 	q.end = why
-	q.rota.all()
 	loops := slices.Collect(maps.Keys(q.loops))
 	q.mu.Unlock()
 	for _, r := range loops {

@@ -67,14 +67,6 @@ func (r *rota) wakeOne() {
 	}
 }
 
-// all wakes all.
-func (r *rota) all() {
-	for len(r.asleep) > 0 {
-		r.wakeOne()
-	}
-	r.wakeOne()
-}
-
 // sleep enters w, which has found nothing to take or to fetch. The watcher sleeps until next at most, and fetches once more when it has
 // begun to watch.
 func (r *rota) sleep(w *sleeper, next time.Time) (watches bool) {

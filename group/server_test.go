@@ -124,6 +124,30 @@ func TestServerStaticMember(t *testing.T) {
 	assert.Equal(t, []TopicIDPartitions{of('a', 0, 1)}, ask[ConsumerHeartbeatResponse](d, pulse("1", 2, of('a', 0))).Assigned)
 }
 
+// A static member that is away owes nothing: its partitions are kept for it as long as its session, though it had some to let go of;
+// and what it sent before it left is not taken for its return.
+func TestServerStaticMemberThatIsAway(t *testing.T) {
+	static := func(epoch int32, owned ...TopicIDPartitions) ConsumerHeartbeatRequest {
+		req := entering("1", "a")
+		req.InstanceID, req.Epoch, req.Owned, req.RebalanceTimeout = "I", epoch, owned, 20*time.Second
+		return req
+	}
+	for _, let := range []bool{false, true} {
+		d := drive(t, Config{}, abc(2))
+		for _, req := range []ConsumerHeartbeatRequest{static(0), entering("2", "a"), static(1, of('a', 0, 1))} {
+			require.NoError(t, ask[ConsumerHeartbeatResponse](d, req).Err)
+		}
+		require.Contains(t, d.timers, timerName{timerRevoke, "1"})
+		if let {
+			require.EqualValues(t, 2, ask[ConsumerHeartbeatResponse](d, static(1, of('a', 0))).Epoch)
+		}
+		require.NoError(t, ask[ConsumerHeartbeatResponse](d, static(EpochLeaveStatic)).Err)
+		require.NotContains(t, d.timers, timerName{timerRevoke, "1"})
+		d.refusedWith(ErrFencedEpoch, static(1, of('a', 0)))
+		require.Equal(t, EpochLeaveStatic, d.m.server.member("1").epoch)
+	}
+}
+
 func TestServerRefuses(t *testing.T) {
 	d := drive(t, Config{MaxSize: 1}, abc(2))
 	with := func(change func(*ConsumerHeartbeatRequest)) ConsumerHeartbeatRequest {
