@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -19,6 +20,8 @@ type machine struct {
 	mnt   string
 	// thin is the folder in memory that the image lies on when it can run out of space.
 	thin string
+	// block is the size of the file system's blocks; 0: what mkfs takes.
+	block int
 }
 
 const (
@@ -47,6 +50,7 @@ func (m *machine) make(thin bool) error {
 	if thin {
 		m.thin = filepath.Join(m.room, "thin")
 		m.image = filepath.Join(m.thin, "image")
+		m.block = os.Getpagesize()
 		if err := os.Mkdir(m.thin, 0o755); err != nil {
 			return err
 		}
@@ -61,13 +65,37 @@ func (m *machine) make(thin bool) error {
 	if err := errors.Join(f.Truncate(machineBytes), f.Close()); err != nil {
 		return err
 	}
-	if err := system("mkfs.ext4", "-q", "-F", "-J", "size=4", m.image); err != nil {
+	mkfs := []string{"-q", "-F", "-J", "size=4"}
+	if m.block > 0 {
+		mkfs = append(mkfs, "-b", strconv.Itoa(m.block))
+	}
+	if err := system("mkfs.ext4", append(mkfs, m.image)...); err != nil {
 		return err
 	}
 	return m.mount()
 }
 
-func (m *machine) mount() error { return system("mount", "-o", "loop,errors=continue", m.image, m.mnt) }
+func (m *machine) mount() error {
+	if err := system("mount", "-o", "loop,errors=continue", m.image, m.mnt); err != nil {
+		return err
+	}
+	if m.thin == "" {
+		return nil
+	}
+	return m.failWhole()
+}
+
+// failWhole makes the loop device of a thin machine write a page at a time. A write to the image that comes short because
+// room ran out in its middle counts as done for a loop device: with larger requests an fsync would succeed whose last
+// pages are nowhere. A page is written, or is not.
+func (m *machine) failWhole() error {
+	device, err := exec.Command("findmnt", "-n", "-o", "SOURCE", m.mnt).Output()
+	if err != nil {
+		return fmt.Errorf("proof: device of %s: %w", m.mnt, err)
+	}
+	limit := filepath.Join("/sys/block", filepath.Base(strings.TrimSpace(string(device))), "queue/max_sectors_kb")
+	return os.WriteFile(limit, []byte(strconv.Itoa(m.block>>10)), 0)
+}
 
 // unmount tries for a while: a process that another worker is just starting holds
 // what this one has open until it runs its own program.
