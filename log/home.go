@@ -74,11 +74,7 @@ func (o *opener) checkHome() error {
 		st = &o.slot
 		faults = append(faults, foreignSlot(o.l.dir, st))
 	}
-	id := o.cfg.TopicID
-	if o.ledElsewhere() {
-		id = TopicID{} // a broker that led the partition has given it the id of its own topic, which the seals do not know
-	}
-	err := foreignFiles(o.l.fs, o.l.dir, o.bases, id, st, func(f *ForeignError) { faults = append(faults, f) })
+	err := foreignFiles(o.l.fs, o.l.dir, o.bases, sealedFor(o.cfg.TopicID, o.ledElsewhere()), st, func(f *ForeignError) { faults = append(faults, f) })
 	return errors.Join(append(faults, err)...)
 }
 
@@ -97,5 +93,14 @@ func (v *verifier) checkHome() error {
 			tell(foreign)
 		}
 	}
-	return foreignFiles(v.fs, v.dir, v.bases, v.opt.TopicID, st, tell)
+	return foreignFiles(v.fs, v.dir, v.bases, sealedFor(v.opt.TopicID, v.led), st, tell)
+}
+
+// sealedFor is the topic id that seals are held against, zero for any: a broker that led the partition has given it the id of its own topic, which
+// the seals do not know.
+func sealedFor(id TopicID, ledElsewhere bool) TopicID {
+	if ledElsewhere {
+		return TopicID{}
+	}
+	return id
 }

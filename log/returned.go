@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/segment"
 )
 
@@ -13,57 +14,85 @@ import (
 // ledElsewhere tells that another program may have led the partition: the history goes on, behind the end that the slot knows, with an epoch
 // that it does not know. Every leader of Kafka's adds one before its first record. After a crash the epoch may also be our own, saved
 // just before.
-func (o *opener) ledElsewhere() bool {
-	e := o.l.writer.epochs.entries
-	if !o.haveSlot || o.slot.truncating || len(e) == 0 {
+func (st *slotState) ledElsewhere(history []epochEntry) bool {
+	if st.truncating || len(history) == 0 {
 		return false
 	}
-	last := e[len(e)-1]
-	return last.epoch > o.slot.leaderEpoch && last.start >= o.slot.durable
+	last := history[len(history)-1]
+	return last.epoch > st.leaderEpoch && last.start >= st.durable
+}
+
+func (o *opener) ledElsewhere() bool {
+	return o.haveSlot && o.slot.ledElsewhere(o.l.writer.epochs.entries)
+}
+
+// changedElsewhere tells, of a partition that was led elsewhere, whether more than the last segment may have changed. Else the epoch is our own, or a
+// broker's that has appended to that one at most.
+func (st *slotState) changedElsewhere(bases []int64, names []string) bool {
+	return st.clean || st.rolledElsewhere(bases, names)
 }
 
 // rolledElsewhere tells that another program began a segment: ours begin when the one before is sealed.
-func (o *opener) rolledElsewhere() bool {
-	for i, base := range o.bases {
-		last := i == len(o.bases)-1
-		if !last && base >= o.slot.segmentBase && !slices.Contains(o.names, segment.FileName(base, segment.SumsSuffix)) {
+func (st *slotState) rolledElsewhere(bases []int64, names []string) bool {
+	for i, base := range bases {
+		last := i == len(bases)-1
+		if !last && base >= st.segmentBase && !slices.Contains(names, segment.FileName(base, segment.SumsSuffix)) {
 			return true
 		}
 	}
 	return false
 }
 
-// takeBack makes such a directory ours again. Of the slot only what no program takes back counts: everything below the durable watermark was on
-// disk. The start is where Kafka raised it to, by retention too. Seals go, and are made again from the data. A crash in here is met by
+// returnTo makes of the slot what still holds: what no program takes back. Everything below the durable watermark was on disk. The start is where Kafka
+// raised it to, by retention too.
+func (st *slotState) returnTo(bases []int64, start int64) {
+	st.clean = false
+	st.start = max(st.start, start)
+	if len(bases) > 0 {
+		st.start = max(st.start, bases[0])
+	}
+}
+
+// takeBack makes such a directory ours again. Seals go, and are made again from the data. A crash in here is met by
 // the next open like the first: the slot is written at the end.
-func (o *opener) takeBack() error {
+func (o *opener) takeBack() (err error) {
 	if !o.ledElsewhere() || o.st.ReadOnly {
 		return nil
 	}
 	o.slot.anonymous, o.slot.plain = false, false
-	if !o.slot.clean && !o.rolledElsewhere() {
-		return nil // our own epoch, or a broker's that has changed nothing but the last segment
+	if !o.slot.changedElsewhere(o.bases, o.names) {
+		return nil
 	}
-	o.returned, o.noteNow, o.slot.clean = true, true, false
-	o.slot.start = max(o.slot.start, o.st.Kafka.Start)
-	if len(o.bases) > 0 {
-		o.slot.start = max(o.slot.start, o.bases[0])
-	}
-	return o.breakSeals()
+	o.returned, o.noteNow = true, true
+	o.slot.returnTo(o.bases, o.st.Kafka.Start)
+	o.names, err = breakSeals(o.l.fs, o.l.dir, o.names)
+	return err
 }
 
-// breakSeals removes all seals.
-func (o *opener) breakSeals() error {
-	var left []string
-	for _, name := range o.names {
+// takeBack looks at such a directory as an open finds it.
+func (v *verifier) takeBack() (err error) {
+	v.led = v.haveSlot && v.slot.ledElsewhere(v.epochs.entries)
+	if !v.led || !v.slot.changedElsewhere(v.bases, v.names) {
+		return nil
+	}
+	v.returned, v.out.Clean = true, false
+	v.slot.returnTo(v.bases, 0)
+	v.latest = v.slot
+	v.fs = vfs.Preview(v.fs, v.dir)
+	v.names, err = breakSeals(v.fs, v.dir, v.names)
+	return err
+}
+
+// breakSeals removes all seals. It returns the names that are left.
+func breakSeals(fsys vfs.FS, dir string, names []string) (left []string, err error) {
+	for _, name := range names {
 		if _, kind, ok := segment.ParseName(name); !ok || kind != segment.KindSums {
 			left = append(left, name)
 			continue
 		}
-		if err := o.l.fs.Remove(filepath.Join(o.l.dir, name)); err != nil {
-			return err
+		if err := fsys.Remove(filepath.Join(dir, name)); err != nil {
+			return nil, err
 		}
 	}
-	o.names = left
-	return o.l.fs.SyncDir(o.l.dir)
+	return left, fsys.SyncDir(dir)
 }

@@ -62,12 +62,19 @@ func TestDirectoryThatWasUnderABroker(t *testing.T) {
 	} {
 		for _, closed := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, closed in order before: %v", name, closed), func(t *testing.T) {
-				disk := tenRecords(t, small, closed)
+				ours := &Config{SegmentBytes: small.SegmentBytes, PreWrite: small.PreWrite, TopicID: TopicID{1}}
+				theirs := &Config{SegmentBytes: small.SegmentBytes, PreWrite: small.PreWrite, TopicID: TopicID{2}}
+				disk := tenRecords(t, ours, closed)
 				underBroker(t, disk)
+				require.NoError(t, WritePartitionMetadata(disk, filepath.Join(testDir, PartitionMetadataFile), theirs.TopicID))
 				if tc.more != nil {
 					tc.more(disk)
 				}
-				l, rep, err := Open(disk, testDir, small, OpenState{Kafka: tc.kafka})
+				found, err := Verify(disk, testDir, theirs, VerifyOptions{TopicID: theirs.TopicID})
+				require.NoError(t, err)
+				require.Empty(t, found.Faults, "before it is opened")
+				require.False(t, found.Clean)
+				l, rep, err := Open(disk, testDir, theirs, OpenState{Kafka: tc.kafka})
 				require.NoError(t, err)
 				require.Empty(t, rep.Damage)
 				requireContents(t, l, tc.want...)
@@ -78,7 +85,11 @@ func TestDirectoryThatWasUnderABroker(t *testing.T) {
 				}
 				put(t, l, "v")
 				require.NoError(t, l.Close())
-				l, rep = reopen(t, disk, small)
+				found, err = Verify(disk, testDir, theirs, VerifyOptions{TopicID: theirs.TopicID})
+				require.NoError(t, err)
+				require.Empty(t, found.Faults, "once it is ours again")
+				require.True(t, found.Clean)
+				l, rep = reopen(t, disk, theirs)
 				require.True(t, rep.Clean)
 				requireContents(t, l, append(slices.Clone(tc.want), fmt.Sprintf("%d:v", l.End()-1))...)
 			})

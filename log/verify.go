@@ -150,13 +150,15 @@ type verifier struct {
 	epochs    epochs
 	haveFile  bool  // of epochs
 	trusted   bool  // the history is what the slot says was saved
+	led       bool  // another program may have led the partition, and
+	returned  bool  // may have changed more than the last segment
 	vanished  bool  // a segment had gone when its turn came
 	strayed   int64 // offset of the first batch whose epoch is not in the history, -1 if none, and
 	strayedTo int64 // behind the last such batch
 }
 
 func (v *verifier) run() error {
-	for _, step := range []func() error{v.readSlot, v.list, v.checkHome, v.readSmall, v.readSegments, v.chain} {
+	for _, step := range []func() error{v.readSlot, v.list, v.readSmall, v.takeBack, v.checkHome, v.readSegments, v.chain} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -277,14 +279,16 @@ func (v *verifier) takeEpochs(data []byte) error {
 	if err != nil {
 		return err
 	}
+	var history []epochEntry
+	for _, entry := range list {
+		history = append(history, epochEntry{entry.Epoch, entry.Start})
+	}
 	sum := max(crc32c(data), 1)
-	if v.slot.clean && v.slot.epochSum != 0 && sum != v.slot.epochSum {
+	if v.slot.clean && v.slot.epochSum != 0 && sum != v.slot.epochSum && !v.slot.ledElsewhere(history) {
 		return fmt.Errorf("checksum %08x, the slot has %08x", sum, v.slot.epochSum)
 	}
 	v.trusted = v.haveSlot && sum == v.slot.epochSum
-	for _, entry := range list {
-		v.epochs.entries = append(v.epochs.entries, epochEntry{entry.Epoch, entry.Start})
-	}
+	v.epochs.entries = history
 	v.haveFile = true
 	return nil
 }

@@ -65,13 +65,16 @@ func (v *verifier) readSlotAgain() error {
 	state, ok, err := s.open(v.fs, v.dir)
 	if err == nil && ok {
 		v.latest = state
+		if v.returned {
+			v.latest.returnTo(v.bases, 0)
+		}
 	}
 	return err
 }
 
 func (v *verifier) examOptions(base int64, last bool) segment.ExamOptions {
 	opt := segment.ExamOptions{
-		Last: last, Sparse: v.opt.Gaps || last && (!v.haveSlot || v.latest.sparse), Shallow: v.opt.Shallow,
+		Last: last, Sparse: v.opt.Gaps || last && (!v.haveSlot || v.latest.sparse || v.led), Shallow: v.opt.Shallow,
 		Step: v.opt.Step, Visit: v.visit, Durable: Place{Pos: -1},
 	}
 	switch {

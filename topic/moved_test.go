@@ -153,3 +153,26 @@ func TestDirectoriesWithoutPartitionsOpen(t *testing.T) {
 	}
 	require.Len(t, holds(t, disk, "data", "orders")[0], 4)
 }
+
+// A partition of ours that a broker has led since, as one of a topic of its own, is sound: before it is opened, and afterwards.
+func TestVerifyOfAPartitionThatWasUnderABroker(t *testing.T) {
+	disk := twoPartitions(t, true)
+	loseManifest(t, disk)
+	id, err := newID()
+	require.NoError(t, err)
+	for _, dir := range []string{"data/orders-0", "data/orders-1"} {
+		history := log.EncodeLeaderEpochs([]log.LeaderEpoch{{Epoch: 0, Start: 0}, {Epoch: 3, Start: 4}})
+		require.NoError(t, vfs.WriteFile(disk, filepath.Join(dir, log.LeaderEpochFile), history))
+		require.NoError(t, log.WritePartitionMetadata(disk, filepath.Join(dir, log.PartitionMetadataFile), id))
+	}
+	e := openOn(t, disk)
+	for range 2 {
+		rep, err := e.Verify(t.Context(), VerifyOptions{})
+		require.NoError(t, err)
+		require.Empty(t, rep.Faults)
+		tp, err := e.lookup("orders")
+		require.NoError(t, err)
+		require.Equal(t, id, tp.ID())
+		require.Len(t, stored(t, partitionOf(t, tp, 0)), 4)
+	}
+}
