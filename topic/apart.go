@@ -26,6 +26,16 @@ func work[T any](ctx context.Context, e *Engine, f func() (T, error)) (T, error)
 	return v, err
 }
 
+// awaited is work that the engine's Close waits for. It looks at e.closing too.
+func awaited[T any](ctx context.Context, e *Engine, f func() (T, error)) (T, error) {
+	return work(ctx, e, func() (v T, err error) {
+		if !e.goroutines.lend(func() { v, err = f() }) {
+			err = ErrClosed
+		}
+		return v, err
+	})
+}
+
 // workOn is work where no engine is.
 func workOn[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	var calls bounded.Calls

@@ -55,7 +55,8 @@ func (e *Engine) Checkpoint(ctx context.Context) error {
 	if e.readOnly {
 		return ErrReadOnly
 	}
-	return worked(ctx, e, e.writeCheckpoints)
+	_, err := awaited(ctx, e, func() (struct{}, error) { return struct{}{}, e.writeCheckpoints() })
+	return err
 }
 
 // writeCheckpoints writes the files, with the reserve's room if the disk has no other, and sees that there is a reserve.

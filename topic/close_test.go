@@ -260,3 +260,60 @@ func TestCloseWaitsForSlowCallbacks(t *testing.T) {
 		assert.EqualValues(t, 3, returned.Load())
 	})
 }
+
+// Close waits for calls that read all of the directory, which end with ErrClosed; one of them may make it.
+func TestCloseWaitsForVerify(t *testing.T) {
+	for name, call := range map[string]func(ctx context.Context, e *Engine, progress func(Progress)) error{
+		"verify": func(ctx context.Context, e *Engine, progress func(Progress)) error {
+			_, err := e.Verify(ctx, VerifyOptions{Progress: progress})
+			return err
+		},
+		"scrub": func(ctx context.Context, e *Engine, progress func(Progress)) error {
+			_, err := e.Scrub(ctx, ScrubOptions{Progress: progress})
+			return err
+		},
+	} {
+		for _, ctx := range []context.Context{context.Background(), nil} {
+			synctest.Test(t, func(t *testing.T) {
+				if ctx == nil { // one that can end
+					ctx = t.Context()
+				}
+				stocked := func() *Engine {
+					e := openOn(t, vfs.NewMem())
+					tp := openTopic(t, e, "t", SegmentBytes(2<<20), quick())
+					for range 12 {
+						_, err := tp.Append(t.Context(), Record{Value: make([]byte, 1_000_000)}, AppendTo(0))
+						require.NoError(t, err, name)
+					}
+					return e
+				}
+				e := stocked()
+				ended, closed := make(chan error, 1), make(chan error, 1)
+				begun, release := make(chan struct{}), make(chan struct{})
+				go func() {
+					ended <- call(ctx, e, func(Progress) {
+						select {
+						case <-begun:
+						default:
+							close(begun)
+						}
+						<-release
+					})
+				}()
+				<-begun
+				go func() { closed <- e.Close() }()
+				synctest.Wait()
+				require.Empty(t, closed, name)
+				close(release)
+				require.ErrorIs(t, <-ended, ErrClosed, name)
+				require.NoError(t, <-closed, name)
+
+				e = stocked()
+				began := time.Now()
+				err := call(ctx, e, func(Progress) { require.NoError(t, e.Close(), name) })
+				require.ErrorIs(t, err, ErrClosed, name)
+				require.Zero(t, time.Since(began), name)
+			})
+		}
+	}
+}

@@ -28,6 +28,19 @@ func (g *goroutines) start(f func()) bool {
 	return true
 }
 
+// lend counts the caller's goroutine among those of the engine while it runs f; false, and f does not run, after close.
+func (g *goroutines) lend(f func()) bool {
+	g.mu.Lock()
+	if g.closed {
+		g.mu.Unlock()
+		return false
+	}
+	g.running++
+	g.mu.Unlock()
+	g.run(f)
+	return true
+}
+
 // timerPanicked is told of a timer's function that panicked.
 func (e *Engine) timerPanicked(value any, stack []byte) {
 	e.logger.Error("a timer's function panicked", "panic", value, "stack", string(stack))

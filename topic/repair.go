@@ -103,8 +103,7 @@ func (r *repairer) locked() error {
 		}
 		defer func() { _ = unlock() }()
 	}
-	r.v = &verifier{ctx: r.ctx, fs: vfs.ReadOnly(r.fs), dir: r.dir, out: &VerifyReport{},
-		opts: VerifyOptions{Topics: r.opts.Topics, Progress: r.opts.Progress}}
+	r.v = newVerifier(r.ctx, r.fs, r.dir, VerifyOptions{Topics: r.opts.Topics, Progress: r.opts.Progress})
 	if err := r.v.run(); err != nil {
 		return err
 	}

@@ -104,6 +104,7 @@ func TestVerifyBesideAppends(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, rep.Faults)
 		require.Equal(t, last.Total, last.Done)
+		require.Equal(t, rep.Bytes, last.Done)
 	}
 	stop()
 	<-done

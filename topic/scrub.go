@@ -85,14 +85,14 @@ func (s *scrubber) begin() {
 var ErrBusy = log.ErrBusy
 
 // Scrub reads all data from where the last pass stopped to the end, within the rate of [ScrubEvery], and compares it with its checksums. It
-// changes nothing but the note of how far it came. When ctx ends it returns the cause and what was found until then; the next pass goes on
+// changes nothing but the note of how far it came. When ctx ends, or the engine, it returns the cause and what was found until then; the next pass goes on
 // from there. ErrBusy when a pass is under way: it is not waited for, since at the engine's rate it may take days, and what it reads need
 // not be read again.
 func (e *Engine) Scrub(ctx context.Context, opts ScrubOptions) (*VerifyReport, error) {
 	if err := e.usable(ctx); err != nil {
 		return nil, err
 	}
-	return work(ctx, e, func() (*VerifyReport, error) { return e.scrub.pass(ctx, opts.Progress) })
+	return awaited(ctx, e, func() (*VerifyReport, error) { return e.scrub.pass(ctx, opts.Progress) })
 }
 
 // ScrubOptions say how to scrub by hand.

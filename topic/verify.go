@@ -75,12 +75,14 @@ func (r *VerifyReport) derived() (list []Fault) {
 // Verify reads every file of every partition, and the engine's own, and holds each against the others: checksums, lengths, records, the
 // order of offsets, indexes against data, side files, snapshots, leader epochs. It changes nothing, opens no partition, and may run beside
 // appends, retention and compaction, and in an engine opened for reading. Damage is in the report, with file, bytes and offsets; the error
-// is the context's, ErrClosed, or one of the disk.
+// is the context's, ErrClosed, also when the engine is closed meanwhile, or one of the disk.
 func (e *Engine) Verify(ctx context.Context, opts VerifyOptions) (*VerifyReport, error) {
 	if err := e.usable(ctx); err != nil {
 		return nil, err
 	}
-	return VerifyDirectory(ctx, e.fs, e.dir, opts)
+	v := newVerifier(ctx, e.fs, e.dir, opts)
+	v.closing = e.closing
+	return awaited(ctx, e, v.report)
 }
 
 // VerifyDirectory is [Engine.Verify] for a directory that no engine need have open, damaged as it may be; also for the directory of one
@@ -89,13 +91,11 @@ func VerifyDirectory(ctx context.Context, fsys vfs.FS, dir string, opts VerifyOp
 	if fsys == nil {
 		fsys = vfs.OS()
 	}
-	v := &verifier{ctx: ctx, fs: vfs.ReadOnly(fsys), dir: dir, opts: opts, out: &VerifyReport{}}
-	return workOn(ctx, func() (*VerifyReport, error) {
-		if err := v.run(); err != nil {
-			return nil, fmt.Errorf("topic: verify %s: %w", dir, err)
-		}
-		return v.out, nil
-	})
+	return workOn(ctx, newVerifier(ctx, fsys, dir, opts).report)
+}
+
+func newVerifier(ctx context.Context, fsys vfs.FS, dir string, opts VerifyOptions) *verifier {
+	return &verifier{ctx: ctx, fs: vfs.ReadOnly(fsys), dir: dir, opts: opts, out: &VerifyReport{}, progress: meter{tell: opts.Progress}}
 }
 
 // verifier is a VerifyDirectory in progress.
@@ -107,6 +107,15 @@ type verifier struct {
 	out      *VerifyReport
 	manifest *Manifest // the newest that can be read, or an empty one
 	progress meter
+	closing  <-chan struct{} // closed when the engine that asks is about to; nil: none asks
+}
+
+// report is run with what it found.
+func (v *verifier) report() (*VerifyReport, error) {
+	if err := v.run(); err != nil {
+		return nil, fmt.Errorf("topic: verify %s: %w", v.dir, err)
+	}
+	return v.out, nil
 }
 
 func (v *verifier) run() error {
@@ -117,7 +126,11 @@ func (v *verifier) run() error {
 	v.manifest = &Manifest{}
 	if holdsSegments(names) {
 		v.progress.expect(v.fs, v.dir)
-		return v.partition(v.dir, TopicPartition{Topic: "", Partition: -1})
+		err := v.partition(v.dir, TopicPartition{Topic: "", Partition: -1})
+		if err == nil {
+			v.progress.end()
+		}
+		return err
 	}
 	if err := admit(v.fs, v.dir, true); err != nil {
 		return err
@@ -184,12 +197,22 @@ func (v *verifier) partitions(names []string) (list []TopicPartition) {
 // step is called as bytes are read.
 func (v *verifier) step(n int64) error {
 	v.progress.add(n)
-	return bounded.Cause(v.ctx)
+	return v.ended()
+}
+
+// ended tells why the run is to end.
+func (v *verifier) ended() error {
+	select {
+	case <-v.closing:
+		return ErrClosed
+	default:
+		return bounded.Cause(v.ctx)
+	}
 }
 
 // partition verifies one partition's directory.
 func (v *verifier) partition(dir string, tp TopicPartition) error {
-	if err := bounded.Cause(v.ctx); err != nil {
+	if err := v.ended(); err != nil {
 		return err
 	}
 	v.progress.begin(tp)
