@@ -676,6 +676,14 @@ func TestEverythingWhileCompacting(t *testing.T) {
 	loop(func(rng *rand.Rand) error { _, err := l.Get(new(Finder), rng.Int64N(l.High()), High); return err })
 	loop(func(rng *rand.Rand) error { _, _, err := l.OffsetFor(995+rng.Int64N(10), High); return err })
 	loop(func(*rand.Rand) error { _, err := l.Compact(t.Context(), CompactOptions{}); return err })
+	loop(func(*rand.Rand) error {
+		v, err := Verify(l.fs, testDir, l.cfg.Load(), VerifyOptions{Gaps: true})
+		if err == nil && len(v.Faults) > 0 {
+			err = &v.Faults[0]
+		}
+		return err
+	})
+	loop(func(*rand.Rand) error { _, _, err := l.OffsetFor(TimeMax, High); return err })
 	loop(func(rng *rand.Rand) error {
 		_, err := l.ApplyRetention(t.Context(), time.Now(), &Retention{Records: 100 + rng.Int64N(50)})
 		return err

@@ -82,8 +82,8 @@ func (l *Log) markFrontLocked(segments []*segment.Segment) ([]*condemned, error)
 // condemn makes way for the marked names of a segment, should an older one with the same
 // base still have them.
 func (l *Log) condemn(s *segment.Segment) *condemned {
-	if old := l.doomed.Load().displace(s.Base()); old != nil {
-		if old.idle {
+	if old, idle := l.doomed.Load().displace(s.Base()); old != nil {
+		if idle {
 			_ = l.unlink(old) // if it fails, its files are replaced instead
 			l.doomed.Load().bytes.Add(-old.bytes)
 		} else {
@@ -93,19 +93,19 @@ func (l *Log) condemn(s *segment.Segment) *condemned {
 	return &condemned{segment: s, bytes: s.Size()}
 }
 
-// displace takes the entry at base off the list for good.
-func (d *doomed) displace(base int64) *condemned {
+// displace takes the entry at base off the list for good, and tells whether no reader held it.
+func (d *doomed) displace(base int64) (c *condemned, idle bool) {
 	if d == nil {
-		return nil
+		return nil, false
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c := d.waiting[base]
-	if c != nil {
-		c.replaced = true
-		delete(d.waiting, c.segment.Base())
+	if c = d.waiting[base]; c == nil {
+		return nil, false
 	}
-	return c
+	c.replaced = true
+	delete(d.waiting, base)
+	return c, c.idle
 }
 
 // retireAll puts marked segments, which no view shows any more, on the list and lets

@@ -52,11 +52,11 @@ func (x *exam) torn(pos int64) bool {
 func (x *exam) tail(c *scanner, cause error) (goOn bool, err error) {
 	end, err := lastNonZero(x.f, x.size)
 	if err != nil || end <= c.pos {
-		return false, err
+		return false, unlessCut(err)
 	}
 	b, err := x.s.righted(x.f, c.pos, x.next, end, x.size, x.opt.Dense)
 	if err != nil {
-		return false, err
+		return false, unlessCut(err)
 	}
 	if b == nil {
 		x.noteTail(c.pos, end, cause)
@@ -68,6 +68,15 @@ func (x *exam) tail(c *scanner, cause error) (goOn bool, err error) {
 	c.jump(c.pos + int64(len(b)))
 	x.end = c.pos
 	return true, nil
+}
+
+// unlessCut is the disk's error, but for that of a file that has become shorter while it was read, as when a segment is sealed: then there
+// is no tail.
+func unlessCut(err error) error {
+	if err == io.EOF {
+		return nil
+	}
+	return err
 }
 
 func (x *exam) noteTail(pos, end int64, cause error) {
