@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -189,7 +190,7 @@ func TestFaultyLimitsAreRefused(t *testing.T) {
 	e := topictest.New(t)
 	for _, opt := range []group.QueueOption{
 		group.MaxInFlight(-1), group.MaxInFlightPerKey(-1), group.Rate(0, 1), group.Rate(-1, 1), group.Rate(1, 0), group.RatePerKey(1e-12, 1),
-		group.RatePerKey(1, 1<<62), group.Rate(nan(), 1),
+		group.RatePerKey(0.1, math.MaxInt), group.Rate(nan(), 1),
 	} {
 		_, err := group.OpenQueue(t.Context(), e.Engine, "jobs", opt)
 		require.ErrorIs(t, err, topic.ErrInvalid)

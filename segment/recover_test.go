@@ -2,6 +2,7 @@ package segment
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -164,7 +165,7 @@ func TestRecoverCutsBehindDurableAndSavesAside(t *testing.T) {
 	s, done := recoverSegment(t, fsys, 0, RecoverOptions{Durable: batches[4].NextOffset()})
 	assert.Empty(t, done.Damage)
 	assert.EqualValues(t, hole, s.Size())
-	require.Equal(t, fmt.Sprintf("%s/%020d.log.cut-%d", dir, 0, hole), done.SavedAs)
+	require.Equal(t, filepath.Join(dir, fmt.Sprintf("%020d.log.cut-%d", 0, hole)), done.SavedAs)
 	saved, err := vfs.ReadFile(fsys, done.SavedAs, -1)
 	require.NoError(t, err)
 	assert.Equal(t, data[hole:], saved[:len(data)-hole])

@@ -72,7 +72,7 @@ func (e *Engine) adoptAll(m *Manifest, unknown map[string][]int32) (changed bool
 		case taken && other == name:
 			err = e.growTopic(m, name, unknown[name])
 		case taken:
-			err = fmt.Errorf("%w: the name differs from %q only by %s", ErrExists, other, e.near())
+			err = e.taken(name, other)
 		default:
 			if entry, err = e.adoptTopic(name, unknown[name]); err == nil {
 				fresh, folded[e.fold(name)] = append(fresh, entry), name

@@ -88,7 +88,7 @@ func (e *Engine) nameFree(name string) error {
 	case taken && other == name:
 		return fmt.Errorf("%w: topic %q", ErrExists, name)
 	case taken:
-		return fmt.Errorf("%w: topic %q differs from %q only by %s", ErrExists, name, other, e.near())
+		return e.taken(name, other)
 	case !removing:
 		return nil
 	}

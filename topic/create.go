@@ -70,8 +70,8 @@ func (t *Topic) conflict(want *topicOptions) error {
 	return &SettingsConflictError{Topic: t.name, Differences: diff}
 }
 
-// CreateTopic creates a topic; ErrExists when there is one of that name, or one whose name differs only by
-// '.' in the place of '_'. Otherwise it is [Engine.Topic].
+// CreateTopic creates a topic; ErrExists when there is one of that name, or one whose name is too near (*NameTakenError): it
+// differs only by '.' in the place of '_', or only by case on a disk that folds case. Otherwise it is [Engine.Topic].
 func (e *Engine) CreateTopic(ctx context.Context, name string, opts ...TopicOption) (*Topic, error) {
 	list, err := e.CreateTopics(ctx, NewTopic{Name: name, Options: opts})
 	if err != nil {

@@ -19,7 +19,7 @@ var (
 	ErrClosed = log.ErrClosed
 	// ErrNotFound: there is no such topic or partition; also what is left of a deleted topic.
 	ErrNotFound = errors.New("topic: not found")
-	// ErrExists: the topic exists, or exists with other settings; see [SettingsConflictError].
+	// ErrExists: the topic exists, or exists with other settings ([SettingsConflictError]), or one whose name is too near ([NameTakenError]).
 	ErrExists = errors.New("topic: exists")
 	// ErrInvalid: a name, a setting or an argument breaks a rule; nothing was changed.
 	ErrInvalid = errors.New("topic: invalid")
@@ -131,6 +131,24 @@ func (e *SettingsConflictError) Error() string {
 
 // Is reports whether target is [ErrExists].
 func (e *SettingsConflictError) Is(target error) bool { return target == ErrExists }
+
+// NameTakenError says that another topic's name is so near that both cannot be. It matches [ErrExists].
+type NameTakenError struct {
+	Topic string // the name that was refused
+	Other string // the topic that is there
+	Case  bool   // they differ in case, and this disk takes their directories for one; otherwise only by '.' in the place of '_'
+}
+
+func (e *NameTakenError) Error() string {
+	by := "'.' and '_'"
+	if e.Case {
+		by = "case: this disk takes their directories for one"
+	}
+	return fmt.Sprintf("topic: exists: topic %q differs from %q only by %s", clip(e.Topic), e.Other, by)
+}
+
+// Is reports whether target is [ErrExists].
+func (e *NameTakenError) Is(target error) bool { return target == ErrExists }
 
 // DecodeError comes with a record that a reader could get but not understand: a codec failed. The record is
 // complete and the reader goes on after it.

@@ -61,12 +61,9 @@ func reserved(name string) bool {
 	return base == "con" || base == "prn" || base == "aux" || base == "nul"
 }
 
-// near says by what names differ that have one fold.
-func (e *Engine) near() string {
-	if e.foldsCase {
-		return "case, or '.' and '_': this disk takes their directories for one"
-	}
-	return "'.' and '_'"
+// taken is what is said of a name whose fold another topic has.
+func (e *Engine) taken(name, other string) error {
+	return &NameTakenError{Topic: name, Other: other, Case: foldName(name) != foldName(other)}
 }
 
 // isInternal tells the topics an engine keeps for itself, hidden from [Engine.Topics] by default. The names

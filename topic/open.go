@@ -209,6 +209,10 @@ func (e *Engine) fillTopics(m *Manifest) error {
 			}
 			continue
 		}
+		if other, taken := e.folded[e.fold(entry.Name)]; taken { // the directory comes from a disk that does not fold names
+			e.logger.Warn("directories of a topic are left alone", "topic", entry.Name, "err", e.taken(entry.Name, other))
+			continue
+		}
 		t, err := e.newTopic(entry)
 		if err != nil {
 			return err

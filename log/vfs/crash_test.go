@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -373,7 +374,7 @@ func TestCrashOnOp(t *testing.T) {
 	c := vfs.NewCrash()
 	var got []string
 	c.OnOp(func(op vfs.Op, path string) {
-		got = append(got, fmt.Sprint(op, path, c.Ops(), content(t, c.After(vfs.KeepNone, 0), "/a")))
+		got = append(got, fmt.Sprint(op, filepath.ToSlash(path), c.Ops(), content(t, c.After(vfs.KeepNone, 0), "/a")))
 	})
 	require.NoError(t, vfs.WriteFile(c, "/a", []byte("x")))
 	require.NoError(t, c.Remove("/a"))

@@ -59,9 +59,14 @@
 //
 // OS makes files and directories that only their owner may read; OSFor lets others.
 // Linux is complete: fdatasync, fallocate, flock, sendfile. macOS syncs with
-// F_FULLFSYNC, the BSDs with fsync. Windows opens with all sharing, locks with
-// LockFileEx and flushes directories where it may. Where a system has no lock that
-// keeps I5, Lock fails.
+// F_FULLFSYNC, the BSDs with fsync. Where a system has no lock that keeps I5, Lock
+// fails.
+//
+// Windows opens with all sharing, locks with LockFileEx and flushes directories where
+// it may. Names of open files are removed and replaced the POSIX way, which NTFS knows
+// since Windows 10 1809; on FAT and older systems I3 does not hold: the call fails, or
+// the name stays until the last handle is closed. This was run under Wine 10, whose
+// NTFS keeps all but the replacement of an open file; it was not run on Windows itself.
 //
 // # Files
 //
@@ -73,7 +78,7 @@
 //	os.go                 the real disk, what all systems share
 //	os_linux.go           fdatasync, fallocate, sendfile
 //	os_darwin.go          F_FULLFSYNC
-//	os_windows.go         Windows
+//	os_windows.go, os_posix.go    Windows; all others
 //	os_portable.go, os_fsync.go, os_flock.go, os_flock_only.go, os_nolock.go    by kind of system
 //	path.go               paths of the disks in memory
 //	mem.go, mem_file.go   Mem: names, budgets, locks; its handles

@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"io"
+	"path"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -18,8 +19,8 @@ type Rule struct {
 	// Op is the kind of call; OpAny for all kinds.
 	Op Op
 	// Path is matched with the path of the call (for Rename and Link: with
-	// either path): as a pattern of path/filepath.Match with the base name or
-	// the whole path, else as a part of the path. Empty matches all. A handle
+	// either path), both with slashes: as a pattern of path.Match with the base
+	// name or the whole path, else as a part of the path. Empty matches all. A handle
 	// keeps the path it was opened by.
 	Path string
 	// K is the first match that is hit, counted from 1 and since the rule was
@@ -51,14 +52,16 @@ func (r *Rule) matches(op Op, paths []string) bool {
 	if r.Path == "" {
 		return true
 	}
-	for _, path := range paths {
-		if ok, err := filepath.Match(r.Path, filepath.Base(path)); ok && err == nil {
+	pattern := filepath.ToSlash(r.Path)
+	for _, name := range paths {
+		name = filepath.ToSlash(name)
+		if ok, err := path.Match(pattern, path.Base(name)); ok && err == nil {
 			return true
 		}
-		if ok, err := filepath.Match(r.Path, path); ok && err == nil {
+		if ok, err := path.Match(pattern, name); ok && err == nil {
 			return true
 		}
-		if strings.Contains(path, r.Path) {
+		if strings.Contains(name, pattern) {
 			return true
 		}
 	}

@@ -3,6 +3,7 @@ package vfs_test
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -148,7 +149,7 @@ func TestFaultDoneAndLie(t *testing.T) {
 func TestFaultHook(t *testing.T) {
 	var seen []string
 	faulty := vfs.NewFault(vfs.NewMem(), vfs.Rule{Count: vfs.Forever, Hook: func(op vfs.Op, path string) {
-		seen = append(seen, fmt.Sprint(op, " ", path))
+		seen = append(seen, fmt.Sprint(op, " ", filepath.ToSlash(path)))
 	}})
 	require.NoError(t, vfs.WriteFile(faulty, "/a", []byte("x")))
 	assert.Equal(t, []string{

@@ -86,8 +86,8 @@ func (o *osFS) Create(name string) (File, error) {
 }
 func (o *osFS) Open(name string) (File, error)       { return o.open(name, os.O_RDWR) }
 func (o *osFS) OpenRead(name string) (File, error)   { return o.open(name, os.O_RDONLY) }
-func (o *osFS) Remove(name string) error             { return os.Remove(name) }
-func (o *osFS) Rename(oldname, newname string) error { return os.Rename(oldname, newname) }
+func (o *osFS) Remove(name string) error             { return remove(name) }
+func (o *osFS) Rename(oldname, newname string) error { return rename(oldname, newname) }
 func (o *osFS) Link(oldname, newname string) error   { return os.Link(oldname, newname) }
 func (o *osFS) MkdirAll(name string) error           { return os.MkdirAll(name, o.dirMode) }
 func (o *osFS) SyncDir(dir string) error             { return syncDir(dir) }
@@ -128,20 +128,13 @@ func (f *osFile) WriteAt(p []byte, off int64) (int, error) { return f.f.WriteAt(
 func (f *osFile) Close() error                             { return f.f.Close() }
 func (f *osFile) Truncate(size int64) error                { return f.f.Truncate(size) }
 func (f *osFile) Sync() error                              { return dataSync(f.f) }
+func (f *osFile) Size() (int64, error)                     { return size(f.f) }
 
 func (f *osFile) Preallocate(off, n int64) error {
 	if n <= 0 {
 		return nil
 	}
 	return preallocate(f.f, off, n)
-}
-
-func (f *osFile) Size() (int64, error) {
-	st, err := f.f.Stat()
-	if err != nil {
-		return 0, err
-	}
-	return st.Size(), nil
 }
 
 func (f *osFile) SendTo(w io.Writer, off, n int64) (int64, error) {

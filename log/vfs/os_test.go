@@ -94,6 +94,9 @@ func TestOSLockThroughSymlink(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "real"), 0o755))
 	require.NoError(t, os.Symlink("real", filepath.Join(dir, "link")))
+	if _, err := os.Stat(filepath.Join(dir, "link")); err != nil {
+		t.Skip("this system does not follow symbolic links:", err)
+	}
 	lock := must(vfs.OS().Lock(filepath.Join(dir, "real", "lock"), "first"))
 	_, err := vfs.OS().Lock(filepath.Join(dir, "link", "lock"), "second")
 	require.ErrorIs(t, err, vfs.ErrLocked)

@@ -3,7 +3,9 @@ package vfs
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/windows"
 )
@@ -58,6 +60,39 @@ func openShared(name string, flag int, share uint32) (*os.File, error) {
 	}
 	return os.NewFile(uintptr(h), name), nil
 }
+
+// remove and rename go by the directory: os.Root alone asks for the POSIX way, which frees the name of an open file at once.
+func remove(name string) error {
+	return within("remove", name, func(dir *os.Root, base string) error { return dir.Remove(base) })
+}
+
+// rename refuses what Windows does and others do not: a directory in the place of a file.
+func rename(oldname, newname string) error {
+	if from, err := os.Lstat(oldname); err == nil {
+		if to, err := os.Lstat(newname); err == nil && from.IsDir() != to.IsDir() {
+			return pathError("rename", newname, fs.ErrExist)
+		}
+	}
+	if filepath.Dir(oldname) != filepath.Dir(newname) {
+		return os.Rename(oldname, newname)
+	}
+	return within("rename", oldname, func(dir *os.Root, base string) error { return dir.Rename(base, filepath.Base(newname)) })
+}
+
+func within(call, name string, do func(dir *os.Root, base string) error) error {
+	dir, err := os.OpenRoot(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := do(dir, filepath.Base(name)); err != nil {
+		return pathError(call, name, err)
+	}
+	return nil
+}
+
+// size does not ask as Stat does, which looks at the handle of a file that was closed.
+func size(f *os.File) (int64, error) { return f.Seek(0, io.SeekEnd) }
 
 // dataSync is FlushFileBuffers.
 func dataSync(f *os.File) error { return f.Sync() }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -186,6 +187,7 @@ func TestCrashDuringAppends(t *testing.T) {
 				case begun <- struct{}{}:
 				default:
 				}
+				runtime.Gosched() // where there is one thread and no preemption the memory disk makes no wait
 			}
 		})
 	}
