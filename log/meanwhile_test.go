@@ -189,3 +189,24 @@ func TestRetentionBesideARestart(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"5:new"}, list)
 }
+
+// A segment that is sealed between two looks of Verify is shorter at the second: zeros behind its end are no tail, and no error of the disk.
+func TestVerifyWhileASegmentIsSealed(t *testing.T) {
+	for k, reached := 1, true; reached; k++ {
+		disk := vfs.NewFault(vfs.NewMem())
+		l := openLog(t, disk, &Config{PreWrite: 64 << 10})
+		for i := range 5 {
+			put(t, l, fmt.Sprint(i))
+		}
+		reached = false
+		disk.Add(vfs.Rule{Op: vfs.OpRead, Path: "*.log", K: k, Hook: func(vfs.Op, string) {
+			reached = true
+			roll(t, l)
+		}})
+		v, err := Verify(disk, testDir, l.cfg.Load(), VerifyOptions{})
+		disk.Clear()
+		require.NoError(t, err, "look %d", k)
+		require.Empty(t, v.Faults, "look %d", k)
+		require.NoError(t, l.Close())
+	}
+}
