@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"math"
 
 	"github.com/quirelog/quire/timingwheel"
 	"github.com/quirelog/quire/topic"
@@ -38,10 +39,13 @@ func (b *Batch) TopicPartition() topic.TopicPartition {
 func (b *Batch) Context() context.Context { return b.ctx }
 
 // Mark marks all records of the batch as processed. What is marked after the partition was lost does not count.
-func (b *Batch) Mark() { b.MarkThrough(b.Records[len(b.Records)-1].Offset) }
+func (b *Batch) Mark() { b.MarkThrough(math.MaxInt64) }
 
 // MarkThrough marks the batch's records up to the one at offset as processed.
 func (b *Batch) MarkThrough(offset int64) {
+	if b.c == nil || len(b.Records) == 0 {
+		return
+	}
 	last := b.Records[len(b.Records)-1].Offset
 	b.c.markBatch(b, min(offset, last))
 }

@@ -255,6 +255,9 @@ func (c *Consumer) depart(id string) {
 // runs, it does all this as soon as its body or its workers have returned, and then ends without an error; Close does not wait for it, so
 // that it can be called inside the loop, see [Consumer.Shutdown]. Close again does nothing.
 func (c *Consumer) Close() error {
+	if c.coord == nil {
+		return unmade("Consumer")
+	}
 	c.startClosing(true)
 	return c.finishUnlessLooping(context.Background())
 }
@@ -262,6 +265,9 @@ func (c *Consumer) Close() error {
 // Shutdown is Close that waits for a loop to do its part, until ctx ends; what is left then, for a handler or a disk that hangs, goes on in
 // the background.
 func (c *Consumer) Shutdown(ctx context.Context) error {
+	if c.coord == nil {
+		return unmade("Consumer")
+	}
 	c.startClosing(true)
 	err := c.finishUnlessLooping(ctx)
 	select {
@@ -275,6 +281,9 @@ func (c *Consumer) Shutdown(ctx context.Context) error {
 // Drain is a soft Shutdown: nothing more is handed out, but the handlers at work are left in peace until they return, and what they have
 // finished is committed. When ctx ends first, Drain becomes Close, which tells them, and returns why ctx ended.
 func (c *Consumer) Drain(ctx context.Context) error {
+	if c.coord == nil {
+		return unmade("Consumer")
+	}
 	c.startClosing(false)
 	err := c.finishUnlessLooping(ctx)
 	select {

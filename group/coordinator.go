@@ -117,6 +117,9 @@ func (c *Coordinator) shardOf(ctx context.Context, group string, create bool) (*
 
 // allShards gives the shards, none when there is no topic and none is to be made.
 func (c *Coordinator) allShards(ctx context.Context, create bool) ([]*shard, error) {
+	if c.eng == nil {
+		return nil, unmade("Coordinator")
+	}
 	if c.closed.Load() {
 		return nil, topic.ErrClosed
 	}
@@ -237,7 +240,7 @@ func (c *Coordinator) ConsumerHeartbeat(ctx context.Context, group string, req C
 // Commit is Kafka's OffsetCommit; ProducerID must be negative: commits within a transaction are refused with ErrInvalidRequest, those that
 // Kafka wrote are read. Offsets of partitions that do not exist, or beyond their ends, are stored as they are, as Kafka does.
 func (c *Coordinator) Commit(ctx context.Context, group string, req CommitRequest) CommitResponse {
-	if req.ProducerID >= 0 {
+	if req.ProducerID >= 0 && c.eng != nil {
 		return CommitResponse{Err: refuse(ErrInvalidRequest, "a commit that is part of a transaction")}
 	}
 	return request[CommitResponse](ctx, c, group, req, nil)

@@ -76,6 +76,9 @@ func (d *Delivery) Reject(err error) { d.answer(judge(Reject(err))) }
 // Renew begins the lease anew. An *[AckError]: it has ended.
 func (d *Delivery) Renew() error {
 	q := d.q
+	if q == nil {
+		return unmade("Delivery")
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := time.Now()
@@ -95,7 +98,7 @@ func (d *Delivery) lateLocked() error {
 
 // answer applies an answer, and notes for the loop when it came too late.
 func (d *Delivery) answer(o outcome) {
-	if !d.loop.settle(d) {
+	if d.q == nil || !d.loop.settle(d) {
 		return
 	}
 	if err := d.q.settle(d, o); err != nil {

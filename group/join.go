@@ -126,6 +126,7 @@ func newJoinConfig(group string, rules *Config, opts []JoinOption) (*joinConfig,
 			faults = append(faults, fmt.Errorf("%w: "+format, append([]any{topic.ErrInvalid}, args...)...))
 		}
 	}
+	check(!slices.Contains(c.assignors, nil), "a nil assignor")
 	check(group != "", "the group has no name")
 	check(len(c.topics) > 0 || c.regex != "", "a member of group %q names no topics", group)
 	for _, name := range c.topics {

@@ -45,6 +45,9 @@ func lagOf(l PartitionLag) PartitionLag {
 
 // Lag tells how far the member has come in each of its partitions, in order. It may be called at any time, and does not disturb the loop.
 func (c *Consumer) Lag() []PartitionLag {
+	if c.coord == nil {
+		return nil
+	}
 	c.mu.Lock()
 	list := make([]PartitionLag, 0, len(c.hold))
 	for tp, h := range c.hold {

@@ -81,6 +81,9 @@ func endOfLoop(ctx context.Context, err error) error {
 
 // enter begins a loop.
 func (c *Consumer) enter() error {
+	if c.coord == nil {
+		return unmade("Consumer")
+	}
 	c.mu.Lock()
 	ended := c.ended
 	c.mu.Unlock()

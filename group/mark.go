@@ -147,7 +147,7 @@ func (c *Consumer) CommitAsync(f func(error)) {
 	if f != nil {
 		c.asyncs = append(c.asyncs, f)
 	}
-	over := c.ended != nil
+	over := c.ended != nil || c.coord == nil
 	c.due = true
 	c.mu.Unlock()
 	if !over {
@@ -156,6 +156,9 @@ func (c *Consumer) CommitAsync(f func(error)) {
 }
 
 func (c *Consumer) commit(ctx context.Context) error {
+	if c.coord == nil {
+		return unmade("Consumer")
+	}
 	done := make(chan error, 1)
 	select {
 	case c.turn <- struct{}{}:
@@ -259,6 +262,8 @@ func (c *Consumer) Seek(tp topic.TopicPartition, offset int64) error {
 	defer c.mu.Unlock()
 	h := c.hold[tp]
 	switch {
+	case c.coord == nil:
+		return unmade("Consumer")
 	case c.ended != nil:
 		return c.ended
 	case h == nil:
@@ -327,6 +332,9 @@ func (c *Consumer) Pause(parts ...topic.TopicPartition) error { return c.setPaus
 func (c *Consumer) Resume(parts ...topic.TopicPartition) error { return c.setPaused(parts, false) }
 
 func (c *Consumer) setPaused(parts []topic.TopicPartition, on bool) error {
+	if c.coord == nil {
+		return unmade("Consumer")
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, tp := range parts {

@@ -23,6 +23,14 @@ func TestNilOptionsAreRefused(t *testing.T) {
 		"join reading": func() error { _, err := group.Join(ctx, eng, "g", group.Topics("t"), group.ReadWith(nil)); return err },
 		"queue":        func() error { _, err := group.OpenQueue(ctx, eng, "t", nil); return err },
 		"router":       func() error { _, err := group.OpenRouter(ctx, eng, "r", group.From("t"), nil); return err },
+		"assignor": func() error {
+			_, err := group.Join(ctx, eng, "g", group.Topics("t"), group.AssignWith(nil, group.Range()))
+			return err
+		},
+		"router that creates nothing": func() error {
+			_, err := group.OpenRouter(ctx, eng, "r", group.From("t"), group.CreateWith(nil))
+			return err
+		},
 		"router joining": func() error {
 			_, err := group.OpenRouter(ctx, eng, "r", group.From("t"), group.JoinWith(nil))
 			return err

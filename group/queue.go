@@ -235,6 +235,9 @@ func (q *Queue) stalls() []*stall {
 func (q *Queue) Flush() error { return q.flush(context.Background()) }
 
 func (q *Queue) flush(ctx context.Context) error {
+	if q.hub == nil {
+		return unmade("Queue")
+	}
 	var faults []error
 	for _, s := range q.stalls() {
 		q.mu.Lock()
@@ -258,6 +261,9 @@ func (q *Queue) Close() error {
 // close ends the queue, and waits until what it was told is durable, or a while after ctx has ended: then that goes on in the background,
 // and the queue cannot be opened before its end.
 func (q *Queue) close(ctx context.Context, why error) error {
+	if q.hub == nil {
+		return unmade("Queue")
+	}
 	if !q.finish(why) {
 		return nil
 	}

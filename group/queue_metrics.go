@@ -27,6 +27,9 @@ type QueueMetrics struct {
 
 // Metrics tells how the queue does. It is cheap: it looks at nothing new. [Queue.Peek] does.
 func (q *Queue) Metrics() QueueMetrics {
+	if q.hub == nil {
+		return QueueMetrics{}
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	m := q.stats

@@ -125,6 +125,9 @@ func (q *Queue) entriesOf(ctx context.Context, p *stall, yield func(QueueEntry, 
 
 // readAhead reads on until n records are ready, or as far as a choice among them needs.
 func (q *Queue) readAhead(ctx context.Context, n int) error {
+	if q.hub == nil {
+		return unmade("Queue")
+	}
 	for {
 		q.mu.Lock()
 		enough, err := q.line.ready.n >= n && !q.cfg.chooses(), q.end

@@ -51,6 +51,9 @@ type queueLoop struct {
 
 // enroll begins a loop.
 func (q *Queue) enroll(ctx context.Context) (*queueLoop, error) {
+	if q.hub == nil {
+		return nil, unmade("Queue")
+	}
 	r := &queueLoop{q: q, whole: ctx, over: make(chan struct{})}
 	r.ctx, r.stop = context.WithCancelCause(ctx)
 	r.takes, r.halt = context.WithCancel(r.ctx)

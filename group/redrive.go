@@ -38,6 +38,9 @@ type redriving struct {
 //
 // Without [DeadLetter] it is an ErrInvalid; while another Redrive of the queue runs, ErrExists; a panic in want is an error.
 func (q *Queue) Redrive(ctx context.Context, want func(d DeadRecord) bool) (n int, err error) {
+	if q.hub == nil {
+		return 0, unmade("Queue")
+	}
 	if q.cfg.dead == "" {
 		return 0, fmt.Errorf("%w: queue %q has no dead letters", topic.ErrInvalid, q.id.name)
 	}

@@ -114,6 +114,9 @@ func (r *Router) Name() string { return r.name }
 //
 // Errors: topic.ErrInvalid, [ErrLoop], topic.ErrNotFound with [MustExist], those of creating a topic.
 func (r *Router) Bind(ctx context.Context, list ...Binding) error {
+	if r.eng == nil {
+		return unmade("Router")
+	}
 	var faults []error
 	for _, b := range list {
 		faults = append(faults, r.cfg.checkBinding(b))
@@ -136,13 +139,21 @@ func (r *Router) Bind(ctx context.Context, list ...Binding) error {
 }
 
 // Unbind takes a binding away, for records that are routed from now on, and tells whether it was there.
-func (r *Router) Unbind(b Binding) bool { return r.table.remove(b) }
+func (r *Router) Unbind(b Binding) bool { return r.eng != nil && r.table.remove(b) }
 
 // Bindings lists the bindings in the order they came.
-func (r *Router) Bindings() []Binding { return r.table.list() }
+func (r *Router) Bindings() []Binding {
+	if r.eng == nil {
+		return nil
+	}
+	return r.table.list()
+}
 
 // Metrics tells how the router does. It is cheap.
 func (r *Router) Metrics() RouterMetrics {
+	if r.eng == nil {
+		return RouterMetrics{}
+	}
 	s := &r.stats
 	return RouterMetrics{
 		Records: s.records.Load(), Copies: s.copies.Load(), Unroutable: s.unroutable.Load(), TooFar: s.tooFar.Load(), Refused: s.refused.Load(),
@@ -154,6 +165,9 @@ func (r *Router) Metrics() RouterMetrics {
 // workers source partitions are routed at once. Where there is no room on the disk, for copies or for the group's records, it rests and
 // tries again ([RetryCopies]). Another Run may follow.
 func (r *Router) Run(ctx context.Context, workers int) error {
+	if r.eng == nil {
+		return unmade("Router")
+	}
 	return r.member.Run(ctx, workers, r.route)
 }
 
@@ -162,14 +176,29 @@ func (r *Router) Member() *Consumer { return r.member }
 
 // Close ends the router: what is in hand is copied first, unless there is no room for it, the progress committed, and the group left to
 // others. A Run that is under way does this as soon as it can, and ends; Close does not wait for it, [Router.Shutdown] does.
-func (r *Router) Close() error { return r.member.Close() }
+func (r *Router) Close() error {
+	if r.eng == nil {
+		return unmade("Router")
+	}
+	return r.member.Close()
+}
 
 // Shutdown is Close that waits for a Run to do its part, until ctx ends.
-func (r *Router) Shutdown(ctx context.Context) error { return r.member.Shutdown(ctx) }
+func (r *Router) Shutdown(ctx context.Context) error {
+	if r.eng == nil {
+		return unmade("Router")
+	}
+	return r.member.Shutdown(ctx)
+}
 
 // Drain is a soft Shutdown: no more records are taken, and what is in hand is copied however long the disk takes, until ctx ends; then it
 // is Close. See [Consumer.Drain].
-func (r *Router) Drain(ctx context.Context) error { return r.member.Drain(ctx) }
+func (r *Router) Drain(ctx context.Context) error {
+	if r.eng == nil {
+		return unmade("Router")
+	}
+	return r.member.Drain(ctx)
+}
 
 // destination gives a topic that copies go to, and creates it when it is missing and may be.
 func (r *Router) destination(ctx context.Context, name string) (*topic.Topic, error) {

@@ -120,6 +120,7 @@ func (c *routerConfig) check() error {
 			faults = append(faults, fmt.Errorf("%w: "+format, append([]any{topic.ErrInvalid}, args...)...))
 		}
 	}
+	bad(slices.ContainsFunc(c.create, func(o topic.TopicOption) bool { return o == nil }), "a nil option for the topics that it creates")
 	bad(c.hops < 1, "%d hops", c.hops)
 	bad(c.rests.first <= 0 || c.rests.most < c.rests.first, "rests from %v to %v", c.rests.first, c.rests.most)
 	if c.alternate != "" {

@@ -61,6 +61,9 @@ func acknowledged(p *Partition, groups []string) (offset int64, ok bool) {
 // there at once, one of the values made is dropped, so making one must cost nothing. Keys are compared as those of a context are: use a
 // type of your own. ErrClosed after Close.
 func (e *Engine) Lodge(key any, fresh func() Lodger) (Lodger, error) {
+	if e == nil {
+		return nil, unmade("Engine")
+	}
 	if l, err := e.lodger(key); l != nil || err != nil {
 		return l, err
 	}
