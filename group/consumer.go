@@ -214,6 +214,19 @@ func (c *Consumer) stir() {
 	}
 }
 
+// concerned tells whether any of the topics matters to the member: it subscribes to it, or has assigned its partitions to others.
+func (c *Consumer) concerned(names []string) bool {
+	facts := c.member.snapshot.Load()
+	return slices.ContainsFunc(names, func(name string) bool {
+		if facts != nil {
+			if _, ok := (*facts)[name]; ok {
+				return true
+			}
+		}
+		return slices.Contains(c.cfg.topics, name) || c.cfg.pattern != nil && c.cfg.pattern.matches(name)
+	})
+}
+
 func (c *Consumer) pokeTopics() {
 	c.topics.Store(true)
 	c.poke()

@@ -34,13 +34,14 @@ type Coordinator struct {
 	closed atomic.Bool
 	calls  bounded.Calls
 
-	stale atomic.Bool // topics have changed since meta was made
-	meta  atomic.Pointer[Metadata]
+	changes atomic.Uint64 // of topics
+	stale   atomic.Bool   // topics have changed since meta was made
+	meta    atomic.Pointer[Metadata]
 
 	mu     sync.Mutex // guards what follows; taken before a shard's
 	home   *topic.Topic
 	shards []*shard
-	known  Metadata               // what topicsChanged saw last
+	known  map[string]topic.ID    // the topics that topicsChanged saw last
 	locals map[*Consumer]struct{} // those that are open
 	begun  map[string]*beginning  // of the groups that have such members
 }
@@ -51,7 +52,7 @@ type lodgerKey struct{}
 // lodger keeps the engine's calls out of the Coordinator's methods.
 type lodger struct{ c *Coordinator }
 
-func (l lodger) TopicsChanged()                  { l.c.topicsChanged() }
+func (l lodger) TopicsChanged(names []string)    { l.c.topicsChanged(names) }
 func (l lodger) Drain(ctx context.Context) error { return l.c.drain(ctx) }
 func (l lodger) EngineClosing()                  { l.c.engineClosing() }
 func (l lodger) Settle(context.Context) error    { return nil } // a commit under way is answered, or its outcome is not known
@@ -85,6 +86,7 @@ func newCoordinator(eng *topic.Engine, cfg Config) *Coordinator {
 	c := &Coordinator{eng: eng, cfg: &cfg, timers: timingwheel.NewRunner(timingwheel.RunnerConfig{Go: eng.Go}), locals: map[*Consumer]struct{}{},
 		begun: map[string]*beginning{}}
 	c.stale.Store(true)
+	c.changes.Store(1)
 	return c
 }
 
@@ -143,7 +145,7 @@ func (c *Coordinator) allShards(ctx context.Context, create bool) ([]*shard, err
 	}
 	c.home, c.shards = home, nil
 	if home != nil {
-		c.known = c.metadata()
+		c.known = idsOf(c.metadata())
 		c.shards = make([]*shard, home.Partitions())
 		for i := range c.shards {
 			if c.shards[i], err = c.newShard(home, int32(i)); err != nil {

@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 
@@ -13,7 +14,37 @@ var ownTopics = []string{
 	OffsetsTopic, ShareStateTopic, topic.DelayedTopic, topic.RecurringTopic, "__transaction_state", "__cluster_metadata",
 }
 
-// metadata is what groups know of topics. It is shared and does not change.
+// info is what is known of one topic now, nothing of one that does not exist. An engine that is closing tells what it told last.
+func (c *Coordinator) info(name string) TopicInfo {
+	p, err := c.eng.Partition(name, 0)
+	switch {
+	case err == nil:
+		return infoOf(p.Topic())
+	case errors.Is(err, topic.ErrClosed) && c.meta.Load() != nil:
+		return (*c.meta.Load())[name]
+	}
+	return TopicInfo{}
+}
+
+// lacks tells of a partition that its topic has not, or that has no topic.
+func (c *Coordinator) lacks(tp topic.TopicPartition) bool {
+	return tp.Partition >= c.info(tp.Topic).Partitions
+}
+
+func infoOf(t *topic.Topic) TopicInfo {
+	return TopicInfo{ID: t.ID(), Partitions: int32(t.Partitions()), Internal: slices.Contains(ownTopics, t.Name())}
+}
+
+func idsOf(meta Metadata) map[string]topic.ID {
+	ids := make(map[string]topic.ID, len(meta))
+	for name, info := range meta {
+		ids[name] = info.ID
+	}
+	return ids
+}
+
+// metadata is all topics. It is shared and does not change; making it anew after a change costs as much as there are topics, so that what
+// needs to know of few asks for their info.
 func (c *Coordinator) metadata() Metadata {
 	if m := c.meta.Load(); m != nil && !c.stale.Load() {
 		return *m
@@ -28,7 +59,7 @@ func (c *Coordinator) metadata() Metadata {
 	}
 	meta := make(Metadata, len(list))
 	for _, t := range list {
-		meta[t.Name()] = TopicInfo{ID: t.ID(), Partitions: int32(t.Partitions()), Internal: slices.Contains(ownTopics, t.Name())}
+		meta[t.Name()] = infoOf(t)
 	}
 	c.meta.Store(&meta)
 	return meta
@@ -67,36 +98,39 @@ func (c *Coordinator) strike(member *Consumer) []*shard {
 	return c.shards
 }
 
-// topicsChanged tells groups and members of this process of topics that came, grew or went.
-func (c *Coordinator) topicsChanged() {
+// topicsChanged tells members of this process of topics that came, grew or went; groups learn it when they are asked something for which it
+// matters. What it costs does not depend on how many topics there are.
+func (c *Coordinator) topicsChanged(names []string) {
 	c.stale.Store(true)
-	shards := c.openShards()
-	if len(shards) == 0 || c.closed.Load() {
+	c.changes.Add(1)
+	if len(c.openShards()) == 0 || c.closed.Load() {
 		return
 	}
-	meta := c.metadata()
-	for _, s := range shards {
-		s.each(metadataChanged{meta})
-	}
 	for _, consumer := range c.openConsumers() {
-		consumer.pokeTopics()
+		if consumer.concerned(names) {
+			consumer.pokeTopics()
+		}
 	}
-	gone := c.learn(meta)
+	gone := c.learn(names)
 	if len(gone) > 0 {
 		c.eng.Go(func() { c.forgetTopics(slices.Sorted(slices.Values(gone))) })
 	}
 }
 
-// learn remembers the topics there are, and lists those that are gone since.
-func (c *Coordinator) learn(meta Metadata) (gone []string) {
+// learn remembers what has become of topics, and lists those that are gone.
+func (c *Coordinator) learn(names []string) (gone []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for name, info := range c.known {
-		if meta[name].ID != info.ID && name != OffsetsTopic {
+	for _, name := range names {
+		was, known := c.known[name]
+		now := c.info(name)
+		if known && now.ID != was && name != OffsetsTopic {
 			gone = append(gone, name)
 		}
+		if c.known[name] = now.ID; now.Partitions == 0 {
+			delete(c.known, name)
+		}
 	}
-	c.known = meta
 	return gone
 }
 

@@ -42,11 +42,10 @@ func (c *Consumer) held(parts []topic.TopicPartition) []topic.TopicPartition {
 
 // deleted tells apart partitions of topics that were deleted, or made anew under their names: what was read of those is nothing to commit.
 func (c *Consumer) deleted(parts []topic.TopicPartition) (there, gone []topic.TopicPartition) {
-	meta := c.coord.metadata()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, tp := range parts {
-		if h := c.hold[tp]; h != nil && h.topic != meta[tp.Topic].ID {
+		if h := c.hold[tp]; h != nil && h.topic != c.coord.info(tp.Topic).ID {
 			gone = append(gone, tp)
 		} else {
 			there = append(there, tp)
@@ -183,8 +182,7 @@ func (m *membership) release(parts []topic.TopicPartition) error {
 // read has the source read partitions. Of those whose topic is gone the loop learns by topics that changed.
 func (m *membership) read(parts []topic.TopicPartition) error {
 	c := m.c
-	meta := c.coord.metadata()
-	parts = slices.DeleteFunc(slices.Clone(parts), func(tp topic.TopicPartition) bool { return tp.Partition >= meta[tp.Topic].Partitions })
+	parts = slices.DeleteFunc(slices.Clone(parts), c.coord.lacks)
 	err := c.src.Assign(parts...)
 	if errors.Is(err, topic.ErrNotFound) { // deleted just now
 		c.coord.stale.Store(true)
@@ -196,8 +194,7 @@ func (m *membership) read(parts []topic.TopicPartition) error {
 // adopt takes partitions: their positions are what was committed, or where the reading begins by choice.
 func (m *membership) adopt(ctx context.Context, parts []topic.TopicPartition) error {
 	c := m.c
-	meta := c.coord.metadata()
-	parts = slices.DeleteFunc(parts, func(tp topic.TopicPartition) bool { return tp.Partition >= meta[tp.Topic].Partitions })
+	parts = slices.DeleteFunc(parts, c.coord.lacks)
 	if len(parts) > 0 {
 		r := request[FetchOffsetsResponse](ctx, c.coord, c.group, FetchOffsetsRequest{Epoch: -1, Partitions: parts}, nil)
 		if r.Err != nil {
@@ -230,11 +227,10 @@ func (c *Consumer) warm(ctx context.Context, parts []topic.TopicPartition) error
 // settleDown starts reading where the group stands.
 func (m *membership) settleDown(offsets []PartitionOffset) error {
 	c := m.c
-	meta := c.coord.metadata()
 	c.mu.Lock()
 	for _, o := range offsets {
 		h := &holding{
-			tp: o.TopicPartition, topic: meta[o.Topic].ID, next: o.Offset, from: o.Offset, mark: -1, committed: o.Offset,
+			tp: o.TopicPartition, topic: c.coord.info(o.Topic).ID, next: o.Offset, from: o.Offset, mark: -1, committed: o.Offset,
 			stored: o.Offset, done: parseSpans(o.Offset, o.Metadata),
 		}
 		h.noted = h.note(o.Offset, c.coord.cfg.MaxMetadata)
@@ -250,7 +246,7 @@ func (m *membership) settleDown(offsets []PartitionOffset) error {
 		return err
 	}
 	for _, o := range offsets {
-		if err := m.start(o, meta); err != nil && !errors.Is(err, topic.ErrInvalid) {
+		if err := m.start(o); err != nil && !errors.Is(err, topic.ErrInvalid) {
 			return err
 		}
 	}
@@ -259,11 +255,11 @@ func (m *membership) settleDown(offsets []PartitionOffset) error {
 
 // start sets a position. Where nothing is committed it is left to the reading's own rule, but for a partition that came after the group's
 // members: what was written to it before they found it is not passed over.
-func (m *membership) start(o PartitionOffset, meta Metadata) error {
+func (m *membership) start(o PartitionOffset) error {
 	switch then := m.c.origin[o.Topic]; {
 	case o.Offset >= 0:
 		return m.c.src.Seek(o.TopicPartition, o.Offset)
-	case then.ID != meta[o.Topic].ID || o.Partition >= then.Partitions:
+	case then.ID != m.c.coord.info(o.Topic).ID || o.Partition >= then.Partitions:
 		return m.c.src.SeekToStart(o.TopicPartition)
 	}
 	return nil

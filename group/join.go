@@ -152,10 +152,10 @@ func (c *joinConfig) cooperative() bool {
 }
 
 // wants lists the topics to subscribe to, sorted.
-func (c *joinConfig) wants(meta Metadata) []string {
+func (c *joinConfig) wants(meta func() Metadata) []string {
 	list := slices.Clone(c.topics)
 	if c.pattern != nil {
-		for name, info := range meta {
+		for name, info := range meta() {
 			if !info.Internal && c.pattern.matches(name) {
 				list = append(list, name)
 			}

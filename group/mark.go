@@ -181,10 +181,9 @@ func (c *Consumer) commit(ctx context.Context) error {
 
 // send commits what is dirty. The caller has the turn, so that a later commit never overtakes an earlier one; then gets it back.
 func (c *Consumer) send(ctx context.Context, all bool, then func(error)) {
-	meta := c.coord.metadata()
 	c.mu.Lock()
 	list, id, ended := c.dirtyLocked(all), c.id, c.ended
-	list = slices.DeleteFunc(list, func(o PartitionOffset) bool { return c.hold[o.TopicPartition].topic != meta[o.Topic].ID })
+	list = slices.DeleteFunc(list, func(o PartitionOffset) bool { return c.hold[o.TopicPartition].topic != c.coord.info(o.Topic).ID })
 	c.mu.Unlock()
 	switch {
 	case ended != nil:

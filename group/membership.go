@@ -3,8 +3,8 @@ package group
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/quirelog/quire/internal/bounded"
@@ -25,10 +25,11 @@ type membership struct {
 	fault   error     // of a step that the loop did not take; it returns it
 	began   time.Time // when it began to take part in the rebalance that is on
 
-	last     []topic.TopicPartition // what was had before the last rebalance
-	subs     []string               // the topics subscribed to
-	leads    bool                   // this generation
-	snapshot map[string]topicFact   // what the leader's plan was made from
+	last  []topic.TopicPartition // what was had before the last rebalance
+	subs  []string               // the topics subscribed to
+	leads bool                   // this generation
+
+	snapshot atomic.Pointer[map[string]topicFact] // what the leader's plan was made from
 }
 
 type topicFact struct {
@@ -41,7 +42,7 @@ func (m *membership) join(ctx context.Context) error {
 	c := m.c
 	m.begin()
 	c.topics.Store(false)
-	m.subs, m.in, m.syncing = c.cfg.wants(c.coord.metadata()), false, nil
+	m.subs, m.in, m.syncing = c.cfg.wants(c.coord.metadata), false, nil
 	c.mu.Lock()
 	held, id := c.heldLocked(), c.id
 	c.mu.Unlock()
@@ -347,9 +348,8 @@ func (m *membership) assign(r JoinResponse) (map[string][]byte, error) {
 	if at < 0 {
 		return nil, ErrInconsistentProtocol
 	}
-	meta := c.coord.metadata()
+	meta, facts := Metadata{}, map[string]topicFact{}
 	var members []Subscriber
-	m.snapshot = map[string]topicFact{}
 	for _, j := range r.Members {
 		s, err := ParseSubscription(j.Metadata)
 		if err != nil {
@@ -357,9 +357,17 @@ func (m *membership) assign(r JoinResponse) (map[string][]byte, error) {
 		}
 		members = append(members, Subscriber{MemberID: j.MemberID, InstanceID: j.InstanceID, Subscription: s})
 		for _, name := range s.Topics {
-			m.snapshot[name] = topicFact{meta[name].ID, meta[name].Partitions}
+			if _, known := facts[name]; known {
+				continue
+			}
+			info := c.coord.info(name)
+			if facts[name] = (topicFact{info.ID, info.Partitions}); info.Partitions > 0 {
+				meta[name] = info
+			}
 		}
 	}
+	m.snapshot.Store(&facts)
+	c.topics.Store(true) // what has changed before the facts were known is found by a look at them
 	plan, err := c.cfg.assignors[at].Assign(meta, members)
 	if err != nil {
 		return nil, err
@@ -373,18 +381,19 @@ func (m *membership) assign(r JoinResponse) (map[string][]byte, error) {
 
 // stale tells whether topics have changed so that the group must share anew: the member's own, or the leader's plan.
 func (m *membership) stale() bool {
-	meta := m.c.coord.metadata()
-	if !slices.Equal(m.subs, m.c.cfg.wants(meta)) {
+	if !slices.Equal(m.subs, m.c.cfg.wants(m.c.coord.metadata)) {
 		return true
 	}
-	if !m.leads {
+	facts := m.snapshot.Load()
+	if !m.leads || facts == nil {
 		return false
 	}
-	now := make(map[string]topicFact, len(m.snapshot))
-	for name := range m.snapshot {
-		now[name] = topicFact{meta[name].ID, meta[name].Partitions}
+	for name, fact := range *facts {
+		if now := m.c.coord.info(name); fact != (topicFact{now.ID, now.Partitions}) {
+			return true
+		}
 	}
-	return !maps.Equal(now, m.snapshot)
+	return false
 }
 
 // synced takes the assignment.

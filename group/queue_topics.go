@@ -10,9 +10,12 @@ import (
 )
 
 // TopicsChanged ends the queues whose topics are gone, and has those look whose topics have grown.
-func (h *hub) TopicsChanged() {
+func (h *hub) TopicsChanged(names []string) {
 	var gone []*Queue
 	for _, q := range h.all() {
+		if !slices.Contains(names, q.topic.Name()) {
+			continue
+		}
 		t, err := h.topicOf(q.topic.Name())
 		switch {
 		case err != nil: // the engine is closing

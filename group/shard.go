@@ -38,7 +38,8 @@ type shard struct {
 // A seat is one group in its shard.
 type seat struct {
 	m      *machine
-	dead   bool // given up: what comes late for it is dropped
+	topics uint64 // the coordinator's count of changes of topics that the machine has been told of
+	dead   bool   // given up: what comes late for it is dropped
 	timers map[timerName]*timingwheel.Timer
 	locals map[*Consumer]struct{} // members of this process, to be told when something happens
 	seen   phase                  // what they were told last
@@ -100,7 +101,7 @@ func (s *shard) tryBring(group string, event any, from *Consumer, got func(answe
 func (s *shard) seatLocked(group string) *seat {
 	t := s.seats[group]
 	if t == nil {
-		t = &seat{m: newMachine(group, s.c.cfg, s.c.metadata()), timers: map[timerName]*timingwheel.Timer{}, locals: map[*Consumer]struct{}{}}
+		t = &seat{m: newMachine(group, s.c.cfg, nil), timers: map[timerName]*timingwheel.Timer{}, locals: map[*Consumer]struct{}{}}
 		s.seats[group] = t
 	}
 	return t
@@ -108,6 +109,7 @@ func (s *shard) seatLocked(group string) *seat {
 
 // stepLocked brings an event to a machine and performs the effects in their order.
 func (s *shard) stepLocked(t *seat, call uint64, event any) {
+	s.tellTopics(t, event)
 	s.performLocked(t, t.m.step(time.Now().UnixMilli(), call, event))
 	if t.dead {
 		return
@@ -122,6 +124,21 @@ func (s *shard) stepLocked(t *seat, call uint64, event any) {
 		return
 	}
 	s.armExpiryLocked(t.m)
+}
+
+// tellTopics tells a machine what topics there are, if that has changed and may matter for an event.
+func (s *shard) tellTopics(t *seat, event any) {
+	now := s.c.changes.Load()
+	_, joins := event.(ConsumerHeartbeatRequest)
+	if t.topics == now || t.m.server == nil && !joins {
+		return
+	}
+	switch event.(type) {
+	case CommitRequest, FetchOffsetsRequest, stored:
+		return
+	}
+	t.topics = now
+	t.m.step(time.Now().UnixMilli(), 0, metadataChanged{s.c.metadata()})
 }
 
 func (s *shard) performLocked(t *seat, effects []effect) {

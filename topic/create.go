@@ -101,7 +101,7 @@ func (e *Engine) CreateTopics(ctx context.Context, topics ...NewTopic) ([]*Topic
 			e.logger.InfoContext(ctx, "topic created", "topic", t.name, "partitions", t.Partitions())
 			tell(e, e.events.TopicCreated, TopicFacts{Topic: t.name, ID: t.id, Partitions: t.Partitions()})
 		}
-		e.topicsChanged()
+		e.topicsChanged(names...)
 	})
 }
 
@@ -203,7 +203,7 @@ func (e *Engine) AlterTopic(ctx context.Context, name string, opts ...TopicOptio
 		}
 		e.logger.InfoContext(ctx, "topic altered", "topic", name, "partitions", t.Partitions())
 		tell(e, e.events.TopicAltered, TopicFacts{Topic: name, ID: t.id, Partitions: t.Partitions()})
-		e.topicsChanged()
+		e.topicsChanged(name)
 	})
 	return err
 }

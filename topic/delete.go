@@ -26,7 +26,7 @@ func (e *Engine) DeleteTopic(ctx context.Context, name string) error {
 		t.spaceFreed()
 		e.logger.InfoContext(ctx, "topic deleted", "topic", name, "err", err)
 		tell(e, e.events.TopicDeleted, TopicFacts{Topic: name, ID: t.id, Partitions: t.Partitions()})
-		e.topicsChanged()
+		e.topicsChanged(name)
 	})
 	return err
 }

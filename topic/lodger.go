@@ -10,9 +10,9 @@ import (
 // A Lodger is what a package above this one keeps in an engine: package group keeps its coordinator and its queues. It lives from
 // [Engine.Lodge] to the engine's Close.
 type Lodger interface {
-	// TopicsChanged is called after a topic was created, altered or deleted, outside locks, by the goroutine in which it happened,
-	// possibly by several at once. It must be quick.
-	TopicsChanged()
+	// TopicsChanged is called after topics of these names were created, altered or deleted, outside locks, by the goroutine in which it
+	// happened, possibly by several at once. It must be quick.
+	TopicsChanged(names []string)
 	// Drain is called by [Engine.Shutdown], before producers deliver what they hold: what is to be stored in good order is stored now.
 	// It waits until ctx ends at most.
 	Drain(ctx context.Context) error
@@ -110,9 +110,9 @@ func (e *Engine) allLodgers() []Lodger {
 }
 
 // topicsChanged tells lodgers.
-func (e *Engine) topicsChanged() {
+func (e *Engine) topicsChanged(names ...string) {
 	for _, l := range e.allLodgers() {
-		l.TopicsChanged()
+		l.TopicsChanged(names)
 	}
 }
 

@@ -18,7 +18,7 @@ type guest struct {
 	drain, settle error
 }
 
-func (g *guest) TopicsChanged()              { g.told = append(g.told, "topics") }
+func (g *guest) TopicsChanged([]string)      { g.told = append(g.told, "topics") }
 func (g *guest) Drain(context.Context) error { g.told = append(g.told, "drain"); return g.drain }
 func (g *guest) EngineClosing()              { g.told = append(g.told, "closing") }
 func (g *guest) Settle(context.Context) error {
