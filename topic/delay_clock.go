@@ -38,7 +38,9 @@ func (d *delays) behindLocked(now int64) bool {
 
 // followClock sees that what is stored now can be delivered when it is due, also if the clock was put back.
 func (d *delays) followClock(ctx context.Context) error {
-	d.mu.Lock()
+	if err := d.mu.LockWithin(ctx); err != nil { // its holder may wait for the disk
+		return err
+	}
 	if !d.behindLocked(d.clock()) {
 		d.mu.Unlock()
 		return nil
