@@ -21,8 +21,13 @@ func TestWhatAnOpenMakesIsNamed(t *testing.T) {
 				require.NoError(t, disk.Remove(logFile(base)))
 			}
 		}, lost},
-		"all but the slot is gone":       {func(disk vfs.FS) { removeAllBut(t, disk, SlotFile) }, lost},
-		"a broker led meanwhile":         {func(disk vfs.FS) { underBroker(t, disk) }, OpenState{}},
+		"all but the slot is gone": {func(disk vfs.FS) { removeAllBut(t, disk, SlotFile) }, lost},
+		"a broker led meanwhile":   {func(disk vfs.FS) { underBroker(t, disk) }, OpenState{}},
+		"a broker compacted meanwhile": {func(disk vfs.FS) {
+			underBroker(t, disk)
+			edit(t, disk, logFile(4), func([]byte) []byte { return nil })
+			edit(t, disk, logFile(0), func(b []byte) []byte { return b[len(batchOf(t, "v")):] })
+		}, OpenState{}},
 		"it was deleted under a broker":  {func(disk vfs.FS) { underBroker(t, disk); removeSegment(t, disk, 0) }, OpenState{Kafka: KafkaState{Start: 4}}},
 		"all was deleted under a broker": {func(disk vfs.FS) { underBroker(t, disk) }, OpenState{Kafka: KafkaState{Start: 40}}},
 	} {
@@ -49,6 +54,24 @@ func TestWhatAnOpenMakesIsNamed(t *testing.T) {
 			same(disk.After(vfs.KeepNone, 0), append(want, itoa(int(a.Base))+":v"))
 		}
 	}
+}
+
+// A log that is empty at an offset, and whose data file is gone: the one that takes its place is named before it takes a record.
+func TestEmptyLogMadeAnewIsNamed(t *testing.T) {
+	cfg := &Config{Replicated: true}
+	mem := vfs.NewMem()
+	l := openLog(t, mem, cfg)
+	put(t, l, "v")
+	require.NoError(t, l.TruncateFully(5))
+	require.NoError(t, l.Close())
+	removeAllBut(t, mem, SlotFile)
+	disk := settledLog(t, files(t, mem))
+	l, _, err := Open(disk, testDir, cfg, OpenState{AcceptLoss: true})
+	require.NoError(t, err)
+	require.EqualValues(t, 5, put(t, l, "v").Base)
+	list, err := contents(openLog(t, disk.After(vfs.KeepNone, 0), cfg), End)
+	require.NoError(t, err)
+	require.Equal(t, []string{"5:v"}, list)
 }
 
 func removeAllBut(t testing.TB, disk vfs.FS, keep string) {

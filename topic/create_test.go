@@ -358,6 +358,14 @@ func TestTopicChangesSurvivePowerCuts(t *testing.T) {
 				t.Fatalf("crash at operation %d of %d, %v", n, ops, policy)
 			}
 		}
+		// What an engine serves after a kill must bear a power cut.
+		killed := cut.Kill(uint64(n))
+		if e, err := Open("data", On(killed)); err == nil {
+			after, err := Open("data", On(killed.After(vfs.KeepNone, 0)))
+			require.NoError(t, err)
+			require.Equal(t, e.manifest().Topics, after.manifest().Topics, "killed at operation %d of %d", n, ops)
+			require.NoError(t, errors.Join(e.Close(), after.Close()))
+		}
 	}
 	t.Logf("%d operations, %d states", ops, states)
 }

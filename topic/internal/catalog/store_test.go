@@ -211,6 +211,15 @@ func TestStoreCrashes(t *testing.T) {
 			}
 			check(after, acked, allowed, what)
 		}
+		killed := disk.Kill(uint64(n))
+		require.NoError(t, errors.Join(killed.MkdirAll("d"), killed.SyncDir("."), killed.SyncDir("d"))) // the engine's part
+		found, err := Load(killed, "d", anyTopic, false)
+		require.NoError(t, err)
+		_, err = Start(killed, "d", found, !found.Exists, never)
+		require.NoError(t, err)
+		again, err := Load(killed.After(vfs.KeepNone, 0), "d", anyTopic, false)
+		require.NoError(t, err)
+		require.Equal(t, topics(found.Manifest), topics(again.Manifest), "killed at %d: what was found must bear a power cut", n)
 	}
 	t.Logf("%d operations, %d states", ops, states)
 }
