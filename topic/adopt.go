@@ -45,21 +45,22 @@ func (e *Engine) adopt(found *catalog.Found) (changed bool, err error) {
 	changed = found.Doubtful
 	if found.Doubtful || found.Unended {
 		for name, partitions := range known {
-			newer, err := e.reconcile(m, name, partitions, found.Doubtful)
+			newer, err := e.reconcile(found, name, partitions, found.Doubtful)
 			if err != nil {
 				return false, err
 			}
 			changed = changed || newer
 		}
 	}
-	return e.adoptAll(m, unknown) || changed, nil
+	return e.adoptAll(found, known, unknown) || changed, nil
 }
 
 // adoptAll adopts the partitions of topics by name. Topics of which directories do not agree are left alone.
-func (e *Engine) adoptAll(m *Manifest, unknown map[string][]int32) (changed bool) {
+func (e *Engine) adoptAll(found *catalog.Found, known, unknown map[string][]int32) (changed bool) {
 	if len(unknown) == 0 {
 		return false
 	}
+	m := found.Manifest
 	folded := make(map[string]string, len(m.Topics))
 	for _, entry := range m.Topics {
 		folded[e.fold(entry.Name)] = entry.Name
@@ -70,7 +71,7 @@ func (e *Engine) adoptAll(m *Manifest, unknown map[string][]int32) (changed bool
 		var entry ManifestTopic
 		switch other, taken := folded[e.fold(name)]; {
 		case taken && other == name:
-			err = e.growTopic(m, name, unknown[name])
+			err = e.growTopic(found, name, known[name], unknown[name])
 		case taken:
 			err = e.taken(name, other)
 		default:
@@ -93,26 +94,31 @@ func (e *Engine) adoptAll(m *Manifest, unknown map[string][]int32) (changed bool
 }
 
 // reconcile takes over what the copies of a topic's entry know better than a manifest that lost changes, or may have: a journal that was cut looks as
-// one that a crash left. Directories that are there are used.
-func (e *Engine) reconcile(m *Manifest, name string, partitions []int32, doubtful bool) (newer bool, err error) {
+// one that a crash left. When a copy that may know better is lost too, the topic keeps everything. Directories that are there are used.
+func (e *Engine) reconcile(found *catalog.Found, name string, partitions []int32, doubtful bool) (newer bool, err error) {
+	m := found.Manifest
 	i, _ := m.Find(name)
 	entry := m.Topics[i]
 	if entry.State != TopicReady {
 		return false, nil
 	}
-	c, found, err := e.newestCopy(name, entry.ID, partitions, doubtful)
+	c, err := e.copiesOf(name, entry.ID, partitions, doubtful)
 	switch {
 	case err != nil && doubtful:
 		return false, err
 	case err != nil: // nothing says that a change is lost, and the partition will tell by itself
 		e.logger.Warn("copy of a topic's settings is not looked at", "topic", name, "err", err)
 	}
-	newer = found && c.Changed > entry.Changed
+	newer = c.found && c.newest.Changed > entry.Changed
 	if newer {
-		entry.Unused = entry.Unused.With(entry.Partitions, c.Partitions)
-		entry.Partitions = max(entry.Partitions, c.Partitions)
-		entry.Settings, entry.Changed = c.Settings, c.Changed
+		entry.Unused = entry.Unused.With(entry.Partitions, c.newest.Partitions)
+		entry.Partitions = max(entry.Partitions, c.newest.Partitions)
+		entry.Settings, entry.Changed = c.newest.Settings, c.newest.Changed
 		e.logger.Info("settings of a topic taken from its directory", "topic", name)
+	}
+	if doubtful && !c.sure && !found.Uncopied {
+		c.keepAll(&entry)
+		e.logger.Warn("settings of a topic are lost: it keeps everything", "topic", name)
 	}
 	if newer || doubtful {
 		for _, n := range partitions {
@@ -123,20 +129,20 @@ func (e *Engine) reconcile(m *Manifest, name string, partitions []int32, doubtfu
 	return newer, nil
 }
 
-// growTopic adds partitions to a topic of the manifest.
-func (e *Engine) growTopic(m *Manifest, name string, partitions []int32) error {
-	id, err := e.idOf(name, partitions)
+// growTopic adds partitions to a topic of the manifest, of which it knows those that are known.
+func (e *Engine) growTopic(found *catalog.Found, name string, known, unknown []int32) error {
+	id, err := e.idOf(name, unknown)
 	if err != nil {
 		return err
 	}
-	i, _ := m.Find(name)
-	entry := &m.Topics[i]
-	count := int(slices.Max(partitions)) + 1
+	i, _ := found.Manifest.Find(name)
+	entry := &found.Manifest.Topics[i]
+	count := int(slices.Max(unknown)) + 1
 	if entry.State == TopicDeleting || !id.IsZero() && id != entry.ID || count > maxPartitions {
 		return fmt.Errorf("%w: topic id %v and %d partitions, the manifest has %v", ErrCorrupt, id, count, entry.ID)
 	}
 	entry.Partitions = count
-	_, err = e.reconcile(m, name, partitions, true)
+	_, err = e.reconcile(found, name, slices.Concat(known, unknown), true)
 	return err
 }
 
@@ -151,23 +157,27 @@ func (e *Engine) adoptTopic(name string, partitions []int32) (ManifestTopic, err
 	if err != nil {
 		return ManifestTopic{}, err
 	}
-	entry, found, err := e.newestCopy(name, id, partitions, true)
+	c, err := e.copiesOf(name, id, partitions, true)
 	if err != nil {
-		return entry, err
+		return ManifestTopic{}, err
 	}
-	if !found {
+	entry := c.newest
+	switch {
+	case !c.found:
 		if id.IsZero() {
 			if id, err = newID(); err != nil {
 				return entry, err
 			}
 		}
 		entry = ManifestTopic{Name: name, ID: id, Settings: adoptedSettings(name)}
+	case !c.sure:
+		c.keepAll(&entry)
 	}
 	entry.State, entry.Partitions = TopicReady, max(entry.Partitions, count)
 	for _, n := range partitions {
 		entry.Unused = entry.Unused.Without(n)
 	}
-	e.logger.Info("topic found by its directories", "topic", name, "partitions", entry.Partitions, "settings_known", found)
+	e.logger.Info("topic found by its directories", "topic", name, "partitions", entry.Partitions, "settings_known", c.found && c.sure)
 	return entry, nil
 }
 

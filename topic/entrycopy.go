@@ -36,27 +36,67 @@ func (t *Topic) keepCopy() {
 	t.copied = &entry.Changed
 }
 
-// newestCopy is the newest copy of a topic's entry in the directories of these partitions; unless all, that of the first partition that has one, which
+// entryCopies is what the directories of a topic's partitions tell of its entry.
+type entryCopies struct {
+	newest ManifestTopic
+	found  bool
+	// sure tells that no copy that is newer was lost: the copy moves to lower partitions only, so that the newest lies in the lowest that holds data.
+	sure bool
+}
+
+// copiesOf reads the copies of a topic's entry in the directories of these partitions; unless all, only that of the first partition that has one, which
 // is the newest if nothing else is lost. A disk that does not answer is an error; a damaged copy counts as none.
-func (e *Engine) newestCopy(name string, id ID, partitions []int32, all bool) (newest ManifestTopic, found bool, err error) {
+func (e *Engine) copiesOf(name string, id ID, partitions []int32, all bool) (c entryCopies, err error) {
 	slices.Sort(partitions)
+	lowest := true
 	for _, n := range partitions {
-		c, err := catalog.ReadCopy(e.fs, e.partitionDir(name, n), checkEntry)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			continue
-		case errors.Is(err, ErrCorrupt), errors.Is(err, vfs.ErrTooLarge):
-			e.logger.Warn("copy of a topic's settings is damaged", "topic", name, "partition", n, "err", err)
-			continue
-		case err != nil:
-			return newest, false, err
-		case c.Name != name || !id.IsZero() && c.ID != id || found && c.Changed <= newest.Changed:
+		dir := e.partitionDir(name, n)
+		entry, err := e.copyIn(dir, name, id)
+		if err != nil {
+			return c, err
+		}
+		if entry == nil {
+			if lowest && all {
+				holds, err := e.holdsData(dir)
+				if err != nil {
+					return c, err
+				}
+				lowest = !holds
+			}
 			continue
 		}
-		newest, found = c, true
+		c.sure = c.sure || lowest
+		lowest = false
+		if !c.found || entry.Changed > c.newest.Changed {
+			c.newest, c.found = *entry, true
+		}
 		if !all {
 			break
 		}
 	}
-	return newest, found, nil
+	c.sure = c.sure || lowest // there is no data
+	return c, nil
+}
+
+// copyIn is the copy in a directory; nil if it is missing, damaged, or another topic's.
+func (e *Engine) copyIn(dir, name string, id ID) (*ManifestTopic, error) {
+	c, err := catalog.ReadCopy(e.fs, dir, checkEntry)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case errors.Is(err, ErrCorrupt), errors.Is(err, vfs.ErrTooLarge):
+		e.logger.Warn("copy of a topic's settings is damaged", "topic", name, "dir", dir, "err", err)
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case c.Name != name || !id.IsZero() && c.ID != id:
+		return nil, nil
+	}
+	return &c, nil
+}
+
+// keepAll gives an entry whose settings are not known those with which it keeps everything. Copies that are found later are older.
+func (c *entryCopies) keepAll(entry *ManifestTopic) {
+	entry.Settings = adoptedSettings(entry.Name)
+	entry.Changed = max(entry.Changed, c.newest.Changed) + 1
 }

@@ -203,6 +203,56 @@ func TestCutJournalForgetsNoAlteration(t *testing.T) {
 	}
 }
 
+// When the newest copy is lost beside the manifest, neither what is left of the journal nor an older copy is taken for what the owner said last.
+func TestLostCopyKeepsEverything(t *testing.T) {
+	for what, lose := range map[string]func(disk *vfs.Mem) error{
+		"rotten": func(disk *vfs.Mem) error {
+			return vfs.WriteFile(disk, filepath.Join("data", "events-0", catalog.CopyFile), []byte("rot"))
+		},
+		"gone": func(disk *vfs.Mem) error { return disk.Remove(filepath.Join("data", "events-0", catalog.CopyFile)) },
+	} {
+		for _, older := range []bool{false, true} { // a copy lies in the second partition, from before the alteration
+			for _, journal := range []bool{false, true} { // its beginning can be read
+				t.Run(fmt.Sprintf("%s/older copy %v/journal %v", what, older, journal), func(t *testing.T) {
+					disk := vfs.NewMem()
+					e := openOn(t, disk)
+					tp := openTopic(t, e, "events", Retention(time.Hour), SegmentBytes(300), Partitions(2), quick())
+					if older {
+						_, err := tp.Append(t.Context(), Record{}, AppendTo(1))
+						require.NoError(t, err)
+					}
+					size := journalSize(t, disk)
+					for i := range 50 {
+						_, err := tp.Append(t.Context(), Record{Key: []byte("k"), Value: []byte(fmt.Sprint(i)), Time: time.Now().AddDate(-3, 0, 0)}, AppendTo(0))
+						require.NoError(t, err)
+					}
+					require.NoError(t, e.AlterTopic(t.Context(), "events", Retention(-1)))
+					require.NoError(t, e.Close())
+					if journal {
+						cutJournal(t, disk, size)
+						require.NoError(t, errors.Join(disk.Remove("data/"+catalog.File), disk.Remove("data/"+catalog.PrevFile)))
+					} else {
+						loseManifest(t, disk)
+					}
+					require.NoError(t, lose(disk))
+					for _, opts := range [][]Option{{RebuildManifest()}, nil} {
+						e = openOn(t, disk, opts...)
+						assert.Equal(t, 50, kept(t, e))
+						require.NoError(t, e.Close())
+					}
+					// Nor later, when the manifest is lost again and the older copy is still there.
+					loseManifest(t, disk)
+					e = openOn(t, disk)
+					assert.Equal(t, 50, kept(t, e))
+					require.NoError(t, e.AlterTopic(t.Context(), "events", Retention(time.Hour)))
+					assert.Zero(t, kept(t, e))
+					require.NoError(t, e.Close())
+				})
+			}
+		}
+	}
+}
+
 // A copy in the directory of a partition that was used later and has a lower number is the newer one.
 func TestCopyMovesToTheFirstPartition(t *testing.T) {
 	disk := vfs.NewMem()

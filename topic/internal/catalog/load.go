@@ -54,6 +54,8 @@ type Found struct {
 	Doubtful bool
 	// Unended tells that no orderly stop was the last: a journal that was cut ends as one that a crash left. The copies tell whether it was.
 	Unended bool
+	// Uncopied tells that the manifest is of a format that kept no copies in the partitions' directories.
+	Uncopied bool
 	// Degraded tells which files were damaged and could be done without, or were left out because the caller asked for that.
 	Degraded error
 
@@ -226,7 +228,7 @@ func (l *loader) choose() (*Manifest, error) {
 		return nil, nil
 	case chosen.Format == 1:
 		// Without a journal nothing tells what the other generation knew.
-		l.found.Doubtful = chosen != newest
+		l.found.Doubtful, l.found.Uncopied = chosen != newest, true
 		return chosen, nil
 	}
 	own, has := slices.BinarySearchFunc(l.journals, chosen.Generation, func(j based, g uint64) int { return cmp.Compare(j.base, g) })
