@@ -36,6 +36,7 @@ func lanes() []lane {
 		{"service", "SIGKILL of a service: a queue, groups, a router, delayed messages", runService, replayService},
 		{"resting", "restarts of queues with resting records", runResting, replayResting},
 		{"full", "full disks that heal under members, queues and routers", runFull, replayFull},
+		{"hang", "a disk that hangs under every call that takes a context", runHang, replayHang},
 		{"soak", "a mixed load for real time, with restarts and deaths", runSoak, replaySoak},
 		{"power", "power cuts of a real file system, and fsyncs that fail", runPower, replayPower},
 		{"fuzz", "the module's fuzz targets", runFuzz, replayFuzz},
