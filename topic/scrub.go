@@ -63,7 +63,7 @@ func (s *scrubber) init(e *Engine, o *options) {
 	s.eng, s.every, s.rate = e, o.scrubEvery, max(o.scrubRate, 0)
 	s.chore.kind = &choreKind{long: true, do: func(ctx context.Context, _ *log.Log, _ time.Time) time.Duration {
 		if _, err := s.pass(ctx, nil); err != nil && ctx.Err() == nil && !e.isClosed() {
-			e.logger.Warn("scrub ended early", "dir", e.dir, "err", err)
+			e.logger.Warn("scrub did not read everything", "dir", e.dir, "err", err)
 		}
 		return s.every
 	}}
@@ -85,7 +85,8 @@ func (s *scrubber) begin() {
 var ErrBusy = log.ErrBusy
 
 // Scrub reads all data from where the last pass stopped to the end, within the rate of [ScrubEvery], and compares it with its checksums. It
-// changes nothing but the note of how far it came. When ctx ends, or the engine, it returns the cause and what was found until then; the next pass goes on
+// changes nothing but the note of how far it came. Partitions that the disk does not let read are passed over, and the error names them; the
+// report is of the others. When ctx ends, or the engine, it returns the cause and what was found until then; the next pass goes on
 // from there. ErrBusy when a pass is under way: it is not waited for, since at the engine's rate it may take days, and what it reads need
 // not be read again.
 func (e *Engine) Scrub(ctx context.Context, opts ScrubOptions) (*VerifyReport, error) {
@@ -133,7 +134,7 @@ func (s *scrubber) pass(ctx context.Context, show func(Progress)) (*VerifyReport
 		return run.out, err
 	}
 	tell(s.eng, s.eng.events.Scrubbed, ScrubFacts{Partitions: run.out.Partitions, Bytes: run.out.Bytes, Faults: len(run.out.Faults), Took: time.Since(run.began)})
-	return run.out, nil
+	return run.out, run.failure()
 }
 
 // recall reads where the last pass stopped; the zero place is the beginning.
@@ -180,10 +181,13 @@ type scrub struct {
 	at    scrubPlace
 	out   *VerifyReport
 
+	failed   []error // of partitions that could not be read, the first ones
+	failures int
 	progress meter
 }
 
-// all reads the partitions in the order of their names and numbers.
+// all reads the partitions in the order of their names and numbers. One that the disk does not let read is an error at the end: it keeps
+// none from the others.
 func (r *scrub) all() error {
 	list := slices.DeleteFunc(r.s.eng.allPartitions(), (*Partition).isUnused)
 	slices.SortFunc(list, func(a, b *Partition) int {
@@ -207,11 +211,40 @@ func (r *scrub) all() error {
 		}
 		r.at = scrubPlace{tp, from}
 		r.progress.begin(tp)
-		if err := r.partition(p, from); err != nil {
-			return err
+		err := r.partition(p, from)
+		if end := r.ended(); end != nil {
+			return end
+		}
+		if err != nil {
+			r.fail(fmt.Errorf("%v: %w", p, err))
 		}
 	}
 	return nil
+}
+
+// toldFailures is how many partitions an error names.
+const toldFailures = 8
+
+func (r *scrub) fail(err error) {
+	if r.failures++; r.failures <= toldFailures {
+		r.failed = append(r.failed, err)
+	}
+}
+
+// failure is what kept partitions from being read.
+func (r *scrub) failure() error {
+	if more := r.failures - len(r.failed); more > 0 {
+		return errors.Join(append(r.failed, fmt.Errorf("topic: %d more partitions could not be read", more))...)
+	}
+	return errors.Join(r.failed...)
+}
+
+// ended tells why the pass is to end.
+func (r *scrub) ended() error {
+	if r.s.eng.isClosed() {
+		return ErrClosed
+	}
+	return bounded.Cause(r.ctx)
 }
 
 // partition reads one partition. Its files are looked at as they lie: it is not opened for that.
@@ -262,11 +295,8 @@ func (r *scrub) step(n int64) error {
 	r.read += n
 	r.progress.add(n)
 	r.s.bytes.Add(n)
-	if err := bounded.Cause(r.ctx); err != nil {
+	if err := r.ended(); err != nil {
 		return err
-	}
-	if r.s.eng.isClosed() {
-		return ErrClosed
 	}
 	if r.s.rate == 0 {
 		return nil

@@ -2,10 +2,13 @@ package topic
 
 import (
 	"context"
+	"fmt"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/quirelog/quire/log/vfs"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -30,6 +33,38 @@ func TestScrubByHand(t *testing.T) {
 	assert.Equal(t, 1, done[1].Faults)
 	assert.EqualValues(t, 1, e.Metrics().ScrubFaults)
 	assert.Positive(t, e.Metrics().Scrubbed)
+}
+
+// A partition that the disk does not let read is told and passed over: what is wrong with the others is found, and the next pass is a whole one.
+func TestScrubPassesByWhatCannotBeRead(t *testing.T) {
+	disk := vfs.NewFault(vfs.NewMem())
+	e := openOn(t, disk)
+	tp := openTopic(t, e, "many", Partitions(20))
+	for n := range int32(20) {
+		_, err := tp.Append(t.Context(), Record{Value: []byte("v")}, AppendTo(n))
+		require.NoError(t, err)
+	}
+	require.NoError(t, e.Close())
+	damageFile(t, disk, "data/many-19/00000000000000000000.log", "changed")
+	e = openOn(t, disk)
+	defer e.Close()
+	for _, bad := range []int{1, 12} {
+		for n := range bad {
+			disk.Add(vfs.Rule{Op: vfs.OpRead, Path: fmt.Sprintf("data/many-%d/*.log", n), Count: vfs.Forever})
+		}
+		rep, err := e.Scrub(t.Context(), ScrubOptions{})
+		require.ErrorIs(t, err, syscall.EIO)
+		assert.ErrorContains(t, err, "many-0: ")
+		if bad > toldFailures {
+			assert.ErrorContains(t, err, "4 more")
+		}
+		assert.Equal(t, 20-bad, rep.Partitions)
+		assert.Len(t, rep.Faults, 1)
+		disk.Clear()
+	}
+	rep, err := e.Scrub(t.Context(), ScrubOptions{})
+	require.NoError(t, err)
+	assert.Equal(t, 20, rep.Partitions)
 }
 
 // In the background, at its rate; interrupted, it goes on where it stopped; between two passes there is no goroutine.
