@@ -335,6 +335,9 @@ func (o *opener) recoverInner(base int64) (*segment.Segment, error) {
 // recoverSegment scans a segment from the last place known to be on disk.
 func (o *opener) recoverSegment(base int64, opt segment.RecoverOptions) (*segment.Segment, error) {
 	opt.ReadOnly, opt.Visit = o.st.ReadOnly, o.visit
+	if !o.rebuildEpochs {
+		opt.Epoch = func(offset int64) (int32, bool) { return epochAt(o.l.writer.epochs.entries, offset) }
+	}
 	s, done, err := segment.Recover(o.l.fs, o.l.dir, base, o.cfg.segmentConfig(), opt)
 	if err != nil {
 		return nil, err

@@ -54,6 +54,47 @@ func TestRottenHeaderCostsItsBatchOnly(t *testing.T) {
 	}
 }
 
+// A power cut may take the header of a batch alone: its first sector. What is put right has the leader epoch that wrote it, which no checksum tells.
+func TestLostHeaderHasItsEpoch(t *testing.T) {
+	for _, c := range []struct {
+		from    int // of the epoch; what lies in front of it is durable
+		batch   int // not the last one, which cannot be told from another that came there by other ways
+		history bool
+	}{{0, 0, true}, {0, 1, true}, {0, 3, true}, {0, 1, false}, {0, 3, false}, {3, 3, true}} {
+		name := fmt.Sprintf("%+v", c)
+		cfg := &Config{Durability: OS}
+		disk := vfs.NewMem()
+		l := openLog(t, disk, cfg)
+		for i := range 5 {
+			if i == c.from {
+				require.NoError(t, l.SetLeaderEpoch(7))
+			}
+			_, err := l.Append(t.Context(), batchOf(t, fmt.Sprint("v", i)), AppendOptions{Relaxed: true})
+			require.NoError(t, err)
+		}
+		left := copyOf(t, snapshotOf(t, disk))
+		require.NoError(t, l.Close())
+		at := c.batch * len(batchOf(t, "v0"))
+		edit(t, left, logFile(0), func(b []byte) []byte { clear(b[at : at+uncovered]); return b })
+		if !c.history {
+			require.NoError(t, left.Remove(testDir+"/"+LeaderEpochFile))
+		}
+		for _, st := range []OpenState{{ReadOnly: true}, {}, {}} {
+			l, _, err := Open(left, testDir, cfg, st)
+			require.NoError(t, err, name)
+			requireAllBut(t, l, 5, -1, name)
+			for i := range 5 {
+				run, _, err := l.Read(nil, At(int64(i)), ReadOptions{MaxBytes: 1})
+				require.NoError(t, err, name)
+				b, err := record.First(run)
+				require.NoError(t, err, name)
+				require.Equal(t, map[bool]int32{true: 7}[i >= c.from], b.LeaderEpoch(), "%s at %d", name, i)
+			}
+			require.NoError(t, l.Close())
+		}
+	}
+}
+
 func requireRestOf(t *testing.T, disk *vfs.Mem, cfg *Config, batch int64, name string) {
 	requireRepaired(t, copyOf(t, snapshotOf(t, disk)), cfg, batch, name)
 	l, _, err := Open(disk, testDir, cfg, OpenState{ReadOnly: true})

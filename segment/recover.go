@@ -33,6 +33,8 @@ type RecoverOptions struct {
 	Sparse bool
 	// ReadOnly leaves every file as it is: what would be cut is only not shown.
 	ReadOnly bool
+	// Epoch, if set, tells which leader epoch wrote an offset, for headers that are put right: the checksum does not cover it.
+	Epoch func(offset int64) (epoch int32, ok bool)
 	// Visit, if set, is called with each checked batch in order. Its error ends the recovery. The batch is only good during the call.
 	Visit func(pos int64, b record.Batch) error
 }
@@ -339,9 +341,22 @@ func (r *recovery) right(c *scanner, cause error) (record.Batch, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.SetLeaderEpoch(r.epochOf(b))
 	r.fixes = append(r.fixes, headerFix{c.pos, [17]byte(b)})
 	r.out.Righted = append(r.out.Righted, Damage{c.pos, c.pos + int64(len(b)), b.BaseOffset(), b.NextOffset(), cause})
 	return b, nil
+}
+
+// epochOf is the leader epoch of a batch whose header was put right: the history's, or where that does not tell its own, and none below that of the batch
+// in front.
+func (r *recovery) epochOf(b record.Batch) int32 {
+	own := b.LeaderEpoch()
+	if r.opt.Epoch != nil {
+		if epoch, ok := r.opt.Epoch(b.BaseOffset()); ok {
+			own = epoch
+		}
+	}
+	return max(own, r.facts.lastEpoch)
 }
 
 // pass takes a good batch in.
