@@ -150,20 +150,24 @@ func (c *fullCase) finish(eng *topic.Engine) error {
 	ctx, stop := context.WithTimeout(context.Background(), fullTime)
 	defer stop()
 	c.goal, c.stop = fullRecords, stop
-	if c.kind == "router" { // what counts is its copies, which follow
+	router := c.kind == "router" // what counts is its copies, which follow
+	switch {
+	case router:
 		c.stop = func() {}
-		go stopWhenCopied(ctx, eng, stop)
-	} else if c.count() == fullRecords {
+	case c.count() == fullRecords:
 		return nil
 	}
 	run, err := c.open(ctx, eng)
 	if err != nil {
 		return err
 	}
+	if router {
+		go stopWhenCopied(ctx, eng, stop) // all may be there already
+	}
 	if err := run(); !errors.Is(err, context.Canceled) {
 		return faultf(lost, "after the power cut %d of %d records were handed out: %v", c.count(), fullRecords, err)
 	}
-	if n, err := copiesOf(eng); c.kind == "router" && (n < fullRecords || err != nil) {
+	if n, err := copiesOf(eng); router && (n < fullRecords || err != nil) {
 		return faultf(lost, "%d of %d records were copied: %v", n, fullRecords, err)
 	}
 	return nil
