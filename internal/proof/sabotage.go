@@ -55,7 +55,7 @@ func runSabotage(r *runner, t *tally, _ uint64) {
 }
 
 // sampleCaught is how many of a hundred sabotages of a sample are to be noticed: a test that noticed one by its timing may not do so again.
-const sampleCaught = 95
+const sampleCaught = 90
 
 // rotate chooses a sample by the commit, so that each commit tries another one. Those
 // with a guard are chosen: they take a moment each.
