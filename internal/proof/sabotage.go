@@ -54,8 +54,8 @@ func runSabotage(r *runner, t *tally, _ uint64) {
 		t.cases.Load()-t.bad()-int64(lived), t.cases.Load(), len(all), named)
 }
 
-// sampleCaught is how many of a hundred sabotages of a sample are to be noticed: a test that noticed one by its timing may not do so again.
-const sampleCaught = 90
+// mayLive is how many sabotages of a sample may live, or one in ten of them if that is more: a test that noticed one by its timing may not do so again.
+const mayLive = 3
 
 // rotate chooses a sample by the commit, so that each commit tries another one. Those
 // with a guard are chosen: they take a moment each.
@@ -112,7 +112,7 @@ func (r *runner) harm(t *tally, list []*sabotage, sample bool) (lived int) {
 // spare counts sabotages of a sample that lived: as notes if they are few, else as what they are.
 func (t *tally) spare(lived []failure) (spared int) {
 	tried := int(t.cases.Load()) + len(lived)
-	few := (tried-len(lived))*100 >= tried*sampleCaught
+	few := len(lived) <= max(mayLive, tried/10)
 	for _, f := range lived {
 		if !few {
 			t.add(f.name, f.err)
