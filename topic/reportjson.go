@@ -2,140 +2,44 @@ package topic
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/quirelog/quire/internal/errjson"
 )
 
-// Reports and facts encode as JSON objects under the names of their fields, an error as its text or null, and decode again; a decoded error
-// has the text and no more.
-
-// errorText is an error in JSON.
-type errorText struct{ error }
-
-func (t errorText) MarshalJSON() ([]byte, error) {
-	if t.error == nil {
-		return []byte("null"), nil
-	}
-	return json.Marshal(t.Error())
-}
-
-func (t *errorText) UnmarshalJSON(data []byte) error {
-	var text *string
-	err := json.Unmarshal(data, &text)
-	if t.error = nil; text != nil {
-		t.error = errors.New(*text)
-	}
-	return err
-}
-
-func errorTexts(list []error) []errorText {
-	out := make([]errorText, len(list))
-	for i, err := range list {
-		out[i].error = err
-	}
-	return out
-}
-
-func errorsOf(list []errorText) (out []error) {
-	for _, t := range list {
-		out = append(out, t.error)
-	}
-	return out
-}
+// Reports and facts encode as JSON by package errjson, and decode again.
 
 // MarshalJSON gives Err as text.
-func (f Fault) MarshalJSON() ([]byte, error) {
-	type plain Fault
-	return json.Marshal(struct {
-		plain
-		Err errorText
-	}{plain(f), errorText{f.Err}})
-}
+func (f Fault) MarshalJSON() ([]byte, error) { return errjson.Marshal(f) }
 
 // UnmarshalJSON reads what MarshalJSON gives.
-func (f *Fault) UnmarshalJSON(data []byte) error {
-	type plain Fault
-	in := struct {
-		*plain
-		Err errorText
-	}{plain: (*plain)(f)}
-	err := json.Unmarshal(data, &in)
-	f.Err = in.Err.error
-	return err
-}
+func (f *Fault) UnmarshalJSON(data []byte) error { return errjson.Unmarshal(data, f) }
 
 // MarshalJSON gives Err as text.
-func (f PartitionFault) MarshalJSON() ([]byte, error) {
-	type plain PartitionFault
-	return json.Marshal(struct {
-		plain
-		Err errorText
-	}{plain(f), errorText{f.Err}})
-}
+func (f PartitionFault) MarshalJSON() ([]byte, error) { return errjson.Marshal(f) }
 
 // UnmarshalJSON reads what MarshalJSON gives.
-func (f *PartitionFault) UnmarshalJSON(data []byte) error {
-	type plain PartitionFault
-	in := struct {
-		*plain
-		Err errorText
-	}{plain: (*plain)(f)}
-	err := json.Unmarshal(data, &in)
-	f.Err = in.Err.error
-	return err
-}
+func (f *PartitionFault) UnmarshalJSON(data []byte) error { return errjson.Unmarshal(data, f) }
 
 // MarshalJSON gives Err as text.
-func (f DamageFacts) MarshalJSON() ([]byte, error) { return PartitionFault(f).MarshalJSON() }
+func (f DamageFacts) MarshalJSON() ([]byte, error) { return errjson.Marshal(f) }
 
 // UnmarshalJSON reads what MarshalJSON gives.
-func (f *DamageFacts) UnmarshalJSON(data []byte) error {
-	return (*PartitionFault)(f).UnmarshalJSON(data)
-}
+func (f *DamageFacts) UnmarshalJSON(data []byte) error { return errjson.Unmarshal(data, f) }
 
 // MarshalJSON gives Err as text.
-func (f LoopFacts) MarshalJSON() ([]byte, error) {
-	type plain LoopFacts
-	return json.Marshal(struct {
-		plain
-		Err errorText
-	}{plain(f), errorText{f.Err}})
-}
+func (f LoopFacts) MarshalJSON() ([]byte, error) { return errjson.Marshal(f) }
 
 // UnmarshalJSON reads what MarshalJSON gives.
-func (f *LoopFacts) UnmarshalJSON(data []byte) error {
-	type plain LoopFacts
-	in := struct {
-		*plain
-		Err errorText
-	}{plain: (*plain)(f)}
-	err := json.Unmarshal(data, &in)
-	f.Err = in.Err.error
-	return err
-}
+func (f *LoopFacts) UnmarshalJSON(data []byte) error { return errjson.Unmarshal(data, f) }
 
 // MarshalJSON gives the errors as texts.
-func (f OpenedFacts) MarshalJSON() ([]byte, error) {
-	type plain OpenedFacts
-	return json.Marshal(struct {
-		plain
-		Damage, Repaired []errorText
-	}{plain(f), errorTexts(f.Damage), errorTexts(f.Repaired)})
-}
+func (f OpenedFacts) MarshalJSON() ([]byte, error) { return errjson.Marshal(f) }
 
 // UnmarshalJSON reads what MarshalJSON gives.
-func (f *OpenedFacts) UnmarshalJSON(data []byte) error {
-	type plain OpenedFacts
-	in := struct {
-		*plain
-		Damage, Repaired []errorText
-	}{plain: (*plain)(f)}
-	err := json.Unmarshal(data, &in)
-	f.Damage, f.Repaired = errorsOf(in.Damage), errorsOf(in.Repaired)
-	return err
-}
+func (f *OpenedFacts) UnmarshalJSON(data []byte) error { return errjson.Unmarshal(data, f) }
 
 // MarshalJSON gives Ends under the names of the partitions' directories, "topic-partition".
 func (r BackupReport) MarshalJSON() ([]byte, error) {

@@ -10,13 +10,14 @@ import (
 )
 
 // importTable is the statement of policy: which package may import which of this module, outside tests. A storey knows those below and
-// nothing above. internal/invariant, internal/watermark, internal/bounded and internal/choice are open to every line. "public" stands for every package outside internal,
+// nothing above. internal/invariant, internal/watermark, internal/bounded, internal/choice and internal/errjson are open to every line. "public" stands for every package outside internal,
 // "anything" for every package. A line ending in "/*" speaks for the folders below.
 const importTable = `
 internal/invariant    :
 internal/watermark    :
 internal/bounded      :
 internal/choice       :
+internal/errjson      :
 compress              :
 timingwheel           :
 log/vfs               :
@@ -68,7 +69,7 @@ func lineFor(dir string) (allowed []string, ok bool) {
 
 // openToAll names the packages every other may import.
 func openToAll(target string) bool {
-	return slices.Contains([]string{"internal/invariant", "internal/watermark", "internal/bounded", "internal/choice"}, target)
+	return slices.Contains([]string{"internal/invariant", "internal/watermark", "internal/bounded", "internal/choice", "internal/errjson"}, target)
 }
 
 func mayImport(allowed []string, target string) bool {
