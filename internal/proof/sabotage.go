@@ -54,8 +54,8 @@ func runSabotage(r *runner, t *tally, _ uint64) {
 		t.cases.Load()-t.bad()-int64(lived), t.cases.Load(), len(all), named)
 }
 
-// mayLive is how many sabotages of a sample may live, or one in ten of them if that is more: a test that noticed one by its timing may not do so again.
-const mayLive = 3
+// mayLive is how many sabotages of a sample may live: a test that noticed one by its timing may not do so again.
+const mayLive = 1
 
 // rotate chooses a sample by the commit, so that each commit tries another one. Those
 // with a guard are chosen: they take a moment each.
@@ -109,12 +109,10 @@ func (r *runner) harm(t *tally, list []*sabotage, sample bool) (lived int) {
 	return lived
 }
 
-// spare counts sabotages of a sample that lived: as notes if they are few, else as what they are.
+// spare counts sabotages of a sample that lived: as a note if it is one, else as what they are.
 func (t *tally) spare(lived []failure) (spared int) {
-	tried := int(t.cases.Load()) + len(lived)
-	few := len(lived) <= max(mayLive, tried/10)
 	for _, f := range lived {
-		if !few {
+		if len(lived) > mayLive {
 			t.add(f.name, f.err)
 			continue
 		}

@@ -2,9 +2,9 @@ package main
 
 import "testing"
 
-// TestFewOfASampleMayLive: of forty, four are named, five are a failure.
-func TestFewOfASampleMayLive(t *testing.T) {
-	for lived, bad := range map[int]int64{0: 0, 4: 0, 5: 5} {
+// One is named, two are a failure.
+func TestOneOfASampleMayLive(t *testing.T) {
+	for lived, bad := range map[int]int64{0: 0, 1: 0, 2: 2} {
 		y := &tally{lane: lane{name: "sabotage"}, seen: map[string]int{}}
 		var list []failure
 		for range lived {
