@@ -277,35 +277,29 @@ func (c *Consumer) Close() error {
 
 // Shutdown is Close that waits for a loop to do its part, until ctx ends; what is left then, for a handler or a disk that hangs, goes on in
 // the background.
-func (c *Consumer) Shutdown(ctx context.Context) error {
-	if c.coord == nil {
-		return unmade("Consumer")
-	}
-	c.startClosing(true)
-	err := c.finishUnlessLooping(ctx)
-	select {
-	case <-c.over:
-		return err
-	case <-ctx.Done():
-		return bounded.Cause(ctx)
-	}
-}
+func (c *Consumer) Shutdown(ctx context.Context) error { return c.windUp(ctx, true) }
 
 // Drain is a soft Shutdown: nothing more is handed out, but the handlers at work are left in peace until they return, and what they have
 // finished is committed. When ctx ends first, Drain becomes Close, which tells them, and returns why ctx ended.
-func (c *Consumer) Drain(ctx context.Context) error {
+func (c *Consumer) Drain(ctx context.Context) error { return c.windUp(ctx, false) }
+
+func (c *Consumer) windUp(ctx context.Context, tell bool) error {
 	if c.coord == nil {
 		return unmade("Consumer")
 	}
-	c.startClosing(false)
+	c.startClosing(tell)
 	err := c.finishUnlessLooping(ctx)
+	select {
+	case <-c.over: // also when ctx has ended since
+		return err
+	default:
+	}
 	select {
 	case <-c.over:
 		return err
 	case <-ctx.Done():
 		c.startClosing(true)
-		_ = c.finishUnlessLooping(ctx)
-		return bounded.Cause(ctx)
+		return errors.Join(bounded.Cause(ctx), c.finishUnlessLooping(ctx))
 	}
 }
 
@@ -317,7 +311,7 @@ func (c *Consumer) finishUnlessLooping(ctx context.Context) error {
 	return c.finishApart(ctx)
 }
 
-// finishApart finishes for a caller that has the loop, and waits for that until a while after ctx has ended.
+// finishApart finishes for a caller that has the loop, and waits for that until a while after ctx has ended; what goes on then tells nothing.
 func (c *Consumer) finishApart(ctx context.Context) error {
 	within, stop := withGrace(ctx, endGrace)
 	defer stop()
@@ -327,6 +321,9 @@ func (c *Consumer) finishApart(ctx context.Context) error {
 	})
 	if out == bounded.NotBegun {
 		c.looping.Store(false)
+	}
+	if out != bounded.Ended {
+		return nil
 	}
 	return err
 }

@@ -155,10 +155,20 @@ func (c *Consumer) AssignTopics(topics ...string) error {
 }
 
 // Assignment is the partitions that are read. The slice is the caller's.
-func (c *Consumer) Assignment() []TopicPartition { return slices.Clone(*c.assigned.Load()) }
+func (c *Consumer) Assignment() []TopicPartition {
+	if list := c.assigned.Load(); list != nil {
+		return slices.Clone(*list)
+	}
+	return nil
+}
 
 // Isolation is the level that the consumer reads at.
-func (c *Consumer) Isolation() IsolationLevel { return c.cfg.isolation }
+func (c *Consumer) Isolation() IsolationLevel {
+	if c.cfg == nil {
+		return ReadUncommitted
+	}
+	return c.cfg.isolation
+}
 
 // cursor finds an assigned partition.
 func (c *Consumer) cursor(tp TopicPartition) (*cursor, error) {

@@ -33,6 +33,9 @@ type LoopFacts struct {
 
 // TellLoop logs what happened to a loop of a package above, and tells [Events].
 func (e *Engine) TellLoop(f LoopFacts) {
+	if e.closing == nil {
+		return
+	}
 	logLoop(e.logger, f)
 	tell(e, e.events.Loop, f)
 }

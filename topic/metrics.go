@@ -128,6 +128,9 @@ type Metrics struct {
 
 // Metrics can be asked at any time, also after Close.
 func (e *Engine) Metrics() Metrics {
+	if e.closing == nil {
+		return Metrics{}
+	}
 	m := Metrics{
 		OpenFiles:   e.openFiles(),
 		Goroutines:  e.goroutines.size(),
@@ -154,7 +157,7 @@ func (e *Engine) Metrics() Metrics {
 func (t *Topic) Metrics() TopicMetrics {
 	m := t.stats.snapshot()
 	m.Topic = t.name
-	for _, p := range t.state.Load().partitions {
+	for _, p := range t.present().partitions {
 		m.Partitions++
 		if p.Uncleanable() != nil {
 			m.Uncleanable++

@@ -50,16 +50,16 @@ type options struct {
 }
 
 // Unless told otherwise an engine keeps three quarters of the files open that its process may have, at most
-// mostOpenFiles; where it is not known how many that are, DefaultMaxOpenFiles.
+// mostOpenFiles; where it is not known how many that are, someOpenFiles.
 const (
-	DefaultMaxOpenFiles = 4096
-	mostOpenFiles       = 1 << 16
+	someOpenFiles = 4096
+	mostOpenFiles = 1 << 16
 )
 
 func defaultOpenFiles() int {
 	n := vfs.Descriptors()
 	if n == 0 {
-		return DefaultMaxOpenFiles
+		return someOpenFiles
 	}
 	return min(n/4*3, mostOpenFiles)
 }

@@ -154,3 +154,17 @@ func TestOptionsThatCannotBeHonouredAreRefused(t *testing.T) {
 	assert.ErrorIs(t, err, ErrInvalid, "partitions")
 	assert.ErrorIs(t, e.AlterTopic(t.Context(), "t", Reset("no.such")), ErrInvalid, "alter")
 }
+
+// An engine leaves the program some of the descriptors that it may have, whatever it opens.
+func TestOpenFilesByDefault(t *testing.T) {
+	var o options
+	o.fill()
+	if n := vfs.Descriptors(); n > 0 {
+		require.Less(t, o.maxOpenFiles, n)
+		require.GreaterOrEqual(t, o.maxOpenFiles, min(n/2, mostOpenFiles))
+	}
+	require.GreaterOrEqual(t, o.maxOpenFiles, 16)
+	o = options{maxOpenFiles: 100}
+	o.fill()
+	require.Equal(t, 100, o.maxOpenFiles)
+}

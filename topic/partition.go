@@ -46,10 +46,20 @@ func (p *Partition) ID() int32 { return p.id }
 func (p *Partition) Topic() *Topic { return p.topic }
 
 // String is "topic-partition", as the partition's directory is called.
-func (p *Partition) String() string { return dirName(p.topic.name, p.id) }
+func (p *Partition) String() string {
+	if p.topic == nil {
+		return ""
+	}
+	return dirName(p.topic.name, p.id)
+}
 
 // Dir is the partition's directory.
-func (p *Partition) Dir() string { return filepath.Join(p.topic.eng.dir, p.String()) }
+func (p *Partition) Dir() string {
+	if p.topic == nil {
+		return ""
+	}
+	return filepath.Join(p.topic.eng.dir, p.String())
+}
 
 func (p *Partition) at(offset int64, epoch int32) Position {
 	return Position{Topic: p.topic.name, Partition: p.id, Offset: offset, Epoch: epoch}

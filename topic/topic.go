@@ -39,6 +39,14 @@ type topicState struct {
 	partitions []*Partition
 }
 
+// present is the topic's state; that of a Topic that no engine gave is empty.
+func (t *Topic) present() *topicState {
+	if s := t.state.Load(); s != nil {
+		return s
+	}
+	return &topicState{settings: &Settings{}}
+}
+
 // Name is the topic's name.
 func (t *Topic) Name() string { return t.name }
 
@@ -52,15 +60,15 @@ func (t *Topic) Internal() bool { return isInternal(t.name) }
 func (t *Topic) Engine() *Engine { return t.eng }
 
 // Partitions is the number of partitions; they are numbered from 0. It only ever grows.
-func (t *Topic) Partitions() int { return len(t.state.Load().partitions) }
+func (t *Topic) Partitions() int { return len(t.present().partitions) }
 
 // Settings is what rules the topic, defaults filled in.
-func (t *Topic) Settings() Settings { return *t.state.Load().settings }
+func (t *Topic) Settings() Settings { return *t.present().settings }
 
 // Overrides is what was chosen for the topic instead of the defaults, by the settings' names in text form.
 // The map is the caller's, and never nil.
 func (t *Topic) Overrides() map[string]string {
-	if chosen := t.state.Load().overrides; chosen != nil {
+	if chosen := t.present().overrides; chosen != nil {
 		return maps.Clone(chosen)
 	}
 	return map[string]string{}

@@ -111,6 +111,10 @@ func present(b []byte) []byte {
 // with a *[DecodeError] that holds the raw one, and the loop goes on.
 func (t *Typed[K, V]) Read(ctx context.Context, opts ...ReadOption) iter.Seq2[*TypedRecord[K, V], error] {
 	return func(yield func(*TypedRecord[K, V], error) bool) {
+		if t.t == nil {
+			yield(nil, unmade("Typed"))
+			return
+		}
 		for rec, err := range t.t.Read(ctx, opts...) {
 			if err != nil {
 				yield(nil, err)

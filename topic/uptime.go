@@ -40,7 +40,7 @@ type uptime struct {
 // while one is. It notes, for the next engine, that this one is open now; how long it was open after it was last asked, that one knows only
 // after a stop in good order. Where nothing is known, as of the time before the first call, no engine was open.
 func (e *Engine) Downtimes() []Downtime {
-	if e.readOnly {
+	if e.readOnly || e.closing == nil {
 		return nil
 	}
 	now := time.Now()

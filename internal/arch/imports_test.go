@@ -18,6 +18,7 @@ internal/watermark    :
 internal/bounded      :
 internal/choice       :
 internal/errjson      :
+internal/handletest   :
 compress              :
 timingwheel           :
 log/vfs               :
