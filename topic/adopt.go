@@ -141,6 +141,7 @@ func (e *Engine) growTopic(found *catalog.Found, name string, known, unknown []i
 	if entry.State == TopicDeleting || !id.IsZero() && id != entry.ID || count > maxPartitions {
 		return fmt.Errorf("%w: topic id %v and %d partitions, the manifest has %v", ErrCorrupt, id, count, entry.ID)
 	}
+	entry.Unused = entry.Unused.With(entry.Partitions, count)
 	entry.Partitions = count
 	_, err = e.reconcile(found, name, slices.Concat(known, unknown), true)
 	return err
@@ -169,7 +170,8 @@ func (e *Engine) adoptTopic(name string, partitions []int32) (ManifestTopic, err
 				return entry, err
 			}
 		}
-		entry = ManifestTopic{Name: name, ID: id, Settings: adoptedSettings(name)}
+		// Nothing says that a partition without a directory was ever used here.
+		entry = ManifestTopic{Name: name, ID: id, Settings: adoptedSettings(name), Unused: catalog.Range(0, count)}
 	case !c.sure:
 		c.keepAll(&entry)
 	}

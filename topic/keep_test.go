@@ -271,6 +271,55 @@ func TestCopyMovesToTheFirstPartition(t *testing.T) {
 	assert.Equal(t, 4, tp.Partitions())
 }
 
+// A copy may be older than the use of a partition: what lies in a directory that the copy calls unused is read all the same.
+func TestPartitionUsedAfterTheCopy(t *testing.T) {
+	for _, copies := range []bool{true, false} {
+		disk := vfs.NewMem()
+		e := openOn(t, disk)
+		tp := openTopic(t, e, "events", Partitions(4))
+		for _, n := range []int32{0, 3} {
+			_, err := tp.Append(t.Context(), Record{Value: []byte("v")}, AppendTo(n))
+			require.NoError(t, err)
+		}
+		require.NoError(t, e.Close())
+		loseManifest(t, disk)
+		if !copies {
+			require.NoError(t, disk.Remove("data/events-0/"+catalog.CopyFile))
+		}
+		e = openOn(t, disk)
+		tp = openTopic(t, e, "events")
+		require.Equal(t, 4, tp.Partitions())
+		for n, want := range []int{1, 0, 0, 1} {
+			require.Len(t, stored(t, partitionOf(t, tp, int32(n))), want, "copies %v, partition %d", copies, n)
+		}
+		report, err := e.Verify(t.Context(), VerifyOptions{})
+		require.NoError(t, err)
+		require.Empty(t, report.Faults)
+		require.NoError(t, e.Close())
+	}
+}
+
+// So it is with partitions that a lost alteration added.
+func TestPartitionsOfALostAlteration(t *testing.T) {
+	disk := vfs.NewMem()
+	e := openOn(t, disk)
+	tp := openTopic(t, e, "events")
+	size := journalSize(t, disk)
+	require.NoError(t, e.AlterTopic(t.Context(), "events", Partitions(5)))
+	_, err := tp.Append(t.Context(), Record{Value: []byte("v")}, AppendTo(3))
+	require.NoError(t, err)
+	require.NoError(t, e.Close())
+	cutJournal(t, disk, size)
+	require.NoError(t, disk.Remove("data/events-3/"+catalog.CopyFile))
+	e = openOn(t, disk)
+	tp = openTopic(t, e, "events")
+	require.Equal(t, 4, tp.Partitions())
+	for n, want := range []int{0, 0, 0, 1} {
+		require.Len(t, stored(t, partitionOf(t, tp, int32(n))), want, "partition %d", n)
+	}
+	require.NoError(t, e.Close())
+}
+
 // A directory of Kafka's, whose settings are not known, keeps everything until its owner says otherwise, and so does what such a topic gets later.
 func TestAdoptedTopicKeepsEverything(t *testing.T) {
 	disk := oldRecords(t, Retention(time.Hour))

@@ -156,13 +156,9 @@ func (s *Store) Close() {
 
 func (s *Store) commit(c *commit) error {
 	s.mu.Lock()
-	err := s.fault
-	if err == nil && s.closed {
-		err = log.ErrClosed
-	}
-	if err != nil {
+	if s.closed && s.fault == nil {
 		s.mu.Unlock()
-		return err
+		return log.ErrClosed
 	}
 	s.closed = c.line.Closed
 	s.waiting = append(s.waiting, c)

@@ -1,0 +1,126 @@
+package catalog
+
+import (
+	"errors"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/quirelog/quire/log"
+	"github.com/quirelog/quire/log/vfs"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// journalOf is the path of the newest journal.
+func journalOf(t *testing.T, fsys vfs.FS) string {
+	names, err := fsys.List("d")
+	require.NoError(t, err)
+	path, newest := "", uint64(0)
+	for _, name := range names {
+		if base, ok := ParseJournalFile(name); ok && base >= newest {
+			path, newest = filepath.Join("d", name), base
+		}
+	}
+	require.NotEmpty(t, path)
+	return path
+}
+
+func loaded(t *testing.T, fsys vfs.FS) *Found {
+	found, err := Load(fsys, "d", anyTopic, false)
+	require.NoError(t, err)
+	return found
+}
+
+// A line that reached the file whole, and of which the disk says that it did not, is not there: the caller was told so.
+func TestRefusedLineIsNotThere(t *testing.T) {
+	mem := vfs.NewMem()
+	disk := vfs.NewFault(mem)
+	s := open(t, disk)
+	require.NoError(t, s.Commit(created("a", 1)))
+	before := topics(s.Manifest())
+	disk.Add(vfs.Rule{Op: vfs.OpWrite, Path: "*.journal", Done: true, Err: syscall.EIO})
+	err := s.Commit(created("refused", 1))
+	require.ErrorIs(t, err, syscall.EIO)
+	require.NotErrorIs(t, err, log.ErrUncertain)
+	assert.Equal(t, before, topics(loaded(t, mem).Manifest))
+}
+
+// An end that could not be made durable is taken back: the page cache may be all that has it, and the lines in front of it.
+func TestEndThatIsNotDurable(t *testing.T) {
+	mem := vfs.NewMem()
+	disk := vfs.NewFault(mem)
+	s := open(t, disk)
+	require.NoError(t, s.Commit(created("a", 1)))
+	disk.Add(vfs.Rule{Op: vfs.OpSync, Count: vfs.Forever})
+	s.Close()
+	assert.True(t, loaded(t, mem).Unended)
+	assert.Len(t, loaded(t, mem).Manifest.Topics, 1)
+}
+
+// Changes that find no room together are made each for itself.
+func TestNoRoomForAllTogether(t *testing.T) {
+	disk := vfs.NewFault(vfs.NewMem())
+	s := open(t, disk)
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	disk.Add(vfs.Rule{Op: vfs.OpSync, Done: true, Hook: func(vfs.Op, string) { close(begun); <-goOn }})
+	disk.Add(vfs.Rule{Op: vfs.OpWrite, K: 2, Err: syscall.ENOSPC}) // the line of those who come while the first one is synced
+	told := make(chan error, 3)
+	go func() { told <- s.Commit(created("first", 1)) }()
+	<-begun
+	for _, name := range []string{"b", "c"} {
+		go func() { told <- s.Commit(created(name, 1)) }()
+	}
+	for waiting := 0; waiting < 2; {
+		s.mu.Lock()
+		waiting = len(s.waiting)
+		s.mu.Unlock()
+	}
+	close(goOn)
+	for range 3 {
+		require.NoError(t, <-told)
+	}
+	assert.Len(t, loaded(t, disk).Manifest.Topics, 3)
+}
+
+// A snapshot that was damaged is put aside and written anew: the next opening finds two.
+func TestDamagedSnapshotIsMadeAnew(t *testing.T) {
+	disk := vfs.NewMem()
+	open(t, disk).Close()
+	require.NoError(t, vfs.WriteFile(disk, filepath.Join("d", File), []byte("rot")))
+	require.Error(t, loaded(t, disk).Degraded)
+	open(t, disk).Close()
+	require.NoError(t, loaded(t, disk).Degraded)
+	_, err := disk.Stat(filepath.Join("d", File+damagedSuffix))
+	require.NoError(t, err)
+}
+
+// Bytes behind an orderly stop say that it was not the last thing that happened.
+func TestBytesBehindTheEnd(t *testing.T) {
+	disk := vfs.NewMem()
+	s := open(t, disk)
+	require.NoError(t, s.Commit(created("a", 1)))
+	s.Close()
+	require.False(t, loaded(t, disk).Unended)
+	f, err := disk.Open(journalOf(t, disk))
+	require.NoError(t, err)
+	size, err := f.Size()
+	require.NoError(t, err)
+	_, err = f.WriteAt([]byte(lineMark), size)
+	require.NoError(t, errors.Join(err, f.Close()))
+	require.True(t, loaded(t, disk).Unended)
+}
+
+// An entry knows the generation of its creation and of its last alteration, at once and after an opening: the copies go by it.
+func TestEntriesKnowTheirGeneration(t *testing.T) {
+	disk := vfs.NewMem()
+	s := open(t, disk)
+	for _, c := range []Change{created("a", 1), altered("a", 2, "2")} {
+		require.NoError(t, s.Commit(c))
+		e, found := s.Topic("a")
+		require.True(t, found)
+		assert.Equal(t, s.Manifest().Generation, e.Changed)
+		assert.Equal(t, e.Changed, loaded(t, disk).Manifest.Topics[0].Changed)
+	}
+	s.Close()
+}
