@@ -117,7 +117,7 @@ func (e *Engine) reconcile(found *catalog.Found, name string, partitions []int32
 		e.logger.Info("settings of a topic taken from its directory", "topic", name)
 	}
 	if doubtful && !c.sure && !found.Uncopied {
-		c.keepAll(&entry)
+		entry.Settings = adoptedSettings(name)
 		e.logger.Warn("settings of a topic are lost: it keeps everything", "topic", name)
 	}
 	if newer || doubtful {
@@ -173,7 +173,7 @@ func (e *Engine) adoptTopic(name string, partitions []int32) (ManifestTopic, err
 		// Nothing says that a partition without a directory was ever used here.
 		entry = ManifestTopic{Name: name, ID: id, Settings: adoptedSettings(name), Unused: catalog.Range(0, count)}
 	case !c.sure:
-		c.keepAll(&entry)
+		entry.Settings = adoptedSettings(name)
 	}
 	entry.State, entry.Partitions = TopicReady, max(entry.Partitions, count)
 	for _, n := range partitions {

@@ -94,9 +94,3 @@ func (e *Engine) copyIn(dir, name string, id ID) (*ManifestTopic, error) {
 	}
 	return &c, nil
 }
-
-// keepAll gives an entry whose settings are not known those with which it keeps everything. Copies that are found later are older.
-func (c *entryCopies) keepAll(entry *ManifestTopic) {
-	entry.Settings = adoptedSettings(entry.Name)
-	entry.Changed = max(entry.Changed, c.newest.Changed) + 1
-}
