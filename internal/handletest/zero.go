@@ -69,7 +69,7 @@ func outcome(out []reflect.Value, want error) error {
 		return nil
 	}
 	if err, gives := errorIn(out[len(out)-1]); gives && !errors.Is(err, want) {
-		return fmt.Errorf("gives the error %v, not %v", err, want)
+		return fmt.Errorf("gives the error %q, not one that matches %w", fmt.Sprint(err), want)
 	}
 	return nil
 }
