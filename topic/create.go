@@ -24,27 +24,33 @@ func (e *Engine) Topic(ctx context.Context, name string, opts ...TopicOption) (*
 	if err := e.usable(ctx); err != nil {
 		return nil, err
 	}
-	t, err := e.lookup(name)
-	if errors.Is(err, ErrNotFound) && e.readOnly {
-		return nil, fmt.Errorf("%w, and cannot be created: %w", err, ErrReadOnly)
-	}
-	for errors.Is(err, ErrNotFound) {
-		var fault error
-		if t, fault = e.CreateTopic(ctx, name, opts...); !errors.Is(fault, ErrExists) {
-			return t, fault
-		}
-		// Others were faster: then it is there, unless they have deleted it as fast, or another has the name.
-		if t, err = e.lookup(name); errors.Is(err, ErrNotFound) && e.collides(name) {
-			return nil, fault
-		}
+	t, created, err := e.findOrCreate(ctx, name, opts...)
+	if err == nil && !created {
+		err = t.conflict(gather(opts))
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := t.conflict(gather(opts)); err != nil {
-		return nil, err
-	}
 	return t, nil
+}
+
+// findOrCreate gives the topic of a name whatever its settings, or creates it with these.
+func (e *Engine) findOrCreate(ctx context.Context, name string, opts ...TopicOption) (t *Topic, created bool, err error) {
+	t, err = e.lookup(name)
+	if errors.Is(err, ErrNotFound) && e.readOnly {
+		return nil, false, fmt.Errorf("%w, and cannot be created: %w", err, ErrReadOnly)
+	}
+	for errors.Is(err, ErrNotFound) {
+		var fault error
+		if t, fault = e.CreateTopic(ctx, name, opts...); !errors.Is(fault, ErrExists) {
+			return t, fault == nil, fault
+		}
+		// Others were faster: then it is there, unless they have deleted it as fast, or another has the name.
+		if t, err = e.lookup(name); errors.Is(err, ErrNotFound) && e.collides(name) {
+			return nil, false, fault
+		}
+	}
+	return t, false, err
 }
 
 // conflict tells how an existing topic differs from what is wanted.

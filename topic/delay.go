@@ -220,7 +220,10 @@ func (d *delays) levelLog(ctx context.Context, level uint8) (*Partition, *log.Lo
 // store appends the messages, not waiting for the disk, and registers them.
 func (d *delays) store(ctx context.Context, home *Partition, l *log.Log, level uint8, list []delayedRecord) (log.Appended, error) {
 	for tries := int64(0); ; tries++ {
-		d.postpone(list, tries)
+		err := d.postpone(ctx, list, tries)
+		if err != nil {
+			return log.Appended{}, err
+		}
 		b, err := packDelayed(d.eng, list)
 		if err == nil {
 			err = b.seal(home)
@@ -248,14 +251,17 @@ func (d *delays) soonestLocked(due int64) int64 {
 }
 
 // postpone moves due times that delivery has gone past to where it will look, and some more if it keeps running away.
-func (d *delays) postpone(list []delayedRecord, tries int64) {
-	d.mu.Lock()
+func (d *delays) postpone(ctx context.Context, list []delayedRecord, tries int64) error {
+	if err := d.mu.LockWithin(ctx); err != nil { // its holder may wait for the disk
+		return err
+	}
 	defer d.mu.Unlock()
 	for i := range list {
 		if due := d.soonestLocked(list[i].due); due > list[i].due {
 			list[i].due = due + tries
 		}
 	}
+	return nil
 }
 
 // register appends and registers in one step, so that offsets are registered in order (D2). late: the bound has passed

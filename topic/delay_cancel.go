@@ -98,6 +98,7 @@ func (d *delays) registerCancelLocked(part *Partition, l *log.Log, k delayKey, b
 // delayStats counts what happens to delayed messages.
 type delayStats struct {
 	scheduled, delivered, cancelled, dropped atomic.Int64
+	inMemory                                 atomic.Int64
 	lateness                                 histogram
 }
 
@@ -112,14 +113,9 @@ type DelayMetrics struct {
 }
 
 func (d *delays) metrics() DelayMetrics {
-	m := DelayMetrics{
+	return DelayMetrics{
 		Scheduled: d.stats.scheduled.Load(), Delivered: d.stats.delivered.Load(),
-		Cancelled: d.stats.cancelled.Load(), Dropped: d.stats.dropped.Load(), Lateness: d.stats.lateness.snapshot(),
+		Cancelled: d.stats.cancelled.Load(), Dropped: d.stats.dropped.Load(),
+		InMemory: int(d.stats.inMemory.Load()), Lateness: d.stats.lateness.snapshot(),
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for i := range d.levels {
-		m.InMemory += d.levels[i].near()
-	}
-	return m
 }

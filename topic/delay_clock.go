@@ -48,9 +48,11 @@ func (d *delays) followClock(ctx context.Context) error {
 	if d.turn == nil {
 		d.turn = &clockTurn{done: make(chan struct{})}
 	}
-	turn := d.turn
+	turn, start := d.turn, d.claimLocked()
 	d.mu.Unlock()
-	d.wake()
+	if start {
+		d.eng.goFunc(d.deliver)
+	}
 	select {
 	case <-turn.done:
 		return turn.err

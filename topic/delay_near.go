@@ -72,6 +72,7 @@ func (d *delays) put(l *delayLevel, it delayItem) {
 	e := d.takeEntry()
 	e.Value = nearMessage{it.offset, it.target}
 	l.wheel.Add(e, it.due)
+	d.stats.inMemory.Add(1)
 }
 
 // first is the next message of a level that is due at now, still in memory; ok is false when there is none.
@@ -135,6 +136,7 @@ func (d *delays) empty(l *delayLevel) []delayItem {
 func (d *delays) dropHead(l *delayLevel) {
 	d.giveEntry(l.head)
 	l.head = nil
+	d.stats.inMemory.Add(-1)
 }
 
 // entrySlab is how many entries are allocated at once.

@@ -85,10 +85,7 @@ func (d *delays) takeOver(ctx context.Context) error {
 	if d.earlier {
 		return nil
 	}
-	t, err := d.eng.lookup(DelayedTopic)
-	if errors.Is(err, ErrNotFound) {
-		t, err = d.eng.CreateTopic(ctx, DelayedTopic, InternalSettings(DelayedTopic)...)
-	}
+	t, _, err := d.eng.findOrCreate(ctx, DelayedTopic, InternalSettings(DelayedTopic)...)
 	if err != nil {
 		return err
 	}

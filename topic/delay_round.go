@@ -32,15 +32,18 @@ func (d *delays) early() bool {
 // wake sees that somebody delivers what is due.
 func (d *delays) wake() {
 	d.mu.Lock()
-	d.armed = false
-	start := !d.running
-	d.running = true
+	start := d.claimLocked()
 	d.mu.Unlock()
-	if start && !d.eng.goFunc(d.deliver) {
-		d.mu.Lock()
-		d.running = false // the engine is closing: what is due comes after the next Open
-		d.mu.Unlock()
+	if start {
+		d.eng.goFunc(d.deliver) // none starts when the engine is closing: what is due comes after the next Open
 	}
+}
+
+// claimLocked tells whether the caller is to start the goroutine that delivers.
+func (d *delays) claimLocked() bool {
+	start := !d.running
+	d.armed, d.running = false, true
+	return start
 }
 
 // deliver is the goroutine that has the duty to deliver; it exists while something is due.

@@ -66,6 +66,7 @@ func newHungDisk(t *testing.T) *onHungDisk {
 	require.NoError(t, err)
 	b := record.NewBuilder(record.BuilderConfig{})
 	require.NoError(t, b.Add(&record.Record{Timestamp: time.Now().UnixMilli(), Key: []byte("k"), Value: []byte("raw")}))
+	h.eng.Metrics() // reads the sizes of segments
 	h.sealed, err = b.Seal()
 	require.NoError(t, err)
 	return h
@@ -264,6 +265,7 @@ func hangUnder(t *testing.T, op vfs.Op, k int, name string) {
 			t.Errorf("%v: %v", op, err)
 		}
 	}
+	h.looked(t, op)
 	h.disk.Clear()
 	close(h.open)
 	synctest.Wait()
@@ -278,6 +280,67 @@ func hangUnder(t *testing.T, op vfs.Op, k int, name string) {
 	report, err := topic.VerifyDirectory(t.Context(), h.disk, "data", topic.VerifyOptions{})
 	require.NoError(t, err)
 	require.Empty(t, report.Faults, "%v", op)
+}
+
+// TestHungDiskEndsNoDelayedCall: many calls for delayed messages at once, each waiting for another at another step, return with
+// their contexts.
+func TestHungDiskEndsNoDelayedCall(t *testing.T) {
+	for _, op := range []vfs.Op{vfs.OpAny, vfs.OpWrite, vfs.OpSync, vfs.OpRename} {
+		for _, used := range []bool{false, true} { // the delayed topic
+			synctest.Test(t, func(t *testing.T) {
+				h := newHungDisk(t)
+				later := func(ctx context.Context) error {
+					return failOf(h.orders.Append(ctx, topic.Record{Key: []byte("k")}, topic.DeliverAfter(time.Hour)))
+				}
+				if used {
+					require.NoError(t, later(t.Context()))
+				}
+				h.hang(op)
+				ctx, cancel := context.WithTimeout(t.Context(), hangTime)
+				defer cancel()
+				began, got := time.Now(), make(chan error, 64)
+				for range 64 {
+					go func() { got <- later(ctx) }()
+				}
+				for range 64 {
+					if err := <-got; err != nil { // not all have to rename anything
+						assert.ErrorIs(t, err, context.DeadlineExceeded, "%v", op)
+					}
+					require.LessOrEqual(t, time.Since(began), hangTime+slack, "%v", op)
+				}
+				h.looked(t, op)
+				h.disk.Clear()
+				close(h.open)
+				require.NoError(t, later(t.Context()))
+				require.NoError(t, h.eng.Close())
+			})
+		}
+	}
+}
+
+// looked takes looks that have no context: they end while the disk hangs.
+func (h *onHungDisk) looked(t *testing.T, op vfs.Op) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		h.eng.Metrics()
+		p := first(h.orders)
+		for _, look := range []func() (int64, error){p.Start, p.End, p.High, p.Stable, p.Size} {
+			_, err := look()
+			assert.NoError(t, err)
+		}
+		_, err := p.Offsets()
+		assert.NoError(t, err)
+		assert.NoError(t, p.Fenced())
+		assert.NoError(t, p.Uncleanable())
+		assert.True(t, p.Opened())
+		p.Recovered()
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Second):
+		assert.Fail(t, "a look hangs", "%v", op)
+	}
 }
 
 // TestHungDiskUnderShutdown: Shutdown returns within a second of its context, and the engine ends when the disk goes on.

@@ -126,7 +126,8 @@ type Metrics struct {
 	Delayed     DelayMetrics   // messages with a time of delivery
 }
 
-// Metrics can be asked at any time, also after Close.
+// Metrics can be asked at any time, also after Close. The first call reads the sizes of segments that were not used since the
+// engine was opened; later ones do not ask the disk.
 func (e *Engine) Metrics() Metrics {
 	if e.closing == nil {
 		return Metrics{}

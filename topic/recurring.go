@@ -327,10 +327,7 @@ func (c *recurrences) open(ctx context.Context) error {
 	if c.eng.readOnly {
 		return ErrReadOnly
 	}
-	t, err := c.eng.lookup(RecurringTopic)
-	if errors.Is(err, ErrNotFound) {
-		t, err = c.eng.CreateTopic(ctx, RecurringTopic, InternalSettings(RecurringTopic)...)
-	}
+	t, _, err := c.eng.findOrCreate(ctx, RecurringTopic, InternalSettings(RecurringTopic)...)
 	if err != nil {
 		return err
 	}
