@@ -318,6 +318,44 @@ func TestHungDiskEndsNoDelayedCall(t *testing.T) {
 	}
 }
 
+// TestHungDiskBesideDelayedCalls: a disk that hangs while calls for delayed messages are at any step.
+func TestHungDiskBesideDelayedCalls(t *testing.T) {
+	for range 100 {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHungDisk(t)
+			ctx, cancel := context.WithTimeout(t.Context(), hangTime)
+			defer cancel()
+			const callers = 16
+			under, got := make(chan struct{}, callers), make(chan error, callers)
+			began := time.Now()
+			for range callers {
+				go func() {
+					for {
+						_, err := h.orders.Append(ctx, topic.Record{Key: []byte("k")}, topic.DeliverAfter(time.Hour))
+						if err != nil {
+							got <- err
+							return
+						}
+						select {
+						case under <- struct{}{}:
+						default:
+						}
+					}
+				}()
+			}
+			<-under
+			h.hang(vfs.OpAny)
+			for range callers {
+				assert.ErrorIs(t, <-got, context.DeadlineExceeded)
+				assert.LessOrEqual(t, time.Since(began), hangTime+slack)
+			}
+			h.disk.Clear()
+			close(h.open)
+			require.NoError(t, h.eng.Close())
+		})
+	}
+}
+
 // looked takes looks that have no context: they end while the disk hangs.
 func (h *onHungDisk) looked(t *testing.T, op vfs.Op) {
 	done := make(chan struct{})
