@@ -30,7 +30,7 @@ func (s *Segment) Complete(m SideFacts, created, modified time.Time) error {
 	if err := vfs.SetModTime(s.fs, s.Path(), modified); err != nil && !errors.Is(err, vfs.ErrReadOnly) {
 		return err
 	}
-	return s.fs.SyncDir(s.dir)
+	return nil // Seal has made all names durable
 }
 
 // parting reports whether the segment's files are on their way out: then nothing derived is written for it any more, since its names may

@@ -1,7 +1,9 @@
 package segment
 
 import (
+	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 
@@ -258,4 +260,79 @@ func readDamaged(t *testing.T, s *Segment, want []record.Batch, next int64) (dam
 		damaged = damaged || err != nil
 	}
 	return damaged || got != len(want)
+}
+
+// A read that a cut and other batches overtake tells what is there now, not what was.
+func TestReadThatACutOvertakes(t *testing.T) {
+	disk := vfs.NewFault(vfs.NewMem())
+	newDir(t, disk)
+	s := create(t, disk, 0, &Config{})
+	batches := fill(t, s, 2000)
+	last := batches[len(batches)-1]
+	var now record.Batch
+	disk.Add(vfs.Rule{Op: vfs.OpRead, Path: "*.log", Hook: func(vfs.Op, string) {
+		assert.NoError(t, s.Truncate(batches[1].BaseOffset()))
+		for s.Next() <= last.LastOffset() {
+			now = makeBatch(t, s.Next(), 3, 5000, 70)
+			assert.NoError(t, s.Append(now))
+		}
+	}})
+	run, next, err := s.Read(nil, Place{last.BaseOffset(), s.Size() - int64(len(last))}, 1<<40, 1<<20)
+	require.NoError(t, err)
+	require.Equal(t, now, record.Batch(run))
+	require.Equal(t, Place{s.Next(), s.Size()}, next)
+}
+
+// Where offsets have gaps, a last batch under another offset is told from the end that the segment is known to have.
+func TestLastBatchUnderAnotherOffset(t *testing.T) {
+	fsys := vfs.NewMem()
+	newDir(t, fsys)
+	s := create(t, fsys, 0, &Config{})
+	s.MarkSparse()
+	list := []record.Batch{makeBatch(t, 0, 2, 1000, 50), makeBatch(t, 10, 1, 2000, 50)}
+	for _, b := range list {
+		require.NoError(t, s.Append(b))
+	}
+	require.NoError(t, s.Seal(SideFacts{Sparse: true}))
+	require.NoError(t, s.Close())
+	s = OpenSealed(fsys, dir, 0, 11, &Config{})
+	require.Equal(t, list, readAll(t, s, 0, 1000))
+	data := join(list)
+	data[len(list[0])+7] = 8
+	require.NoError(t, s.Close())
+	s = OpenSealed(fsys, dir, 0, 11, &Config{})
+	require.Equal(t, list, readAll(t, s, 0, 1000), "sound when it was opened")
+	f, err := fsys.Open(s.Path())
+	require.NoError(t, err)
+	_, err = f.WriteAt(data, 0)
+	require.NoError(t, err)
+	_, _, err = s.Read(nil, Place{2, -1}, 11, 1000)
+	require.ErrorIs(t, err, ErrCorrupt)
+	require.NoError(t, errors.Join(f.Close(), s.Close()))
+}
+
+// A sweep from an offset on shows the batch that holds it and all behind.
+func TestSweepFrom(t *testing.T) {
+	fsys := vfs.NewMem()
+	newDir(t, fsys)
+	s := create(t, fsys, 3, &Config{IndexInterval: 200})
+	batches := someBatches(t, 3, 12)
+	for _, b := range batches {
+		require.NoError(t, s.Append(b))
+	}
+	require.NoError(t, s.Seal(SideFacts{}))
+	for from := int64(0); from <= s.Next(); from++ {
+		var want, got []record.Batch
+		for _, b := range batches {
+			if b.LastOffset() >= from {
+				want = append(want, b)
+			}
+		}
+		require.NoError(t, s.Sweep(&Sweeper{}, from, func(b record.Batch) error {
+			got = append(got, slices.Clone(b))
+			return nil
+		}))
+		require.Equal(t, want, got, "from %d", from)
+	}
+	require.NoError(t, s.Close())
 }

@@ -138,7 +138,7 @@ func (r *remake) save(pos, end int64) error {
 	return err
 }
 
-// build makes the new segment aside, up to the point from which a crash no longer takes it back.
+// build makes the new segment aside, and marks it as complete, which is durable once the directory has been synced, as Tidy does first of all.
 func (r *remake) build() error {
 	fresh, err := CreateMarked(r.s.fs, r.s.dir, r.s.base, Cleaned, r.s.cfg)
 	if errors.Is(err, fs.ErrExist) {
@@ -149,13 +149,7 @@ func (r *remake) build() error {
 	}
 	err = r.fill(fresh)
 	if err == nil {
-		err = r.s.fs.SyncDir(r.s.dir)
-	}
-	if err == nil {
 		err = fresh.Rename(Swap)
-	}
-	if err == nil {
-		err = r.s.fs.SyncDir(r.s.dir)
 	}
 	return errors.Join(err, fresh.Close())
 }
@@ -176,6 +170,7 @@ func (r *remake) fill(fresh *Segment) error {
 		fresh.aborted.Preload(data)
 	}
 	sparse := r.exam.Sparse && r.side != nil && r.side.facts.sparse || len(r.out.Lost) > 0
+	// The side file comes last, and with it the names of all files are durable.
 	return fresh.Seal(SideFacts{TopicID: id, Sparse: sparse, Reach: reach})
 }
 

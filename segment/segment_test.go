@@ -2,6 +2,7 @@ package segment
 
 import (
 	"io/fs"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quirelog/quire/index"
+	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/log/vfs"
 )
 
@@ -175,4 +177,45 @@ func TestAborted(t *testing.T) {
 	id, err := s.TopicID()
 	require.NoError(t, err)
 	assert.Equal(t, [16]byte{3}, id)
+}
+
+// A segment of Kafka's, which has no side file: its list of aborted transactions is taken for whole if it names every abort marker.
+func TestAbortedOfAnAdoptedSegment(t *testing.T) {
+	txn := func(id int64, base int64, end record.ControlType) []record.Batch {
+		b := record.NewBuilder(record.BuilderConfig{HasProducer: true, ProducerID: id, Transactional: true})
+		require.NoError(t, b.Add(&record.Record{Value: []byte("v")}))
+		data, err := b.Seal()
+		require.NoError(t, err)
+		data.SetBaseOffset(base)
+		marker := record.EndTxnMarker(end, id, 0, 0, 1000)
+		marker.SetBaseOffset(base + 1)
+		return []record.Batch{data, marker}
+	}
+	committed, aborted := txn(5, 0, record.Commit), txn(7, 2, record.Abort)
+	entry := AbortedTxn{ProducerID: 7, FirstOffset: 2, LastOffset: 3, LastStable: 4}
+	for name, c := range map[string]struct {
+		batches []record.Batch
+		index   []byte
+		want    []AbortedTxn
+		whole   bool
+	}{
+		"committed":               {committed, nil, nil, true},
+		"both":                    {slices.Concat(committed, aborted), index.AppendAborted(nil, entry), []AbortedTxn{entry}, true},
+		"the index is gone":       {slices.Concat(committed, aborted), nil, nil, false},
+		"an entry without reason": {committed, index.AppendAborted(nil, AbortedTxn{ProducerID: 7, LastOffset: 1, LastStable: 2}), nil, false},
+	} {
+		fsys := store(t, 0, join(c.batches))
+		if c.index != nil {
+			require.NoError(t, vfs.WriteFile(fsys, dir+"/"+FileName(0, TxnIndexSuffix), c.index))
+		}
+		s := OpenSealed(fsys, dir, 0, int64(len(c.batches)), &Config{})
+		list, _, err := s.Aborted(nil, 0, 10)
+		if c.whole {
+			require.NoError(t, err, name)
+			require.Equal(t, c.want, list, name)
+		} else {
+			require.ErrorIs(t, err, ErrIndexCorrupt, name)
+		}
+		require.NoError(t, s.Close())
+	}
 }

@@ -46,6 +46,13 @@ func TestDecodeSide(t *testing.T) {
 		_, err := DecodeSide(data[:n])
 		require.Error(t, err)
 	}
+	for version := range byte(6) {
+		other := bytes.Clone(data)
+		other[5] = version
+		binary.BigEndian.PutUint32(other[len(other)-4:], crc32.Checksum(other[:len(other)-4], castagnoli))
+		_, err := DecodeSide(other)
+		require.Equal(t, version == sideVersion, err == nil, "version %d in the bytes of version %d", version, sideVersion)
+	}
 }
 
 // A side file of version 1 says all but what lies behind the segment.

@@ -32,6 +32,9 @@ func (s *Segment) Split() error {
 
 // parts makes the new data files aside, durably.
 func (s *Segment) parts() (list []*Segment, err error) {
+	if err := s.Load(); err != nil {
+		return nil, err
+	}
 	f, err := s.data()
 	if err != nil {
 		return nil, err

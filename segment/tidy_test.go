@@ -1,7 +1,10 @@
 package segment
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -139,4 +142,128 @@ func TestTidyKeepsWhatTellsOfAMissingFile(t *testing.T) {
 	names, err := fsys.List(dir)
 	require.NoError(t, err)
 	assert.Contains(t, names, FileName(0, SumsSuffix))
+}
+
+// replacing is a call that puts other files in the place of the segment at 0.
+type replacing struct {
+	old, want []record.Batch // what the data files hold before and after
+	damaged   []int          // batches of old
+	do        func(disk vfs.FS) error
+}
+
+func replacings(t testing.TB) map[string]replacing {
+	dense := someBatches(t, 0, 9)
+	var far []record.Batch
+	for _, base := range []int64{0, 1, maxRelative + 100, maxRelative + 101, 3 * maxRelative} {
+		far = append(far, makeBatch(t, base, 1, 1000+base, 50))
+	}
+	salvage := func(disk vfs.FS) error {
+		_, err := Salvage(disk, dir, 0, &Config{IndexInterval: 100}, SalvageOptions{})
+		return err
+	}
+	return map[string]replacing{
+		"split": {far, far, nil, func(disk vfs.FS) error {
+			return OpenSealed(disk, dir, 0, far[4].NextOffset(), &Config{}).Split()
+		}},
+		"salvage":      {dense, slices.Concat(dense[:4], dense[5:6], dense[7:]), []int{4, 6}, salvage},
+		"nothing left": {dense[:1], nil, []int{0}, salvage},
+	}
+}
+
+// set puts the old file on a disk, durably.
+func (r *replacing) set(t testing.TB) *vfs.Crash {
+	t.Helper()
+	disk := vfs.NewCrash()
+	newDir(t, disk)
+	var data []byte
+	for i, b := range r.old {
+		if slices.Contains(r.damaged, i) {
+			b = r.harmed(i)
+		}
+		data = append(data, b...)
+	}
+	require.NoError(t, vfs.WriteFile(disk, dir+"/"+FileName(0, LogSuffix), data))
+	return disk
+}
+
+func (r *replacing) harmed(i int) []byte {
+	b := slices.Clone(r.old[i])
+	b[len(b)-1] ^= 1
+	return b
+}
+
+// requireReplaced finishes what a power cut left, goes on if that was nothing, and fails unless the result is what it should be, and stays.
+func (r *replacing) requireReplaced(t testing.TB, disk *vfs.Crash, hint string) {
+	t.Helper()
+	logs := tidy(t, disk)
+	requireDurable(t, disk, hint)
+	if len(logs) > 0 && logs[0] == FileName(0, LogSuffix) && (r.damaged != nil || len(logs) == 1) {
+		require.NoError(t, r.do(disk), hint)
+		requireDurable(t, disk, hint)
+	}
+	var data []byte
+	var aside []string
+	names, err := disk.List(dir)
+	require.NoError(t, err)
+	for _, name := range names {
+		part, err := vfs.ReadFile(disk, dir+"/"+name, -1)
+		require.NoError(t, err)
+		if _, kind, ok := ParseName(name); ok && kind == KindLog {
+			data = append(data, part...)
+		} else if strings.Contains(name, ".cut-") {
+			aside = append(aside, string(part))
+		}
+	}
+	require.True(t, bytes.Equal(join(r.want), data), "%s: %v", hint, names)
+	for _, i := range r.damaged {
+		require.Contains(t, aside, string(r.harmed(i)), hint)
+	}
+}
+
+// requireDurable fails unless a power cut leaves every data file and side file, and the name of every other file, and brings none back.
+func requireDurable(t testing.TB, disk *vfs.Crash, hint string) {
+	t.Helper()
+	after := disk.After(vfs.KeepNone, 0)
+	names, err := disk.List(dir)
+	require.NoError(t, err)
+	left, err := after.List(dir)
+	require.NoError(t, err)
+	require.Equal(t, names, left, hint)
+	for _, name := range names {
+		if _, kind, ok := ParseName(name); !ok || kind != KindLog && kind != KindSums {
+			continue
+		}
+		want, err := vfs.ReadFile(disk, dir+"/"+name, -1)
+		require.NoError(t, err)
+		got, err := vfs.ReadFile(after, dir+"/"+name, -1)
+		require.NoError(t, err)
+		require.Equal(t, want, got, "%s: %s", hint, name)
+	}
+}
+
+// Whatever call of a Split or a Salvage the power is cut at, and whatever it takes of names and bytes, the segment is there as it was or as
+// it should be, once; and what they and Tidy have done is on disk when they return.
+func TestPowerCutWhileFilesAreReplaced(t *testing.T) {
+	seeds := uint64(8)
+	if raceBuild {
+		seeds = 1
+	}
+	for name, r := range replacings(t) {
+		t.Run(name, func(t *testing.T) {
+			whole := r.set(t)
+			from := whole.Ops()
+			require.NoError(t, r.do(whole))
+			requireDurable(t, whole, "whole")
+			for n := from + 1; n <= whole.Ops(); n++ {
+				disk := r.set(t)
+				disk.CrashAt(n)
+				require.ErrorIs(t, r.do(disk), vfs.ErrCrashed)
+				for _, policy := range vfs.Policies() {
+					for seed := range seeds {
+						r.requireReplaced(t, disk.After(policy, seed), vfs.Cut{Op: n, Policy: policy, Seed: seed}.String())
+					}
+				}
+			}
+		})
+	}
 }
