@@ -68,18 +68,21 @@ func sweep(fsys vfs.FS, dir string, keep ...uint64) {
 
 // Write makes m the catalog of a directory in which no engine runs, whatever was there: the two snapshots and an empty journal.
 func Write(fsys vfs.FS, dir string, m *Manifest) error {
-	_, err := write(fsys, dir, m)
+	_, err := write(fsys, dir, m, nil)
 	return err
 }
 
-// write is Write; size is that of the snapshot.
-func write(fsys vfs.FS, dir string, m *Manifest) (size int64, err error) {
+// write is Write; size is that of the snapshot. Damaged journals keep their names until what could be read of them is in it.
+func write(fsys vfs.FS, dir string, m *Manifest, damaged []string) (size int64, err error) {
 	j, size, err := stage(fsys, dir, m)
 	if err == nil {
 		err = errors.Join(j.Close(), place(fsys, dir))
 	}
 	if err == nil {
 		err = mirror(fsys, dir, m)
+	}
+	if err == nil {
+		err = setAside(fsys, dir, damaged)
 	}
 	if err != nil {
 		return 0, err
@@ -97,7 +100,8 @@ func mirror(fsys vfs.FS, dir string, m *Manifest) error {
 	return vfs.WriteFile(fsys, filepath.Join(dir, PrevFile), data)
 }
 
-// SetAside renames a damaged file, durably, and returns its new name.
+// SetAside renames a damaged file and returns its new name. It is durable once the directory is synced; until then a power cut may bring the old
+// name back, and it is set aside again.
 func SetAside(fsys vfs.FS, path string) (string, error) {
 	aside, err := AsideName(fsys, path)
 	if err == nil {
@@ -106,7 +110,17 @@ func SetAside(fsys vfs.FS, path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return aside, fsys.SyncDir(filepath.Dir(path))
+	return aside, nil
+}
+
+// setAside renames damaged files of a directory.
+func setAside(fsys vfs.FS, dir string, names []string) error {
+	for _, name := range names {
+		if _, err := SetAside(fsys, filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // AsideName is the name that a damaged file gets: <name>.damaged, with -1, -2 and so on behind it when there are more.

@@ -44,6 +44,11 @@ func ParseJournalFile(name string) (generation uint64, ok bool) {
 	return generation, err == nil && JournalFile(generation) == name
 }
 
+func isJournal(name string) bool {
+	_, is := ParseJournalFile(name)
+	return is
+}
+
 // Found is what a directory says of its topics.
 type Found struct {
 	// Manifest is the catalog with all its changes. It is the caller's to change before Start.
@@ -61,7 +66,7 @@ type Found struct {
 
 	next    uint64   // a generation above all that were seen
 	current bool     // the journal of the newest snapshot can be gone on with
-	damaged []string // files that are to be moved out of the way
+	damaged []string // files that are to be moved out of the way, snapshots first
 	journal uint64   // whose journal that is
 	end     int64    // where its sound lines end
 	closed  bool     // an orderly stop was the last
@@ -128,7 +133,7 @@ func (l *loader) overtaken() bool {
 
 func journalsAmong(names []string) (list []string) {
 	for _, name := range names {
-		if _, ok := ParseJournalFile(name); ok {
+		if isJournal(name) {
 			list = append(list, name)
 		}
 	}

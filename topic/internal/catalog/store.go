@@ -45,21 +45,21 @@ type commit struct {
 // anew. room is called when the disk is full and a change would make room on it.
 func Start(fsys vfs.FS, dir string, found *Found, changed bool, room func() bool) (*Store, error) {
 	s := &Store{fs: fsys, dir: dir, room: room, st: newState(found.Manifest)}
-	if found.current && !changed {
+	if found.current && !changed && len(found.damaged) == 0 {
 		s.base, s.size, s.limit = found.journal, found.end, max(leastJournal, found.size)
 		s.ended = found.closed
 		return s, s.cut()
 	}
-	for _, name := range found.damaged {
-		if _, err := SetAside(fsys, filepath.Join(dir, name)); err != nil {
-			return nil, err
-		}
+	// The place of a damaged snapshot is needed; nothing can be read of it.
+	snapshots := slices.DeleteFunc(slices.Clone(found.damaged), isJournal)
+	if err := setAside(fsys, dir, snapshots); err != nil {
+		return nil, err
 	}
 	next := found.next
 	for _, e := range found.Manifest.Topics { // one taken from a copy may have been changed by a line that is lost
 		next = max(next, e.Changed+1)
 	}
-	return s, s.rewrite(next)
+	return s, s.rewrite(next, found.damaged[len(snapshots):])
 }
 
 // cut removes a line that was cut off. After a stop that was not orderly it writes those in front of it again and makes them durable: they may be in
@@ -94,13 +94,13 @@ func writeAgain(f vfs.File, size int64) error {
 
 func (s *Store) path() string { return filepath.Join(s.dir, JournalFile(s.base)) }
 
-// rewrite makes both snapshots anew, at a generation above all that any file speaks of.
-func (s *Store) rewrite(generation uint64) error {
+// rewrite makes both snapshots anew, at a generation above all that any file speaks of. Damaged journals are set aside then.
+func (s *Store) rewrite(generation uint64, damaged []string) error {
 	s.mu.Lock()
 	m := s.st.manifest()
 	s.mu.Unlock()
 	m.Generation = generation
-	size, err := write(s.fs, s.dir, m)
+	size, err := write(s.fs, s.dir, m, damaged)
 	if err != nil {
 		return err
 	}
@@ -284,7 +284,7 @@ func (s *Store) abandon(cause error) error {
 	s.mu.Lock()
 	generation := s.st.generation + 2
 	s.mu.Unlock()
-	err := s.rewrite(generation)
+	err := s.rewrite(generation, nil)
 	if err == nil {
 		return cause
 	}

@@ -1,8 +1,11 @@
 package catalog
 
 import (
+	"bytes"
 	"errors"
+	"io/fs"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -123,4 +126,69 @@ func TestEntriesKnowTheirGeneration(t *testing.T) {
 		assert.Equal(t, e.Changed, loaded(t, disk).Manifest.Topics[0].Changed)
 	}
 	s.Close()
+}
+
+// A power cut in the midst of a rebuild takes nothing of a damaged journal that could be read.
+func TestRebuildBearsPowerCuts(t *testing.T) {
+	disk := vfs.NewCrash()
+	s := open(t, disk)
+	require.NoError(t, disk.SyncDir("."))
+	for _, name := range []string{"a", "b", "c", "d"} {
+		require.NoError(t, s.Commit(created(name, 1)))
+	}
+	path := journalOf(t, disk)
+	data, err := vfs.ReadFile(disk, path, MaxBytes)
+	require.NoError(t, err)
+	data[bytes.IndexByte(data, '\n')+20] ^= 1
+	require.NoError(t, vfs.WriteFile(disk, path, data))
+	rebuild := func(disk vfs.FS) (string, error) {
+		found, err := Load(disk, "d", anyTopic, true)
+		require.NoError(t, err)
+		_, err = Start(disk, "d", found, false, never)
+		return topics(found.Manifest), err
+	}
+	damaged := func() *vfs.Crash { return disk.After(vfs.KeepNone, 0) }
+	whole := damaged()
+	before := whole.Ops()
+	want, err := rebuild(whole)
+	require.NoError(t, err)
+	require.Equal(t, 3, strings.Count(want, "ready"), "all but what is damaged")
+	for n := before + 1; n <= whole.Ops(); n++ {
+		for _, policy := range []vfs.Policy{vfs.KeepNone, vfs.KeepAll, vfs.KeepPrefix, vfs.RandomEntries} {
+			cut := damaged()
+			cut.CrashAt(n)
+			_, err := rebuild(cut)
+			require.True(t, err == nil || errors.Is(err, vfs.ErrCrashed), "%v", err)
+			after := cut.After(policy, uint64(n))
+			got, err := rebuild(after)
+			require.NoError(t, err)
+			require.Equal(t, want, got, "power cut at %d, %v", n, policy)
+			faults, err := Faults(after, "d", anyTopic, false)
+			require.NoError(t, err)
+			require.Empty(t, faults, "power cut at %d, %v", n, policy)
+			_, err = after.Stat(path + damagedSuffix)
+			require.NoError(t, err, "power cut at %d, %v", n, policy)
+		}
+	}
+}
+
+// On a full disk the previous snapshot, and the journal behind it, give way: the newest must be in its place durably by then.
+func TestRoomForADeletionBearsPowerCuts(t *testing.T) {
+	for seed := range uint64(32) {
+		disk := vfs.NewCrash()
+		full := vfs.NewFault(disk)
+		s := open(t, full)
+		require.NoError(t, disk.SyncDir("."))
+		require.NoError(t, s.Commit(created("a", 1)))
+		require.NoError(t, s.Commit(created("b", 1)))
+		s.fold()
+		full.Add(vfs.Rule{Op: vfs.OpWrite, Path: "*.journal", Err: syscall.ENOSPC})
+		require.NoError(t, s.Commit(Change{Delete: "a"}))
+		_, err := disk.Stat(filepath.Join("d", PrevFile))
+		require.ErrorIs(t, err, fs.ErrNotExist)
+		want := topics(s.Manifest())
+		for _, policy := range []vfs.Policy{vfs.KeepNone, vfs.KeepAll, vfs.RandomEntries} {
+			require.Equal(t, want, topics(loaded(t, disk.After(policy, seed)).Manifest), "%v, seed %d", policy, seed)
+		}
+	}
 }
