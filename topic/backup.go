@@ -165,8 +165,8 @@ func (c *copier) locked() error {
 	if err := ensureDir(c.fs, c.dir); err != nil {
 		return err
 	}
-	// Whoever made it need not have synced its name, an earlier run that failed here among them.
-	if err := c.fs.SyncDir(filepath.Dir(c.dir)); err != nil {
+	// An earlier run may have failed here.
+	if err := syncAbove(c.fs, c.dir); err != nil {
 		return err
 	}
 	unlock, err := takeLock(c.fs, c.dir)
@@ -240,7 +240,7 @@ func (c *copier) partitions() error {
 	}
 	c.out.Partitions = len(c.out.Ends)
 	c.progress.end()
-	return c.fs.SyncDir(c.dir)
+	return nil
 }
 
 // partition copies one partition and reads the copy back.
@@ -298,10 +298,10 @@ func (c *copier) forget() error {
 			return err
 		}
 	}
-	return c.fs.SyncDir(c.dir)
+	return nil
 }
 
-// finish writes the engine's files, and last of all that the copy is complete.
+// finish writes the engine's files, each durably with the names before it, and last of all that the copy is complete.
 func (c *copier) finish() error {
 	if err := c.writeManifest(); err != nil {
 		return err
@@ -374,14 +374,11 @@ func readBackupMark(fsys vfs.FS, dir string) (is bool, err error) {
 	return true, fmt.Errorf("%w: %s is a backup or a restoration that was interrupted: repeat it", ErrCorrupt, dir)
 }
 
-// leaveBackup makes a backup an ordinary directory, which it is as soon as somebody writes to it.
+// leaveBackup makes a backup an ordinary directory, which it is as soon as it is written to; durably once the caller has synced the directory.
 func leaveBackup(fsys vfs.FS, dir string) error {
 	is, err := readBackupMark(fsys, dir)
 	if err != nil || !is {
 		return err
 	}
-	if err := fsys.Remove(filepath.Join(dir, backupFile)); err != nil {
-		return err
-	}
-	return fsys.SyncDir(dir)
+	return fsys.Remove(filepath.Join(dir, backupFile))
 }

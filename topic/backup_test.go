@@ -245,16 +245,23 @@ func TestBackupOnAnotherDiskIsDurable(t *testing.T) {
 			require.NoError(t, err)
 		}
 	}
-	for name, change := range map[string]func(){
-		"first": func() {}, "more": more, "and more": more,
-		"deleted": func() {
+	for _, step := range []struct {
+		name   string
+		change func()
+	}{
+		{"first", func() {}}, {"more", more}, {"and more", more},
+		{"altered", func() { require.NoError(t, e.AlterTopic(t.Context(), "orders", Retention(time.Hour))) }},
+		{"deleted", func() {
 			_, err := partitionOf(t, orders, 1).DeleteRecords(t.Context(), 9)
 			require.NoError(t, err)
-		},
+		}},
+		{"dropped", func() { require.NoError(t, e.DeleteTopic(t.Context(), "events")) }},
 	} {
-		change()
-		_, err := e.Backup(t.Context(), "saved", BackupOptions{FS: target})
+		step.change()
+		name := step.name
+		_, err := e.Backup(t.Context(), "saved", BackupOptions{FS: target, Remove: []string{"events"}})
 		require.NoError(t, err, name)
+		require.Equal(t, contentsIn(t, target, "saved"), contentsIn(t, target.After(vfs.KeepNone, 0), "saved"), name)
 		var want [][]string
 		for _, p := range orders.state.Load().partitions {
 			var list []string

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -388,4 +389,11 @@ func TestReserveOfAnotherSize(t *testing.T) {
 		}
 		require.NoError(t, e.Close())
 	}
+}
+
+// Some disks, those of a network above all, tell only a sync that there is no room: then there is no reserve.
+func TestReserveForWhichThereIsNoRoom(t *testing.T) {
+	mem := vfs.NewMem()
+	openOn(t, vfs.NewFault(mem, vfs.Rule{Op: vfs.OpSync, Path: reserveFile, Err: syscall.ENOSPC}), DiskReserve(64<<10))
+	assert.NotContains(t, filesIn(t, mem, "data"), reserveFile)
 }

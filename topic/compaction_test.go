@@ -283,3 +283,22 @@ func TestSoonest(t *testing.T) {
 	assert.Equal(t, at(6), soonest(at(5), at(9), at(6), time.Time{}, at(5), at(7)), "the earliest that is still to come")
 	assert.True(t, soonest(at(5), at(5), time.Time{}).IsZero())
 }
+
+// A cut into what was compacted is on disk when it returns, with the file that says how far compaction has come: what comes there later is not compacted.
+func TestCutBelowWhatIsCompactedIsNoted(t *testing.T) {
+	bubble(t, func(t *testing.T, e *Engine, disk *vfs.Crash) {
+		p := partitionOf(t, openTopic(t, e, "users", compacting()...), 0)
+		putKeys(t, p, 10, 4)
+		require.NoError(t, e.Compact(t.Context()))
+		noted := func() int64 {
+			c, err := log.ReadOffsetCheckpoint(disk.After(vfs.KeepNone, 0), filepath.Join("data", log.CleanerFile))
+			require.NoError(t, err)
+			return c[log.TopicPartition{Topic: "users"}]
+		}
+		require.Positive(t, noted())
+		l, err := p.open()
+		require.NoError(t, err)
+		require.NoError(t, l.TruncateFully(0))
+		require.Zero(t, noted())
+	})
+}

@@ -287,3 +287,10 @@ func TestCronNextIsCheap(t *testing.T) {
 		assert.Less(t, best, most, fmt.Sprint(expr))
 	}
 }
+
+// Where the zone tells no end of its offset, times that lie behind a change of the clocks are right all the same.
+func TestCronBehindWhatTheZoneTells(t *testing.T) {
+	zone := zoneOf(t, "Europe/Berlin")
+	at := time.Date(2040, 12, 31, 12, 0, 0, 0, zone)
+	assert.Equal(t, "2041-07-01T08:00:00+02:00", Cron("0 8 1 7 *", zone).Next(at, at).Format(time.RFC3339))
+}

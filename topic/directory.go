@@ -50,6 +50,20 @@ func ensureDir(fsys vfs.FS, dir string) error {
 	return nil
 }
 
+// syncAbove makes the names on the way to a directory that exists durable: one that made it may have been killed before it had done so. What it made
+// holds nothing else.
+func syncAbove(fsys vfs.FS, dir string) error {
+	for up := filepath.Dir(dir); up != dir; dir, up = up, filepath.Dir(up) {
+		if err := fsys.SyncDir(up); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+		if names, err := fsys.List(up); err != nil || len(names) > 1 {
+			return nil
+		}
+	}
+	return nil
+}
+
 // takeLock takes the directory's lock; *LockedError when another engine has it. It is that of the lock file, which says
 // who has it, and that of the directory itself where there is one: the file may be removed under a live engine.
 func takeLock(fsys vfs.FS, dir string) (unlock func() error, err error) {

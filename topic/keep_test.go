@@ -353,3 +353,19 @@ func TestRetentionDefaultIsForever(t *testing.T) {
 	e = openOn(t, vfs.NewMem(), Defaults(Retention(7*24*time.Hour)))
 	assert.Equal(t, 7*24*time.Hour, openTopic(t, e, "t").Settings().Retention)
 }
+
+// The copy of an altered topic's settings is on disk when AlterTopic returns: a power cut that comes with the loss of the manifest takes nothing of them.
+func TestAlteredSettingsSurviveTheManifest(t *testing.T) {
+	disk := vfs.NewCrash()
+	e := openOn(t, disk)
+	appendTo(t, partitionOf(t, openTopic(t, e, "orders", Retention(time.Hour)), 0), 1)
+	require.NoError(t, e.AlterTopic(t.Context(), "orders", Retention(48*time.Hour)))
+	after := disk.After(vfs.KeepNone, 0)
+	for _, name := range filesIn(t, after, "data") {
+		if strings.HasPrefix(name, manifestFile) {
+			require.NoError(t, after.Remove(filepath.Join("data", name)))
+		}
+	}
+	e = openOn(t, after)
+	assert.Equal(t, 48*time.Hour, openTopic(t, e, "orders").Settings().Retention)
+}

@@ -114,3 +114,35 @@ func TestUnsureBatchStaysUncertain(t *testing.T) {
 	assert.True(t, l.renumber)
 	assert.NotErrorIs(t, l.concludeLocked(&batch{}, false, false, false).err, ErrUncertain)
 }
+
+// A completer that the log lets go after another has told the outcomes of its batches leaves the lane alone.
+func TestCompleterThatComesBackTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, disk := faultyEngine(t)
+		clientTopic(t, e, "t")
+		p := clientProducer(t, e)
+		_, err := p.SendSync(t.Context(), "t", numbered(0))
+		require.NoError(t, err)
+		synced, written := make(chan struct{}), make(chan struct{})
+		var got acks
+		disk.Add(vfs.Rule{Op: vfs.OpSync, Path: "*.log", Hook: func(vfs.Op, string) { <-synced }})
+		require.NoError(t, p.Send(t.Context(), "t", numbered(1), got.cb))
+		synctest.Wait() // the completer waits for the sync
+		disk.Add(vfs.Rule{Op: vfs.OpWrite, Path: "*.log", Hook: func(vfs.Op, string) { <-written }})
+		require.NoError(t, p.Send(t.Context(), "t", numbered(2), got.cb))
+		synctest.Wait() // and the sender for the write
+		p.everyLane()[0].overdue(true)
+		synctest.Wait()
+		require.Equal(t, 2, got.count())
+		for _, err := range got.errs {
+			require.ErrorIs(t, err, ErrUncertain)
+		}
+		close(synced)
+		synctest.Wait()
+		close(written)
+		synctest.Wait()
+		_, err = p.SendSync(t.Context(), "t", numbered(3))
+		require.NoError(t, err)
+		require.NoError(t, p.Close())
+	})
+}

@@ -120,6 +120,11 @@ func (e *Engine) start(o *options) error {
 	if err != nil {
 		return err
 	}
+	if !known {
+		if err := syncAbove(e.fs, e.dir); err != nil {
+			return err
+		}
+	}
 	if err := leaveBackup(e.fs, e.dir); err != nil {
 		return err
 	}

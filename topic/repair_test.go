@@ -3,6 +3,7 @@ package topic
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -254,9 +255,27 @@ func TestRebuildIndexes(t *testing.T) {
 
 func contentsOf(t testing.TB, disk vfs.FS) map[string]string {
 	t.Helper()
-	all := tree(t, disk, "data")
+	return contentsIn(t, disk, "data")
+}
+
+func contentsIn(t testing.TB, disk vfs.FS, dir string) map[string]string {
+	t.Helper()
+	all := tree(t, disk, dir)
 	for path, text := range all {
 		_, all[path], _ = strings.Cut(text, " ")
 	}
 	return all
+}
+
+// A directory that goes while Verify looks, and that the manifest does not count, is no loss.
+func TestVerifyOfAStrayDirectoryThatGoes(t *testing.T) {
+	disk := stockedDisk(t, true)
+	stray := filepath.Join("data", "orders-2")
+	require.NoError(t, disk.MkdirAll(stray))
+	looks := vfs.NewFault(disk, vfs.Rule{Op: vfs.OpList, Path: "orders-0", Hook: func(vfs.Op, string) { assert.NoError(t, disk.Remove(stray)) }})
+	rep, err := VerifyDirectory(t.Context(), looks, "data", VerifyOptions{})
+	require.NoError(t, err)
+	assert.Empty(t, rep.Faults)
+	_, err = disk.Stat(stray)
+	require.ErrorIs(t, err, fs.ErrNotExist)
 }

@@ -124,3 +124,32 @@ func TestScrubReadOnly(t *testing.T) {
 	_, err = e.Scrub(t.Context(), ScrubOptions{})
 	require.ErrorIs(t, err, ErrClosed)
 }
+
+// A pass notes now and then how far it is: after a kill the next engine goes on near there.
+func TestScrubGoesOnAfterAKill(t *testing.T) {
+	stocked := stockedDisk(t, true)
+	rep, err := VerifyDirectory(t.Context(), stocked, "data", VerifyOptions{})
+	require.NoError(t, err)
+	files := contentsOf(t, stocked)
+	synctest.Test(t, func(t *testing.T) {
+		const whole = 1000 // seconds that a pass takes
+		open := func(disk vfs.FS) *Engine {
+			e, err := Open("data", On(disk), ScrubEvery(time.Hour, rep.Bytes/whole))
+			require.NoError(t, err)
+			return e
+		}
+		disk := settled(t, files)
+		e := open(disk)
+		time.Sleep(time.Hour + whole/2*time.Second)
+		synctest.Wait()
+		killed := disk.Kill(1)
+		require.NoError(t, e.Close())
+
+		e = open(killed)
+		time.Sleep(2 * whole * time.Second)
+		synctest.Wait()
+		assert.Less(t, e.Metrics().Scrubbed, rep.Bytes*3/4)
+		assert.Positive(t, e.Metrics().Scrubbed)
+		require.NoError(t, e.Close())
+	})
+}

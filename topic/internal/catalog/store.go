@@ -197,12 +197,16 @@ func (s *Store) lead(c *commit) {
 	}
 }
 
-// write writes the changes of a group as one line; if there is no room for all of them, each for itself.
+// write writes the changes of a group as one line, or each for itself if there is no room for all of them; an end is a line of its own.
 func (s *Store) write(group []*commit) {
+	if last := len(group) - 1; last > 0 && group[last].line.Closed { // what stands in front of an end is on disk
+		s.write(group[:last])
+		group = group[last:]
+	}
 	var all Line
 	for _, c := range group {
 		all.Changes = append(all.Changes, c.line.Changes...)
-		all.Closed = all.Closed || c.line.Closed
+		all.Closed = c.line.Closed
 	}
 	err := s.append(&all)
 	if len(group) > 1 && vfs.IsNoSpace(err) {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -84,6 +85,31 @@ func TestNoRoomForAllTogether(t *testing.T) {
 		require.NoError(t, <-told)
 	}
 	assert.Len(t, loaded(t, disk).Manifest.Topics, 3)
+}
+
+// An orderly stop that comes together with changes ends the journal when these are on disk: who finds the end relies on that.
+func TestEndStandsByItself(t *testing.T) {
+	mem := vfs.NewMem()
+	disk := vfs.NewFault(mem)
+	s := open(t, disk)
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	disk.Add(vfs.Rule{Op: vfs.OpSync, Done: true, Hook: func(vfs.Op, string) { close(begun); <-goOn }})
+	var ended []bool
+	disk.Add(vfs.Rule{Op: vfs.OpSync, Count: vfs.Forever, Done: true, Hook: func(vfs.Op, string) { ended = append(ended, !loaded(t, mem).Unended) }})
+	var callers sync.WaitGroup
+	callers.Go(func() { assert.NoError(t, s.Commit(created("a", 1))) })
+	<-begun
+	for i, call := range []func(){func() { assert.NoError(t, s.Commit(created("b", 1))) }, s.Close} {
+		callers.Go(call)
+		for waiting := 0; waiting <= i; {
+			s.mu.Lock()
+			waiting = len(s.waiting)
+			s.mu.Unlock()
+		}
+	}
+	close(goOn)
+	callers.Wait()
+	assert.Equal(t, []bool{false, false, true}, ended)
 }
 
 // A snapshot that was damaged is put aside and written anew: the next opening finds two.
