@@ -79,6 +79,8 @@ type stall struct {
 	stored  uint64 // up to where it is durable
 	safe    int64  // the start that is durable
 	sealed  bool   // nothing is stored any more
+	next    *round // those wait for it who came since the last one began
+	storing bool   // rounds are under way
 }
 
 // OpenQueue opens the queue of a topic, and creates the topic, and the queue, if they are missing. A queue is open once in an engine:

@@ -5,13 +5,15 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"runtime"
 	"slices"
 
 	"github.com/quirelog/quire/internal/bounded"
 )
 
-// What a delivery changes is staged under the queue's lock and stored by whoever needs to know that it is durable. One stores at a time, all
-// that was staged meanwhile, so that many workers share a write and its sync.
+// What a delivery changes is staged under the queue's lock and stored in rounds, one at a time, each of all that was staged before it: many
+// workers share a write and its sync. A partition's rounds have a goroutine, which ends when none wait for it: a disk that hangs holds up none
+// of those longer than their contexts.
 
 // stageLocked notes the present state of a slot, to be stored. A finished record does not say how often it was delivered: then
 // neighbours that are finished make one run.
@@ -33,31 +35,67 @@ func (s *stall) stageStoryLocked(x *slot) {
 	s.seq++
 }
 
-// commit returns when everything staged up to seq is durable, or with why it is not. What could not be stored stays staged: it is part of
-// the next attempt.
-//
-// When ctx ends first, what is being stored goes on, and others wait for its end: half a change is of no use.
-func (s *stall) commit(ctx context.Context, seq uint64) error {
-	for !s.reached(seq) {
-		busy := s.log.tryClaim(s.state)
-		if busy == nil {
-			out, err := bounded.Err(ctx, &s.q.hub.calls, 0, func() error { return s.commitClaimed(seq) })
-			if out == bounded.NotBegun {
-				s.log.yield(s.state)
-			}
-			return err
-		}
-		select {
-		case <-busy: // perhaps what is stored now is enough
-		case <-ctx.Done():
-			return bounded.Cause(ctx)
-		}
-	}
-	return nil
+// round is one storing of what is staged.
+type round struct {
+	done chan struct{} // closed at its end
+	err  error         // set before
 }
 
-func (s *stall) commitClaimed(seq uint64) error {
-	full, err := s.storeStaged(seq)
+// commit returns when everything staged up to seq is durable, or with why it is not. What could not be stored stays staged: it is part of
+// the next round.
+//
+// When ctx ends first, what is being stored goes on: half a change is of no use.
+func (s *stall) commit(ctx context.Context, seq uint64) error {
+	r := s.join(seq)
+	if r == nil {
+		return nil
+	}
+	select {
+	case <-r.done:
+		return r.err
+	case <-ctx.Done():
+		return bounded.Cause(ctx)
+	}
+}
+
+// join gives the next round, nil if everything up to seq is durable.
+func (s *stall) join(seq uint64) *round {
+	s.q.mu.Lock()
+	defer s.q.mu.Unlock()
+	if s.stored >= seq {
+		return nil
+	}
+	if s.next == nil {
+		s.next = &round{done: make(chan struct{})}
+		if !s.storing {
+			s.storing = true
+			go s.store()
+		}
+	}
+	return s.next
+}
+
+// store does one round after the other while any wait for one.
+func (s *stall) store() {
+	for r := s.begin(); r != nil; r = s.begin() {
+		r.err = s.storeRound()
+		close(r.done)
+		runtime.Gosched() // those who waited may want the next: they share it, and this stack has grown already
+	}
+}
+
+// begin begins the next round, nil if none wait for one.
+func (s *stall) begin() *round {
+	s.q.mu.Lock()
+	defer s.q.mu.Unlock()
+	r := s.next
+	s.next, s.storing = nil, r != nil
+	return r
+}
+
+func (s *stall) storeRound() error {
+	s.log.claim(s.state)
+	full, err := s.storeStaged()
 	if full {
 		if err = s.log.snapshot(s.key, s.state); errors.Is(err, errStateRoom) {
 			full, err = false, nil
@@ -77,17 +115,11 @@ func (s *stall) commitClaimed(seq uint64) error {
 	return nil
 }
 
-func (s *stall) reached(seq uint64) bool {
-	s.q.mu.Lock()
-	defer s.q.mu.Unlock()
-	return s.stored >= seq
-}
-
 // storeStaged stores what is staged. The caller has claimed the state. full says that it is time for a snapshot.
-func (s *stall) storeStaged(seq uint64) (full bool, err error) {
+func (s *stall) storeStaged() (full bool, err error) {
 	q := s.q
 	q.mu.Lock()
-	if s.stored >= seq {
+	if s.stored == s.seq {
 		q.mu.Unlock()
 		return false, nil
 	}

@@ -191,3 +191,47 @@ func TestFailedStoreLosesNothingStaged(t *testing.T) {
 		}
 	})
 }
+
+// Those who wait while a write of the state hangs share the next one. A write that has failed is not what a later call is told: that writes
+// again.
+func TestStoresAreShared(t *testing.T) {
+	const jobs = 16
+	inBubble(t, func(t *testing.T) {
+		e := topictest.New(t)
+		for range jobs {
+			put(t, e, "job")
+		}
+		q := openQueue(t, e)
+		var held []*group.Delivery
+		drain(t, q, jobs, func(d *group.Delivery) {
+			if held = append(held, d); len(held) < jobs {
+				return
+			}
+			writes, release := 0, make(chan struct{})
+			e.Disk().Add(vfs.Rule{Op: vfs.OpWrite, Path: "*.log", Count: vfs.Forever, Hook: func(vfs.Op, string) {
+				writes++
+				<-release
+			}})
+			var flushes sync.WaitGroup
+			for _, d := range held[:jobs/2] {
+				flushes.Go(func() {
+					d.Ack()
+					assert.NoError(t, q.Flush())
+				})
+				synctest.Wait()
+			}
+			close(release)
+			flushes.Wait()
+			assert.Equal(t, 2, writes)
+			e.Disk().Clear()
+			for _, d := range held[jobs/2:] {
+				e.Disk().Add(vfs.Rule{Op: vfs.OpWrite, Path: group.ShareStateTopic, Err: syscall.ENOSPC})
+				d.Ack()
+				require.ErrorIs(t, q.Flush(), topic.ErrNoSpace)
+				require.NoError(t, q.Flush())
+			}
+		})
+		again := openQueue(t, e.Crash(topictest.LoseUnsynced))
+		require.Empty(t, entries(t, again))
+	})
+}

@@ -173,22 +173,17 @@ func (l *stateLog) state(key shareKey) *shareState {
 	return l.states[key]
 }
 
-// claim waits until nobody else writes to s, and keeps others from it until yield.
+// claim waits until nothing else writes to s, and keeps others from it until yield.
 func (l *stateLog) claim(s *shareState) {
-	for busy := l.tryClaim(s); busy != nil; busy = l.tryClaim(s) {
-		<-busy
-	}
-}
-
-// tryClaim claims s, or gives what is closed when whoever has claimed it yields.
-func (l *stateLog) tryClaim(s *shareState) (busy <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if s.writing != nil {
-		return s.writing
+	for s.writing != nil {
+		busy := s.writing
+		l.mu.Unlock()
+		<-busy
+		l.mu.Lock()
 	}
 	s.writing = make(chan struct{})
-	return nil
 }
 
 func (l *stateLog) yield(s *shareState) {
