@@ -67,6 +67,7 @@ type backup struct {
 	opt   BackupOptions
 	out   BackedUp
 	until int64
+	cuts  int64           // truncations before
 	want  map[string]bool // names that belong to the result
 	begun bool            // out.Changed is set
 	slot  slotState
@@ -74,7 +75,7 @@ type backup struct {
 }
 
 func (b *backup) run() error {
-	v := b.l.view.Load()
+	v := b.look()
 	if v == nil {
 		return ErrClosed
 	}
@@ -98,12 +99,37 @@ func (b *backup) run() error {
 			return err
 		}
 	}
-	for _, step := range []func() error{b.snapshots, b.clean, b.history, b.writeSlot} {
+	for _, step := range []func() error{b.snapshots, b.clean, b.history, b.unmoved, b.writeSlot} {
 		if err := step(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// look gives the segments, none of which is about to take the names of those that it replaces.
+func (b *backup) look() *view {
+	b.l.mu.Lock()
+	defer b.l.mu.Unlock()
+	if b.l.closed.Load() {
+		return nil
+	}
+	b.cuts = b.l.syncer.cuts()
+	return b.l.view.Load()
+}
+
+// unmoved makes sure that what was told of the log at the end is of the one that was copied.
+func (b *backup) unmoved() error {
+	if b.l.closed.Load() || b.l.syncer.cuts() != b.cuts {
+		return errShifted
+	}
+	return nil
+}
+
+// named tells whether the names of a segment's files are its own: they are another's when it was replaced, and when the swap that put it in its
+// place has failed.
+func (b *backup) named(s *segment.Segment) bool {
+	return !s.Retired() && s.Path() == filepath.Join(b.l.dir, segment.FileName(s.Base(), segment.LogSuffix))
 }
 
 // covered is the segments up to where the copy ends: an empty last one too, when only that says how far offsets were used.
@@ -147,9 +173,12 @@ func (b *backup) segment(s *segment.Segment, last bool) error {
 
 var familySuffixes = [...]string{segment.LogSuffix, segment.IndexSuffix, segment.TimeIndexSuffix, segment.TxnIndexSuffix, segment.SumsSuffix}
 
-// whole keeps, links or copies a sealed segment's files. false means that it has no side file, or indexes that do not fit it, and has to
-// be written batch by batch.
+// whole keeps, links or copies a sealed segment's files. false means that they have not got their names, that there is no side file, or
+// that indexes do not fit, and that it has to be written batch by batch.
 func (b *backup) whole(s *segment.Segment) (bool, error) {
+	if !b.named(s) {
+		return false, nil
+	}
 	if fit, err := b.refit(s); !fit || err != nil {
 		return false, err
 	}
@@ -172,6 +201,9 @@ func (b *backup) whole(s *segment.Segment) (bool, error) {
 	} else if !b.has(s, seal) {
 		return false, errShifted
 	}
+	if !b.named(s) { // any more
+		return false, errShifted
+	}
 	for _, suffix := range familySuffixes {
 		b.want[segment.FileName(s.Base(), suffix)] = true
 	}
@@ -186,10 +218,13 @@ func (b *backup) refit(s *segment.Segment) (bool, error) {
 	if fit || err != nil {
 		return fit, err
 	}
-	b.out.Rebuilt = append(b.out.Rebuilt, fileFault(segment.FaultIndex, s.Path(), ErrDerived))
 	b.l.mu.Lock()
 	err = b.l.changeable()
 	b.l.mu.Unlock()
+	if !b.named(s) {
+		return false, errShifted
+	}
+	b.out.Rebuilt = append(b.out.Rebuilt, fileFault(segment.FaultIndex, s.Path(), ErrDerived))
 	if err == nil {
 		err = b.l.rebuildSegment(s, true)
 	}

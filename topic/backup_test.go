@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/quirelog/quire/log/vfs"
@@ -320,3 +321,52 @@ func TestBackupFaults(t *testing.T) {
 }
 
 var errInjected = errors.New("injected")
+
+// TestBackupDuringASwap makes a backup while a compaction puts a segment in the place of two, whose names it has not got yet, or will not get
+// at all: a copy of the first of them, which an earlier backup may have made, says that the second follows.
+func TestBackupDuringASwap(t *testing.T) {
+	for i := range 4 {
+		earlier, fails := i&1 > 0, i&2 > 0
+		synctest.Test(t, func(t *testing.T) {
+			mem := vfs.NewMem()
+			disk := vfs.NewFault(mem)
+			e := openOn(t, disk)
+			tp := openTopic(t, e, "orders", SegmentBytes(1000), Set("cleanup.policy", "compact"), Set("min.cleanable.dirty.ratio", "0"))
+			add := func(keys ...string) {
+				for _, key := range keys {
+					_, err := tp.Append(t.Context(), Record{Key: []byte(key), Value: make([]byte, 800)})
+					require.NoError(t, err)
+				}
+			}
+			saved := make(chan error, 1)
+			save := func() {
+				_, err := e.Backup(t.Context(), "saved", BackupOptions{})
+				saved <- err
+			}
+			add("a", "b", "b", "c")
+			require.NoError(t, e.Compact(t.Context())) // leaves the second segment empty
+			if earlier {
+				save()
+				require.NoError(t, <-saved)
+			}
+			add("d")
+			renamed := vfs.Rule{Op: vfs.OpRename, Path: "00000000000000000000.log.deleted"}
+			if !fails {
+				renamed.Hook = func(vfs.Op, string) {
+					go save()
+					synctest.Wait() // until it has ended, or waits for the compaction
+				}
+			}
+			disk.Add(renamed)
+			err := e.Compact(t.Context())
+			require.Equal(t, fails, err != nil)
+			if fails {
+				save()
+			}
+			require.NoError(t, <-saved)
+			assert.Equal(t, holds(t, mem, "data", "orders"), holds(t, mem, "saved", "orders"))
+			err = e.Close()
+			require.Equal(t, fails, err != nil)
+		})
+	}
+}
