@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,6 +151,48 @@ func TestCronAgreesWithTheModelOverZones(t *testing.T) {
 				}
 				require.False(t, c.after(at).Before(to), "%s in %s: one too many", expr, z.zone)
 			}
+		}
+	}
+}
+
+// TestCronAgreesWithTheModelAtRandom: expressions, zones and days by chance.
+func TestCronAgreesWithTheModelAtRandom(t *testing.T) {
+	zones := []string{"UTC", "Europe/Berlin", "Europe/Dublin", "America/New_York", "America/St_Johns", "America/Santiago", "America/Havana",
+		"Australia/Lord_Howe", "Pacific/Apia", "Pacific/Chatham", "Africa/Casablanca", "Africa/Cairo", "Asia/Tehran", "Asia/Gaza", "Antarctica/Troll"}
+	for _, seed := range seedsFor(t, 8) {
+		rnd := rand.New(rand.NewPCG(seed, 22))
+		field := func(low, n int) string {
+			switch rnd.IntN(5) {
+			case 0:
+				return "*"
+			case 1:
+				return fmt.Sprintf("*/%d", 1+rnd.IntN(n/2))
+			case 2:
+				a, b := low+rnd.IntN(n), low+rnd.IntN(n)
+				return fmt.Sprintf("%d-%d", min(a, b), max(a, b))
+			case 3:
+				return fmt.Sprintf("%d,%d", low+rnd.IntN(n), low+rnd.IntN(n))
+			default:
+				return fmt.Sprint(low + rnd.IntN(n))
+			}
+		}
+		for range 20 {
+			expr := fmt.Sprintf("%s %s %s %s %s", field(0, 60), field(0, 5), field(1, 31), field(1, 12), field(0, 7))
+			c, err := parseCron(expr)
+			require.NoError(t, err, expr)
+			zone := zoneOf(t, zones[rnd.IntN(len(zones))])
+			from := time.Date(1990+rnd.IntN(45), time.Month(1+rnd.IntN(12)), 1+rnd.IntN(28), rnd.IntN(24), 0, 0, 0, zone)
+			if _, change := from.ZoneBounds(); !change.IsZero() && rnd.IntN(3) > 0 {
+				from = change.Add(-time.Duration(rnd.IntN(40)) * time.Hour).Truncate(time.Minute)
+			}
+			to := from.Add(80 * time.Hour)
+			at := from.Add(-time.Second)
+			for _, want := range modelFirings(&c, from, to) {
+				at = c.after(at)
+				require.Equal(t, want.Format(time.RFC3339), at.Format(time.RFC3339), "seed %d: %s in %s from %v", seed, expr, zone, from)
+			}
+			next := c.after(at)
+			require.False(t, !next.IsZero() && next.Before(to), "seed %d: %s in %s from %v: %v is one too many", seed, expr, zone, from, next)
 		}
 	}
 }

@@ -146,8 +146,22 @@ func (j *jumps) step(i int) {
 	}
 }
 
+// seedsFor are the seeds of a random test: the first n, or QUIRE_SEED alone.
+func seedsFor(t *testing.T, n uint64) []uint64 {
+	if text := os.Getenv("QUIRE_SEED"); text != "" {
+		seed, err := strconv.ParseUint(text, 10, 64)
+		require.NoError(t, err)
+		return []uint64{seed}
+	}
+	list := make([]uint64, n)
+	for i := range list {
+		list[i] = uint64(i)
+	}
+	return list
+}
+
 func TestDelayedMessagesUnderAClockThatJumps(t *testing.T) {
-	for seed := range uint64(6) {
+	for _, seed := range seedsFor(t, 6) {
 		synctest.Test(t, func(t *testing.T) {
 			j := &jumps{t: t, seed: seed, r: rand.New(rand.NewPCG(seed, 7)), disk: vfs.NewMem(), clock: new(wrongClock),
 				due: map[int]int64{}, part: map[int]int32{}, at: map[int]Position{}, ripe: map[int]bool{},

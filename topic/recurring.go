@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -68,7 +69,7 @@ type recurringState struct {
 	Firings   int64    `json:"firings"` // with the newest one
 	Firing    *firing  `json:"firing,omitempty"`
 	Run       int64    `json:"run,omitempty"` // due time of the first of the firings that led to the newest without a gap
-	// Fired, of a clock that was put back: due times to come that were appended when it was ahead. With it the format is 2.
+	// Fired is runs of earlier due times that were appended: those to come when a clock that was ahead is put back. With it the format is 2.
 	Fired []firedSpan `json:"fired,omitempty"`
 }
 
@@ -102,6 +103,7 @@ type recurrences struct {
 	opening chan struct{} // room for one token: whoever put it there may open, store, and change the table
 	opened  atomic.Bool
 	topic   *Topic
+	looked  int64 // what the clock showed at the last look, in ms since the epoch; of who has the token
 
 	mu      sync.Mutex // guards what follows
 	table   map[string]*recurring
@@ -112,7 +114,7 @@ type recurrences struct {
 
 func (c *recurrences) init(e *Engine) {
 	c.eng, c.table, c.opening = e, map[string]*recurring{}, make(chan struct{}, 1)
-	c.timer.Value = c.wake
+	c.timer.Value, c.looked = c.wake, math.MaxInt64
 }
 
 // Recur appends the record to its partition each time the recurrence says, exactly once per firing, over any number of

@@ -142,17 +142,19 @@ func (r *recurring) advance(now time.Time) (s recurringState, fires bool) {
 	}
 	fires = s.skip(r.when, at).Equal(at)
 	if fires {
+		if !follows || s.Run == 0 {
+			if s.Run > 0 && s.Firing != nil {
+				s.remember()
+			}
+			s.Run = at.UnixMilli()
+		}
 		s.Firing = &firing{Due: at.UnixMilli()}
 		s.Firings++
-	}
-	if fires && (!follows || s.Run == 0) {
-		s.Run = at.UnixMilli()
 	}
 	s.Next = 0
 	if next = s.skip(r.when, next); !next.IsZero() {
 		s.Next = next.UnixMilli()
 	}
-	s.forget()
 	return s, fires
 }
 

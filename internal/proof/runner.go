@@ -37,6 +37,7 @@ func lanes() []lane {
 		{"resting", "restarts of queues with resting records", runResting, replayResting},
 		{"full", "full disks that heal under members, queues and routers", runFull, replayFull},
 		{"hang", "a disk that hangs under every call that takes a context", runHang, replayHang},
+		{"clocks", "delayed and recurring messages under clocks that jump", runClocks, replayClocks},
 		{"soak", "a mixed load for real time, with restarts and deaths", runSoak, replaySoak},
 		{"power", "power cuts of a real file system, and fsyncs that fail", runPower, replayPower},
 		{"fuzz", "the module's fuzz targets", runFuzz, replayFuzz},
