@@ -32,8 +32,11 @@ func (q *Queue) Metrics() QueueMetrics {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	m := q.stats
 	now, l := time.Now(), q.line
+	if q.end == nil {
+		q.advanceLocked(now)
+	}
+	m := q.stats
 	m.Ready, m.Limited, m.InFlight, m.Resting = l.ready.n+l.places[placeDead], l.places[placeHeld], l.flying, l.places[placeResting]
 	for _, p := range q.parts {
 		m.Open += p.share.unfinished()

@@ -383,6 +383,36 @@ func TestLogStartBeyondTheQueueEndsWhatIsGone(t *testing.T) {
 	})
 }
 
+// Metrics show what time and retention have done though no loop has looked since.
+func TestMetricsShowWhatIsDue(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		e := topictest.New(t)
+		put(t, e, "one", "two", "three")
+		q := openQueue(t, e, group.Lease(time.Second))
+		p, err := e.OpenTopic("jobs").Partition(0)
+		require.NoError(t, err)
+		drain(t, q, 2, func(d *group.Delivery) {
+			if d.Offset == 0 {
+				d.Retry(group.RetryAfter(time.Minute, nil))
+				return
+			}
+			m := q.Metrics()
+			assert.Equal(t, []int{1, 1, 1}, []int{m.Resting, m.InFlight, m.Ready})
+			time.Sleep(time.Hour)
+			m = q.Metrics()
+			assert.Equal(t, []int{0, 0, 3}, []int{m.Resting, m.InFlight, m.Ready})
+			assert.EqualValues(t, 1, m.Expired)
+			_, err := p.DeleteRecords(t.Context(), 2)
+			require.NoError(t, err)
+			m = q.Metrics()
+			assert.EqualValues(t, 2, m.Vanished)
+			assert.Equal(t, 1, m.Open)
+		})
+		require.NoError(t, q.Close())
+		assert.Equal(t, 1, q.Metrics().Open)
+	})
+}
+
 func TestRedrivePutsBackWhatIsWantedOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		e := topictest.New(t)
