@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/quirelog/quire/group"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/topic"
 )
@@ -88,7 +89,13 @@ func rawChange(dir string, slice time.Duration) (each time.Duration, err error) 
 	return time.Since(begin) / time.Duration(n), nil
 }
 
-// change makes, alters and deletes topics; half of them are there at the end.
+// topicCall is a change of one topic.
+type topicCall struct {
+	what string
+	call func(i int) error
+}
+
+// change makes, alters and deletes topics, alone and beside a group that has a member; those made by single calls are there at the end.
 func (m *manyTopics) change() (broken []string, err error) {
 	ctx := context.Background()
 	many := make([]topic.NewTopic, m.n)
@@ -99,29 +106,48 @@ func (m *manyTopics) change() (broken []string, err error) {
 		_, err := m.eng.CreateTopics(ctx, many...)
 		return err
 	})
-	for _, single := range []struct {
-		what string
-		call func(i int) error
-	}{
-		{"made by single calls", func(i int) error {
-			_, err := m.eng.CreateTopic(ctx, fmt.Sprintf("single-%d", i), topic.SegmentBytes(1<<20))
+	if err != nil {
+		return nil, err
+	}
+	create := func(kind string) func(i int) error {
+		return func(i int) error {
+			_, err := m.eng.CreateTopic(ctx, fmt.Sprintf("%s-%d", kind, i), topic.SegmentBytes(1<<20))
 			return err
-		}},
-		{"altered", func(i int) error {
-			return m.eng.AlterTopic(ctx, many[i].Name, topic.RetentionBytes(int64(i)), topic.Partitions(2))
-		}},
-		{"deleted", func(i int) error { return m.eng.DeleteTopic(ctx, many[i].Name) }},
-	} {
-		if err != nil {
-			return nil, err
-		}
-		before := m.syncs.Load()
-		err = m.measure(single.what, func() error { return m.each(single.call) })
-		if syncs := float64(m.syncs.Load()-before) / float64(m.n); syncs > mostTopicSyncs {
-			broken = append(broken, fmt.Sprintf("topics %s: %.2f syncs each > %.2f", single.what, syncs, mostTopicSyncs))
 		}
 	}
-	return broken, err
+	broken, err = m.singly(
+		topicCall{"made by single calls", create("single")},
+		topicCall{"altered", func(i int) error {
+			return m.eng.AlterTopic(ctx, many[i].Name, topic.RetentionBytes(int64(i)), topic.Partitions(2))
+		}},
+		topicCall{"deleted", func(i int) error { return m.eng.DeleteTopic(ctx, many[i].Name) }},
+	)
+	if err != nil {
+		return nil, err
+	}
+	member, err := group.Join(ctx, m.eng, "beside", group.Topics("single-0"))
+	if err != nil {
+		return nil, err
+	}
+	more, err := m.singly(
+		topicCall{"made beside a group", create("beside")},
+		topicCall{"deleted beside a group", func(i int) error { return m.eng.DeleteTopic(ctx, fmt.Sprintf("beside-%d", i)) }},
+	)
+	return append(broken, more...), errors.Join(err, member.Close())
+}
+
+// singly does changes topic by topic.
+func (m *manyTopics) singly(list ...topicCall) (broken []string, err error) {
+	for _, c := range list {
+		before := m.syncs.Load()
+		if err := m.measure(c.what, func() error { return m.each(c.call) }); err != nil {
+			return nil, err
+		}
+		if syncs := float64(m.syncs.Load()-before) / float64(m.n); syncs > mostTopicSyncs {
+			broken = append(broken, fmt.Sprintf("topics %s: %.2f syncs each > %.2f", c.what, syncs, mostTopicSyncs))
+		}
+	}
+	return broken, nil
 }
 
 // measure adds a row.
