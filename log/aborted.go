@@ -63,11 +63,9 @@ func (l *Log) AbortedIn(from, to int64) ([]Aborted, error) {
 
 // abortedOf asks one segment, whose index is made anew if it cannot be trusted.
 func (l *Log) abortedOf(s *segment.Segment, found []segment.AbortedTxn, from, to int64) ([]segment.AbortedTxn, bool, error) {
-	if l.doubtful.Load() != s {
-		more, complete, err := s.Aborted(found, from, to)
-		if !errors.Is(err, segment.ErrIndexCorrupt) {
-			return more, complete, err
-		}
+	more, complete, err := s.Aborted(found, from, to)
+	if !errors.Is(err, segment.ErrIndexCorrupt) {
+		return more, complete, err
 	}
 	l.mu.Lock()
 	list, err := l.recallAbortedLocked(s)
@@ -115,19 +113,14 @@ func (l *Log) recallAbortedLocked(s *segment.Segment) ([]segment.AbortedTxn, err
 	if err != nil {
 		return nil, err
 	}
-	if s.SetAborted(list) == nil {
-		l.doubtful.CompareAndSwap(s, nil)
-	}
+	_ = s.SetAborted(list)
 	return list, nil
 }
 
-// settleAbortedLocked sees to it that the index of a segment that is about to be sealed
-// is complete.
+// settleAbortedLocked completes the index of a segment that is about to be sealed. Where that fails the seal says
+// that the index is to be made anew.
 func (l *Log) settleAbortedLocked(s *segment.Segment) {
-	if l.doubtful.Load() != s {
-		return
-	}
-	if _, err := l.recallAbortedLocked(s); err != nil {
-		l.writer.damaged = true
+	if s.AbortedDoubted() {
+		_, _ = l.recallAbortedLocked(s)
 	}
 }

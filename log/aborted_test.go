@@ -2,6 +2,7 @@ package log
 
 import (
 	"math/rand/v2"
+	"syscall"
 	"testing"
 
 	"github.com/quirelog/quire/log/record"
@@ -141,4 +142,88 @@ func TestAbortedIn(t *testing.T) {
 	require.NoError(t, x.l.Close())
 	x.l = openLog(t, disk, cfg)
 	check(x.l)
+}
+
+// The list of aborted transactions is gone: after a power cut while the disk does not let read what it is made of, or after a stop in order.
+// The log rolls, stops and goes on all the same, and later look-ups get the whole list.
+func TestAbortedListIsMadeAnewLater(t *testing.T) {
+	cfg := &Config{SegmentBytes: 2000, Replicated: true}
+	want := []Aborted{{7, 0, 1, 2}}
+	for name, end := range map[string]func(l *Log) error{
+		"roll": func(l *Log) error {
+			for len(l.Segments()) == 1 {
+				put(t, l, "v")
+			}
+			return nil
+		},
+		"close":    (*Log).Close,
+		"truncate": func(l *Log) error { return l.Truncate(3) },
+	} {
+		for _, closed := range []bool{false, true} {
+			crash := settledLog(t, nil)
+			x := &txnLog{t, openLog(t, crash, cfg), map[int64]int32{}}
+			x.send(7)
+			x.end(7, record.Abort)
+			put(t, x.l, "v", "w")
+			left := crash.After(vfs.KeepNone, 0)
+			if closed {
+				require.NoError(t, x.l.Close())
+				left = crash
+				require.NotZero(t, loseDerived(t, left, ".txnindex", "gone"))
+			}
+			disk := vfs.NewFault(left)
+			l := openLog(t, disk, cfg)
+			put(t, l, "v")
+			disk.Add(vfs.Rule{Op: vfs.OpRead, Path: "*.log", Count: vfs.Forever, Err: syscall.EIO})
+			if name == "truncate" {
+				disk.Clear()
+			}
+			require.NoError(t, end(l), name)
+			disk.Clear()
+			if name != "close" {
+				require.NoError(t, l.Close())
+			}
+			for range 2 {
+				l, _, err := Open(disk, testDir, cfg, OpenState{})
+				require.NoError(t, err)
+				put(t, l, "v")
+				list, err := l.AbortedIn(0, l.End())
+				require.NoError(t, err)
+				require.Equal(t, want, list, name)
+				require.NoError(t, l.Close())
+			}
+		}
+	}
+}
+
+// A truncation that a crash cut short is finished although the list of aborted transactions of the segment that it ends in is gone.
+func TestTruncationIsFinishedWithoutTheAbortedList(t *testing.T) {
+	cfg := &Config{SegmentBytes: 300, Replicated: true, PreWrite: -1}
+	whole := settledLog(t, nil)
+	run := func(disk *vfs.Crash) *Log {
+		x := &txnLog{t, openLog(t, disk, cfg), map[int64]int32{}}
+		x.send(7)
+		x.end(7, record.Abort)
+		for range 6 {
+			put(t, x.l, "v")
+		}
+		return x.l
+	}
+	l := run(whole)
+	from := whole.Ops()
+	require.NoError(t, l.Truncate(2))
+	for n := from + 1; n <= whole.Ops(); n++ {
+		disk := settledLog(t, nil)
+		l := run(disk)
+		disk.CrashAt(n)
+		_ = l.Truncate(2)
+		after := disk.After(vfs.KeepAll, 0)
+		loseDerived(t, after, ".txnindex", "gone")
+		l, _, err := Open(after, testDir, cfg, OpenState{})
+		require.NoError(t, err, n)
+		list, err := l.AbortedIn(0, l.End())
+		require.NoError(t, err)
+		require.Equal(t, []Aborted{{7, 0, 1, 2}}, list)
+		require.NoError(t, l.Close())
+	}
 }

@@ -112,3 +112,39 @@ func TestLastSegmentThatIsAnotherFile(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, foreign, after)
 }
+
+// A slot of another partition's directory is told, though all segments are this one's.
+func TestSlotOfAnotherPartition(t *testing.T) {
+	disk := vfs.NewMem()
+	for _, dir := range []string{"t-0", "t-1"} {
+		l, _, err := Open(disk, dir, &Config{}, OpenState{})
+		require.NoError(t, err)
+		put(t, l, "v")
+		require.NoError(t, l.Close())
+	}
+	require.NoError(t, disk.Rename("t-1/"+SlotFile, "t-0/"+SlotFile))
+	_, _, err := Open(disk, "t-0", &Config{}, OpenState{})
+	require.ErrorAs(t, err, new(*ForeignError))
+	require.ErrorIs(t, err, ErrCorrupt)
+}
+
+// The first segment is gone with all its files: that is told, and the log goes on behind it when that is accepted.
+func TestFirstSegmentIsMissing(t *testing.T) {
+	for _, closed := range []bool{true, false} {
+		disk := tenRecords(t, small, closed)
+		for _, name := range names(t, disk) {
+			if strings.HasPrefix(name, "00000000000000000000.") {
+				require.NoError(t, disk.Remove(testDir+"/"+name))
+			}
+		}
+		_, _, err := Open(disk, testDir, small, OpenState{})
+		var lost *LossError
+		require.ErrorAs(t, err, &lost)
+		require.Equal(t, []int64{0, 4}, []int64{lost.First, lost.Next})
+		l, _, err := Open(disk, testDir, small, OpenState{AcceptLoss: true})
+		require.NoError(t, err)
+		require.EqualValues(t, 4, l.Start())
+		requireContents(t, l, tenWant(10)[4:]...)
+		require.NoError(t, l.Close())
+	}
+}

@@ -40,20 +40,17 @@ type Log struct {
 	notes    notebook
 	// transactions says that some transaction is open, or ended above the high watermark.
 	transactions atomic.Bool
-	identified   atomic.Bool // some batch has, or may have, a producer id
-	transacted   atomic.Bool // some batch is, or may be, part of a transaction
-	fresh        bool        // under mu: nothing was ever written, and no name of the log's files is durable
-	previewed    bool        // set by Open: fs shows a swap as finished that is not, names may lead elsewhere than on disk
-	// doubtful is the active segment when its index of aborted transactions may lack
-	// entries, as after a power cut. It is made anew when it is first needed.
-	doubtful   atomic.Pointer[segment.Segment]
-	cleaner    atomic.Pointer[cleaner] // nil until something asks for it
-	doomed     atomic.Pointer[doomed]  // nil until the first segment is removed; set under mu
-	news       atomic.Uint32           // what hooks have not been told of yet
-	indexDirty atomic.Bool             // the active index files were written since their last fsync
-	tended     atomic.Bool             // Hooks.Dirty was called and Tick has not yet found the log clean
-	closing    sync.Once
-	closeErr   error // set within closing
+	identified   atomic.Bool             // some batch has, or may have, a producer id
+	transacted   atomic.Bool             // some batch is, or may be, part of a transaction
+	fresh        bool                    // under mu: nothing was ever written, and no name of the log's files is durable
+	previewed    bool                    // set by Open: fs shows a swap as finished that is not, names may lead elsewhere than on disk
+	cleaner      atomic.Pointer[cleaner] // nil until something asks for it
+	doomed       atomic.Pointer[doomed]  // nil until the first segment is removed; set under mu
+	news         atomic.Uint32           // what hooks have not been told of yet
+	indexDirty   atomic.Bool             // the active index files were written since their last fsync
+	tended       atomic.Bool             // Hooks.Dirty was called and Tick has not yet found the log clean
+	closing      sync.Once
+	closeErr     error // set within closing
 
 	// mu guards the writer below. It is held during the write of a batch and during
 	// a roll, never while waiting for anything but the disk.
@@ -69,7 +66,6 @@ type writer struct {
 	epochs    epochs
 	epoch     int32 // leader epoch stamped on appended batches
 	opened    bool  // the slot says "not clean": data may be written
-	damaged   bool  // something went wrong that a clean stop must not hide
 	readOnly  bool
 	sparse    bool             // offsets of the active segment may have gaps
 	timed     *segment.Segment // the active segment if its first batch is known to have a time
@@ -410,7 +406,7 @@ func (l *Log) stopCleanLocked(v *view) error {
 	if !l.writer.producers.snapped && len(l.writer.producers.known) == 0 {
 		l.identified.Store(false) // all have expired: there is nothing to replay
 	}
-	return l.note(noteOptions{clean: !l.writer.damaged, sync: true})
+	return l.note(noteOptions{clean: true, sync: true})
 }
 
 // sideFacts is what the active segment's side file says beyond what the segment knows; reach is where the log goes on.

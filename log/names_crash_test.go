@@ -1,6 +1,7 @@
 package log
 
 import (
+	"syscall"
 	"testing"
 
 	"github.com/quirelog/quire/log/vfs"
@@ -80,5 +81,54 @@ func removeAllBut(t testing.TB, disk vfs.FS, keep string) {
 		if name != keep {
 			require.NoError(t, disk.Remove(testDir+"/"+name))
 		}
+	}
+}
+
+// A leader's batches leave offsets out; what was acknowledged of them is there after a power cut, though the slot that was written
+// since is not.
+func TestGapsSurviveAPowerCut(t *testing.T) {
+	cfg := &Config{Replicated: true, PreWrite: -1}
+	for _, closed := range []bool{false, true} {
+		disk := settledLog(t, nil)
+		l := openLog(t, disk, cfg)
+		if put(t, l, "v"); closed {
+			require.NoError(t, l.Close())
+			l = openLog(t, disk, cfg)
+		}
+		for _, offset := range []int64{10, 11, 20} {
+			require.NoError(t, l.AppendAt(t.Context(), at(batchOf(t, "v"), offset, 0)))
+		}
+		for _, policy := range vfs.Policies() {
+			again, rep, err := Open(disk.After(policy, 1), testDir, cfg, OpenState{})
+			require.NoError(t, err)
+			require.Empty(t, rep.Damage)
+			list, err := contents(again, End)
+			require.NoError(t, err)
+			require.Equal(t, []string{"0:v", "10:v", "11:v", "20:v"}, list, "%v", policy)
+			require.NoError(t, again.Close())
+		}
+	}
+}
+
+// A cut that a process saw, and whose sync failed, is in the page cache only: the open that finishes the truncation makes it durable.
+func TestCutWhoseSyncFailedIsDurableAfterTheOpen(t *testing.T) {
+	cfg := &Config{Replicated: true, PreWrite: -1}
+	crash := settledLog(t, nil)
+	disk := vfs.NewFault(crash)
+	l := openLog(t, disk, cfg)
+	for range 5 {
+		put(t, l, "v")
+	}
+	disk.Add(vfs.Rule{Op: vfs.OpSync, Path: "*.log", Err: syscall.EIO})
+	require.ErrorIs(t, l.Truncate(2), syscall.EIO)
+	killed := crash.Kill(0)
+	for range 2 {
+		l, _, err := Open(killed, testDir, cfg, OpenState{})
+		require.NoError(t, err)
+		list, err := contents(l, End)
+		require.NoError(t, err)
+		require.Equal(t, tenWant(2), list)
+		killed = killed.After(vfs.KeepNone, 0)
+		require.NoError(t, l.Close())
 	}
 }

@@ -106,7 +106,6 @@ func (l *Log) slotState(o noteOptions) slotState {
 	if o.truncate {
 		// Only the offset counts: the cut decides where it lies.
 		st.truncating, st.durable, st.segmentBase, st.position = true, o.to, 0, 0
-		st.high = max(min(st.high, o.to), st.start)
 	}
 	if o.full {
 		st.start, st.high, st.leaderEpoch, st.epochSum = o.to, o.to, noEpoch, 0

@@ -36,7 +36,7 @@ func (o *opener) loadProducers() error {
 		l.transacted.Store(true)
 	}
 	if o.recovered && l.transacted.Load() {
-		l.doubtful.Store(o.active())
+		o.active().DoubtAborted() // as a power cut may have left it
 	}
 	l.mu.Lock()
 	l.raiseStableLocked()

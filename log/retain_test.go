@@ -355,3 +355,21 @@ func TestDeletionDuringRetention(t *testing.T) {
 	require.EqualValues(t, 3, removed.Start)
 	require.NoError(t, l.Close())
 }
+
+// PeekRetention says yes wherever retention would remove something by number of records or by size, and no where the log is far from it.
+func TestPeekRetention(t *testing.T) {
+	for keep := int64(1); keep <= 9; keep++ {
+		for _, r := range []Retention{{Records: keep}, {Bytes: keep * batchBytes}} {
+			disk := vfs.NewMem()
+			require.NoError(t, segmented(t, disk, &Config{}, 1, 2, 3, 4, 5).Close())
+			may, _, err := PeekRetention(disk, testDir, time.UnixMilli(10), &r)
+			require.NoError(t, err)
+			l := openLog(t, disk, &Config{SegmentBytes: 100})
+			done, err := l.ApplyRetention(t.Context(), time.UnixMilli(10), &r)
+			require.NoError(t, err)
+			require.Equal(t, done.Segments > 0, may, "%+v: %+v", r, done)
+			require.Equal(t, keep < 5, may)
+			require.NoError(t, l.Close())
+		}
+	}
+}

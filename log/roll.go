@@ -60,8 +60,7 @@ func (l *Log) foretellEpochLocked() {
 	l.publishEpochs()
 	l.epochSum.Store(0)
 	if w.epochs.saveUnnamed(l.fs, l.dir) != nil {
-		w.damaged = true // derived, as in assignEpochLocked
-		return
+		return // derived, as in assignEpochLocked
 	}
 	l.epochSum.Store(w.epochs.sum())
 }
@@ -145,8 +144,8 @@ func (l *Log) noteProducerLocked(b record.Batch, now int64) {
 		return // an unreadable control batch from a leader: it is kept, and ends nothing
 	}
 	if ended && txn.aborted {
-		if err := l.view.Load().active().AddAborted(txn.producerID, txn.first, txn.last, txn.stable); err != nil {
-			l.writer.damaged = true // derived: the next open builds it anew
+		if active := l.view.Load().active(); active.AddAborted(txn.producerID, txn.first, txn.last, txn.stable) != nil {
+			active.DoubtAborted()
 		}
 	}
 	if b.Transactional() || ended {
@@ -156,13 +155,10 @@ func (l *Log) noteProducerLocked(b record.Batch, now int64) {
 }
 
 // assignEpochLocked begins a leader epoch at offset. The history is derived from
-// the batches: a failure to write its file costs a rebuild, not the append.
+// the batches: a failure to write its file costs another try at the stop, or a rebuild, not the append.
 func (l *Log) assignEpochLocked(epoch int32, offset int64) {
-	if !l.writer.epochs.assign(epoch, offset) {
-		return
-	}
-	if err := l.saveEpochs(); err != nil {
-		l.writer.damaged = true
+	if l.writer.epochs.assign(epoch, offset) {
+		_ = l.saveEpochs()
 	}
 }
 

@@ -289,7 +289,6 @@ func (l *Log) restartLocked(offset int64) error {
 	l.transactions.Store(false)
 	l.identified.Store(false)
 	l.transacted.Store(false)
-	l.doubtful.Store(nil)
 	if err := l.saveEpochs(); err != nil {
 		return err
 	}

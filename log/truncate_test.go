@@ -37,6 +37,8 @@ func TestTruncate(t *testing.T) {
 			epoch, last := l.EpochEnd(int32(end/2 - 1))
 			require.EqualValues(t, end/2-1, epoch)
 			require.Equal(t, end, last)
+			epoch, _ = l.EpochEnd(4)
+			require.Equal(t, end == 10, epoch == 4, "an epoch that was cut off is forgotten")
 			for _, how := range []string{"killed", "closed"} {
 				again, rep := reopen(t, disk, cfg)
 				list, err = contents(again, End)

@@ -2,6 +2,7 @@ package segment
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 
 	"github.com/quirelog/quire/index"
@@ -98,12 +99,22 @@ func (s *Segment) AddAborted(producerID, first, last, stable int64) error {
 	return s.aborted.Add(AbortedTxn{ProducerID: producerID, FirstOffset: first, LastOffset: last, LastStable: stable})
 }
 
+// DoubtAborted says that the index of aborted transactions may lack entries. Until SetAborted makes it anew, [Segment.Aborted] asks for that,
+// also after the segment was sealed and opened again.
+func (s *Segment) DoubtAborted() { s.doubted.Store(true) }
+
+// AbortedDoubted reports whether DoubtAborted was called, or Unseal found the index damaged, and SetAborted was not called since.
+func (s *Segment) AbortedDoubted() bool { return s.doubted.Load() }
+
 // Aborted appends to dst the aborted transactions that concern offsets in [from, to), as far as this segment's index knows. complete says
 // that no later segment knows more. An error that matches [ErrIndexCorrupt] asks for SetAborted: the segment alone cannot make this index
 // again.
 func (s *Segment) Aborted(dst []AbortedTxn, from, to int64) (list []AbortedTxn, complete bool, err error) {
 	if err := s.ready(); err != nil {
 		return dst, false, err
+	}
+	if s.doubted.Load() {
+		return dst, false, fmt.Errorf("%w: %s may lack entries", ErrIndexCorrupt, s.path(KindTxnIndex, s.mark()))
 	}
 	return s.aborted.Collect(dst, from, to)
 }
@@ -122,19 +133,25 @@ func (s *Segment) SetAborted(list []AbortedTxn) error {
 		return index.ErrOrder
 	}
 	if !s.sealed.Load() {
-		return s.aborted.Replace(data, false)
+		return s.replaceAborted(data, false)
 	}
 	s.repair.Lock()
 	defer s.repair.Unlock()
 	if s.parting() {
-		return s.aborted.Replace(data, false)
+		return s.replaceAborted(data, false)
 	}
 	id, err := s.TopicID()
 	if err != nil && !errors.Is(err, ErrNoSide) && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := s.aborted.Replace(data, true); err != nil {
+	if err := s.replaceAborted(data, true); err != nil {
 		return err
 	}
 	return s.writeSide(id)
+}
+
+func (s *Segment) replaceAborted(data []byte, write bool) error {
+	err := s.aborted.Replace(data, write)
+	s.doubted.Store(false) // in memory it is whole
+	return err
 }

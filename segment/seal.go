@@ -3,6 +3,8 @@ package segment
 import (
 	"errors"
 	"io/fs"
+
+	"github.com/quirelog/quire/index"
 )
 
 // Seal ends the life of an active segment as one: the final time index entry is made, the indexes are written out, zeros behind the end are
@@ -165,17 +167,24 @@ func (s *Segment) Unseal() error {
 	return nil
 }
 
-// activate reads the indexes into memory, making them again if they are damaged.
+// activate reads the indexes into memory, making them again if they are damaged; that of aborted transactions when it is asked for.
 func (s *Segment) activate() error {
 	err := s.offsets.Activate()
 	if err == nil {
 		err = s.times.Activate()
 	}
-	if err == nil {
-		return s.aborted.Activate()
+	if err != nil {
+		if err = s.reindex(err); err == nil {
+			err = errors.Join(s.offsets.Activate(), s.times.Activate())
+		}
 	}
-	if err = s.reindex(err); err != nil {
+	if err != nil {
 		return err
 	}
-	return errors.Join(s.offsets.Activate(), s.times.Activate(), s.aborted.Activate())
+	if err = s.aborted.Activate(); !errors.Is(err, index.ErrCorrupt) {
+		return err
+	}
+	s.DoubtAborted()
+	_ = s.aborted.Replace(nil, false)
+	return s.aborted.Activate()
 }

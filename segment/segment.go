@@ -55,6 +55,7 @@ type Segment struct {
 	offsets index.Offsets
 	times   index.Times
 	aborted index.Aborted
+	doubted atomic.Bool // aborted may lack entries
 }
 
 // handle is an open data file.

@@ -177,6 +177,25 @@ func TestAborted(t *testing.T) {
 	id, err := s.TopicID()
 	require.NoError(t, err)
 	assert.Equal(t, [16]byte{3}, id)
+
+	// Without the file it goes on, and asks for the list until it has it, also behind a seal.
+	require.NoError(t, fsys.Remove(s.path(KindTxnIndex, 0)))
+	require.NoError(t, s.Close())
+	s, err = OpenActive(fsys, dir, 0, &Config{})
+	require.NoError(t, err)
+	require.NoError(t, s.Unseal())
+	fill(t, s, 100)
+	for range 2 {
+		_, _, err = s.Aborted(nil, 0, 20)
+		require.ErrorIs(t, err, ErrIndexCorrupt)
+		require.NoError(t, s.Seal(SideFacts{}))
+		require.NoError(t, s.Close())
+		s = OpenSealed(fsys, dir, 0, 1000, &Config{})
+	}
+	require.NoError(t, s.SetAborted(want))
+	got, _, err = s.Aborted(nil, 0, 20)
+	require.NoError(t, err)
+	assert.Equal(t, want, got)
 }
 
 // A segment of Kafka's, which has no side file: its list of aborted transactions is taken for whole if it names every abort marker.

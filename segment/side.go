@@ -195,11 +195,18 @@ func readSide(fsys vfs.FS, path string) (*side, error) {
 
 // side composes the side file as of now.
 func (s *Segment) side(topicID [16]byte) *side {
+	aborted := s.aborted.Sum()
+	if s.doubted.Load() {
+		aborted = unfit(aborted.Len)
+	}
 	return &side{
 		base: s.base, topicID: topicID, partition: PartitionOf(s.dir), facts: s.look(),
-		tables: [3]index.Sum{s.offsets.Sum(), s.times.Sum(), s.aborted.Sum()},
+		tables: [3]index.Sum{s.offsets.Sum(), s.times.Sum(), aborted},
 	}
 }
+
+// unfit is the sum of an index of aborted transactions that may lack entries: no file of n bytes fits it, so that the first look-up asks for SetAborted.
+func unfit(n int64) index.Sum { return index.Sum{Len: n + index.AbortedEntrySize} }
 
 // writeSide puts the side file in place, durably.
 func (s *Segment) writeSide(topicID [16]byte) error {

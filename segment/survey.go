@@ -161,7 +161,7 @@ func (s *Segment) adoptAborted(out *found, next int64) (sum index.Sum, whole boo
 		ends = append(ends, index.ParseAborted(data[at:]).LastOffset)
 	}
 	if n < len(data) || !slices.Equal(ends, out.aborts) {
-		return index.Sum{Len: int64(n) + index.AbortedEntrySize}, false, nil
+		return unfit(int64(n)), false, nil
 	}
 	return index.SumOf(data), true, nil
 }
