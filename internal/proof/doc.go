@@ -36,5 +36,5 @@
 //	sabotageweave.go   one build that holds many of them   sabotagesuite.go, sabotagereach.go   who notices
 //
 // and one file for each lane: crash.go (lanes crash and engine), bits.go, damage.go, kill.go,
-// service.go, resting.go, full.go, lost.go, topics.go, power.go, faults.go, model.go, clocks.go, fuzz.go, sabotage.go.
+// service.go, resting.go, full.go, lost.go, topics.go, backup.go, power.go, faults.go, model.go, clocks.go, fuzz.go, sabotage.go.
 package main

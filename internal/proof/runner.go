@@ -30,6 +30,7 @@ func lanes() []lane {
 		{"lost", "small files lost, where records are to be kept", runLost, replayLost},
 		{"topics", "thousands of topics, power cuts while they change", runTopics, replayTopics},
 		{"kafka", "sound directories of Kafka's at random, by every way in", runKafka, replayKafka},
+		{"backup", "power cuts of backups, restorations and first openings of copies", runBackup, replayBackup},
 		{"faults", "the k-th call of each kind fails", runFaults, replayFaults},
 		{"model", "random programs against the model", runModel, replayModel},
 		{"kill", "SIGKILL of a child process on a real disk", runKill, replayKill},
