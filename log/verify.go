@@ -37,7 +37,8 @@ type VerifyOptions struct {
 	TopicID TopicID
 	// Gaps says that offsets may have gaps, as after compaction.
 	Gaps bool
-	// From is the base offset of the first segment to read; those below it are left out.
+	// From is the base offset of the first segment to read; those below it are left out. One behind them all is of a log that was here before:
+	// then none is.
 	From int64
 	// Shallow leaves the records alone and checks what the checksums cover.
 	Shallow bool
@@ -182,6 +183,9 @@ func (v *verifier) list() (err error) {
 		}
 	}
 	slices.Sort(v.bases)
+	if n := len(v.bases); n > 0 && v.opt.From > v.bases[n-1] {
+		v.opt.From = 0
+	}
 	return nil
 }
 

@@ -109,6 +109,32 @@ func TestScrubInTheBackground(t *testing.T) {
 	})
 }
 
+// TestScrubGoesOnInATopicCreatedAnew stops a pass in a late segment of a topic that is deleted and created anew: where the pass is to go on there is
+// nothing, which is no loss, and what is there is read.
+func TestScrubGoesOnInATopicCreatedAnew(t *testing.T) {
+	disk := vfs.NewFault(vfs.NewMem())
+	e := openOn(t, disk)
+	fill := func(n int) {
+		tp := openTopic(t, e, "orders", SegmentBytes(200))
+		for range n {
+			_, err := tp.Append(t.Context(), Record{Value: make([]byte, 100)})
+			require.NoError(t, err)
+		}
+	}
+	fill(8)
+	ctx, cancel := context.WithCancel(t.Context())
+	disk.Add(vfs.Rule{Op: vfs.OpOpenRead, Path: "orders-0/00000000000000000006.log", Hook: func(vfs.Op, string) { cancel() }})
+	_, err := e.Scrub(ctx, ScrubOptions{})
+	require.ErrorIs(t, err, context.Canceled)
+	require.NoError(t, e.DeleteTopic(t.Context(), "orders"))
+	fill(3)
+	found, err := e.Scrub(t.Context(), ScrubOptions{})
+	require.NoError(t, err)
+	assert.Empty(t, found.Faults)
+	assert.EqualValues(t, 3, found.Batches)
+	require.NoError(t, e.Close())
+}
+
 func TestScrubReadOnly(t *testing.T) {
 	disk := stockedDisk(t, true)
 	before := tree(t, disk, "data")
