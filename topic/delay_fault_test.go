@@ -171,3 +171,68 @@ func TestDelayedMessagesBearFaults(t *testing.T) {
 	t.Logf("%d states", states)
 	require.Positive(t, states)
 }
+
+// A target's sync that fails leaves in the page cache what the disk will never have: it counts as neither delivered nor appended, and what was on
+// its way comes, once, from the next engine.
+func TestWhatATargetLosesComesAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := vfs.NewCrash()
+		fails := vfs.NewFault(disk)
+		e, err := Open("data", On(fails))
+		require.NoError(t, err)
+		a, b := openTopic(t, e, "a"), openTopic(t, e, "b")
+		appendTo(t, partitionOf(t, a, 0), 1)
+		appendTo(t, partitionOf(t, b, 0), 1)
+		later(t, a, "once", 90*time.Second)
+		require.NoError(t, b.Recur(t.Context(), "tick", say("tick"), Every(time.Minute), CatchUp()))
+		for _, path := range []string{"a-0/*.log", "b-0/*.log"} {
+			fails.Add(vfs.Rule{Op: vfs.OpSync, Path: "data/" + path, Err: syscall.EIO})
+		}
+		time.Sleep(3*time.Minute + time.Second)
+		synctest.Wait()
+		after := disk.After(vfs.KeepNone, 0)
+		require.ErrorIs(t, e.Close(), ErrFenced)
+
+		e, err = Open("data", On(after))
+		require.NoError(t, err)
+		defer e.Close()
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		require.Equal(t, []string{"v", "once"}, delivered(t, openTopic(t, e, "a")))
+		ticks := firings(t, openTopic(t, e, "b"))[1:]
+		require.Len(t, ticks, 5)
+		for i, at := range ticks[1:] {
+			require.Equal(t, time.Minute, at.Sub(ticks[i]))
+		}
+	})
+}
+
+// What waits behind a target that refuses it keeps its record, while thousands of later ones are delivered and given up.
+func TestBlockedMessageIsNotTrimmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := vfs.NewFault(vfs.NewMem())
+		e := openOn(t, disk)
+		a, b := openTopic(t, e, "a", quick()), openTopic(t, e, "b", quick())
+		appendTo(t, partitionOf(t, a, 0), 1)
+		const delay = 90 * time.Second
+		later(t, a, "waits", delay)
+		const batches = 20
+		list := make([]Record, chunkRecords/(batches-2))
+		for range batches {
+			_, err := b.AppendBatch(t.Context(), list, DeliverAfter(delay))
+			require.NoError(t, err)
+		}
+		later(t, b, "last", delay+time.Second)
+		disk.Add(vfs.Rule{Op: vfs.OpWrite, Path: "data/a-0/*.log", Count: vfs.Forever, Err: syscall.ENOSPC})
+		time.Sleep(delay + 2*time.Second)
+		synctest.Wait()
+		require.Len(t, delivered(t, b), batches*len(list)+1)
+		kept := partitionOf(t, openTopic(t, e, DelayedTopic), levelPart(levelOf(delay)))
+		require.Zero(t, startOf(t, kept))
+		disk.Clear()
+		time.Sleep(delayPatience)
+		synctest.Wait()
+		require.Equal(t, []string{"v", "waits"}, delivered(t, a))
+		require.Positive(t, startOf(t, kept), "given up now")
+	})
+}
