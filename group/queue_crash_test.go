@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -210,4 +212,51 @@ func deadOffsets(fs vfs.FS) (map[int64]bool, error) {
 		list[d.Offset] = true
 	}
 	return list, nil
+}
+
+// What is acknowledged while others are being stored is stored after them, before its worker goes on.
+func TestAnswerDuringAStoreIsDurable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := vfs.NewCrash()
+		slow := vfs.NewFault(disk)
+		eng, err := topic.Open("data", topic.On(slow))
+		require.NoError(t, err)
+		jobs, err := eng.Topic(t.Context(), "jobs")
+		require.NoError(t, err)
+		for range 2 {
+			_, err := jobs.Append(t.Context(), topic.Record{})
+			require.NoError(t, err)
+		}
+		q, err := group.OpenQueue(t.Context(), eng, "jobs")
+		require.NoError(t, err)
+		gates := []chan struct{}{make(chan struct{}), make(chan struct{})}
+		go func() {
+			_ = q.Run(t.Context(), 2, func(_ context.Context, d *group.Delivery) error { <-gates[d.Offset]; return nil })
+		}()
+		synctest.Wait()
+		met := make(chan struct{})
+		slow.Add(vfs.Rule{Op: vfs.OpSync, Path: "data/" + group.ShareStateTopic + "-*/*.log", Done: true, Hook: func(vfs.Op, string) {
+			close(gates[1])
+			synctest.Wait()
+			close(met)
+		}})
+		close(gates[0])
+		<-met
+		synctest.Wait()
+		after := disk.After(vfs.KeepNone, 0)
+		require.NoError(t, q.Close())
+		require.NoError(t, eng.Close())
+
+		eng, err = topic.Open("data", topic.On(after))
+		require.NoError(t, err)
+		defer eng.Close()
+		q, err = group.OpenQueue(t.Context(), eng, "jobs")
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		for d := range q.Deliveries(ctx) {
+			require.Nil(t, d, "delivered again")
+		}
+		require.NoError(t, q.Close())
+	})
 }

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -423,5 +424,29 @@ func TestParkedRecordWakesOthers(t *testing.T) {
 		require.True(t, q.parkLocked(got.s, topic.ErrTooLarge, time.Now()))
 		require.Len(t, sleeping.ch, 1)
 		require.True(t, q.rota.look)
+	})
+}
+
+// A record that came after the last fetch, and before the watch began, wakes no watcher: it looks once more.
+func TestWatcherLooksWhenItHasBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		eng, err := topic.Open("", topic.InMemory())
+		require.NoError(t, err)
+		defer eng.Close()
+		jobs, err := eng.Topic(t.Context(), "jobs")
+		require.NoError(t, err)
+		q, err := OpenQueue(t.Context(), eng, "jobs")
+		require.NoError(t, err)
+		defer q.Close()
+		more, err := q.fetch(t.Context())
+		require.NoError(t, err)
+		require.False(t, more)
+		_, err = jobs.Append(t.Context(), topic.Record{})
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		require.NoError(t, q.watch(ctx, &sleeper{ch: make(chan struct{}, 1)}, time.Time{}))
+		require.NoError(t, ctx.Err())
+		require.True(t, q.line.able(time.Now()))
 	})
 }
