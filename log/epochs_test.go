@@ -1,6 +1,7 @@
 package log
 
 import (
+	"github.com/quirelog/quire/log/record"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -203,4 +204,33 @@ func FuzzLeaderEpochs(f *testing.F) {
 		require.NoError(t, err)
 		require.Equal(t, entries, again)
 	})
+}
+
+// What batches say of epochs, one letter each, counts when others bear it out; a wrong one is passed over.
+func TestEpochScan(t *testing.T) {
+	for _, c := range []struct {
+		batches           []int32
+		complete, without []epochEntry // of a history that was written before the batches, or may lack some
+	}{
+		{[]int32{0, 0, 1, 1}, []epochEntry{{0, 0}, {1, 2}}, []epochEntry{{0, 0}, {1, 2}}},
+		{[]int32{0, 0, 5}, []epochEntry{{0, 0}}, []epochEntry{{0, 0}, {5, 2}}},
+		{[]int32{0, 0, 16, 0}, []epochEntry{{0, 0}}, []epochEntry{{0, 0}}},
+		{[]int32{0, 0, 16, 0, 0}, []epochEntry{{0, 0}}, []epochEntry{{0, 0}}},
+		{[]int32{0, 0, 16, 3, 3}, []epochEntry{{0, 0}}, []epochEntry{{0, 0}, {3, 4}}},
+		{[]int32{16, 0, 0, 0}, []epochEntry{{0, 2}}, []epochEntry{{0, 2}}},
+		{[]int32{2, 2, 0, 2, 3, 3}, []epochEntry{{2, 0}, {3, 4}}, []epochEntry{{2, 0}, {3, 4}}},
+	} {
+		for complete, want := range map[bool][]epochEntry{true: c.complete, false: c.without} {
+			s := epochScan{history: &epochs{}}
+			for i, epoch := range c.batches {
+				b := record.Batch(batchOf(t, "v"))
+				b.SetBaseOffset(int64(i))
+				b.SetLeaderEpoch(epoch)
+				s.visit(b)
+			}
+			s.end(complete)
+			require.Equal(t, want, s.history.entries, "%v, complete: %v", c.batches, complete)
+			require.True(t, s.changed)
+		}
+	}
 }

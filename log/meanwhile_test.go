@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -209,4 +210,26 @@ func TestVerifyWhileASegmentIsSealed(t *testing.T) {
 		require.Empty(t, v.Faults, "look %d", k)
 		require.NoError(t, l.Close())
 	}
+}
+
+// A reader that is told of a missing segment holds on to nothing.
+func TestHoleLeavesNothingPinned(t *testing.T) {
+	l := openLog(t, vfs.NewMem(), &Config{SegmentBytes: 300, PreWrite: -1})
+	for i := range 20 {
+		_, err := l.Append(t.Context(), batchOf(t, fmt.Sprint("v", i)), AppendOptions{})
+		require.NoError(t, err)
+	}
+	whole := l.view.Load()
+	require.Greater(t, len(whole.segments), 3)
+	s, behind := whole.segments[0], whole.segments[2]
+	require.True(t, s.Pin())
+	l.view.Store(&view{slices.Delete(slices.Clone(whole.segments), 1, 2)})
+	_, _, err := l.onward(s, s.Next(), l.High())
+	require.ErrorIs(t, err, ErrCorrupt)
+	s.Unpin()
+	l.view.Store(whole)
+	free := false
+	behind.Retire(func() { free = true })
+	require.True(t, free)
+	require.NoError(t, l.Close())
 }

@@ -204,3 +204,25 @@ func BenchmarkMutex(b *testing.B) {
 		})
 	}
 }
+
+// A cause names the context's end too, and is that of its own context only.
+func TestCauseIsOfItsContext(t *testing.T) {
+	reason := errors.New("enough")
+	ended := func(cause error) context.Context {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(cause)
+		return ctx
+	}
+	a, b, plain := ended(reason), ended(errors.New("other")), ended(nil)
+	require.ErrorIs(t, bounded.Cause(a), reason)
+	require.ErrorIs(t, bounded.Cause(a), context.Canceled)
+	require.Equal(t, context.Canceled, bounded.Cause(plain))
+	require.NoError(t, bounded.Cause(t.Context()))
+	for _, ctx := range []context.Context{a, b, plain} {
+		require.True(t, bounded.IsCause(ctx, bounded.Cause(ctx)))
+		require.False(t, bounded.IsCause(t.Context(), bounded.Cause(ctx)))
+	}
+	require.True(t, bounded.IsCause(a, reason))
+	require.False(t, bounded.IsCause(a, bounded.Cause(b)))
+	require.False(t, bounded.IsCause(a, errors.Join(bounded.Cause(a))))
+}

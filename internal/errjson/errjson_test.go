@@ -38,6 +38,9 @@ func TestFields(t *testing.T) {
 	data, err := errjson.Marshal(report{place: place{"t"}, Err: errors.New("a \"b\""), Faults: []error{errors.New("c"), nil}, N: 1<<62 + 1, hidden: 1})
 	require.NoError(t, err)
 	require.Equal(t, `{"Topic":"t","Err":"a \"b\"","Faults":["c",null],"n":4611686018427387905}`, string(data))
+	data, err = errjson.Marshal(public{Place{2}, nil})
+	require.NoError(t, err)
+	require.Equal(t, `{"Partition":2,"Err":null}`, string(data))
 	data, err = errjson.Marshal(report{})
 	require.NoError(t, err)
 	require.Equal(t, `{"Topic":"","Err":null,"Faults":[]}`, string(data))
@@ -54,4 +57,9 @@ func TestDecodes(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(`{"Partition":4}`), &kept))
 	require.Equal(t, public{Place{4}, errors.New("there")}, kept, "what is not named stays")
 	require.Error(t, json.Unmarshal([]byte(`{"Err":5}`), &kept))
+	require.NoError(t, json.Unmarshal([]byte(`{"Err":null}`), &kept))
+	require.NoError(t, kept.Err)
+	list := report{Faults: []error{errors.New("there")}}
+	require.NoError(t, errjson.Unmarshal([]byte(`{"Faults":[]}`), &list))
+	require.Nil(t, list.Faults)
 }
