@@ -1,7 +1,6 @@
 package log
 
 import (
-	"github.com/quirelog/quire/log/record"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -223,7 +222,7 @@ func TestEpochScan(t *testing.T) {
 		for complete, want := range map[bool][]epochEntry{true: c.complete, false: c.without} {
 			s := epochScan{history: &epochs{}}
 			for i, epoch := range c.batches {
-				b := record.Batch(batchOf(t, "v"))
+				b := batchOf(t, "v")
 				b.SetBaseOffset(int64(i))
 				b.SetLeaderEpoch(epoch)
 				s.visit(b)

@@ -3,13 +3,13 @@ package topic
 import (
 	"bytes"
 	"errors"
-	"github.com/quirelog/quire/log"
 	"log/slog"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
