@@ -48,16 +48,20 @@ func (o *opener) finishTruncation() error {
 	return nil
 }
 
+// dropLast removes the last segment. Its files are marked, durably, before the first is unlinked: a power cut leaves none without the data file.
 func (o *opener) dropLast() error {
 	s := o.active()
 	if err := s.MarkDeleted(); err != nil {
+		return err
+	}
+	if err := o.l.fs.SyncDir(o.l.dir); err != nil {
 		return err
 	}
 	if err := s.Unlink(); err != nil {
 		return err
 	}
 	o.segments = o.segments[:len(o.segments)-1]
-	return o.l.fs.SyncDir(o.l.dir)
+	return nil
 }
 
 // startOver replaces everything by an empty log that begins at offset.

@@ -1,10 +1,14 @@
 package log
 
 import (
+	"errors"
+	"fmt"
+	"slices"
 	"syscall"
 	"testing"
 
 	"github.com/quirelog/quire/log/vfs"
+	"github.com/quirelog/quire/segment"
 	"github.com/stretchr/testify/require"
 )
 
@@ -60,25 +64,30 @@ func TestWhatAnOpenMakesIsNamed(t *testing.T) {
 // A log that is empty at an offset, and whose data file is gone: the one that takes its place is named before it takes a record.
 func TestEmptyLogMadeAnewIsNamed(t *testing.T) {
 	cfg := &Config{Replicated: true}
-	mem := vfs.NewMem()
-	l := openLog(t, mem, cfg)
-	put(t, l, "v")
-	require.NoError(t, l.TruncateFully(5))
-	require.NoError(t, l.Close())
-	removeAllBut(t, mem, SlotFile)
-	disk := settledLog(t, files(t, mem))
-	l, _, err := Open(disk, testDir, cfg, OpenState{AcceptLoss: true})
-	require.NoError(t, err)
-	require.EqualValues(t, 5, put(t, l, "v").Base)
-	list, err := contents(openLog(t, disk.After(vfs.KeepNone, 0), cfg), End)
-	require.NoError(t, err)
-	require.Equal(t, []string{"5:v"}, list)
+	for base, empty := range map[int64]func(l *Log) error{
+		5: func(l *Log) error { return l.TruncateFully(5) },
+		1: func(l *Log) error { l.AdvanceHigh(1); _, err := l.DeleteRecords(1); return err },
+	} {
+		mem := vfs.NewMem()
+		l := openLog(t, mem, cfg)
+		put(t, l, "v")
+		require.NoError(t, empty(l))
+		require.NoError(t, l.Close())
+		removeAllBut(t, mem, SlotFile, LeaderEpochFile)
+		disk := settledLog(t, files(t, mem))
+		l, _, err := Open(disk, testDir, cfg, OpenState{AcceptLoss: true})
+		require.NoError(t, err)
+		require.NoError(t, l.AppendAt(t.Context(), at(batchOf(t, "v"), base, noEpoch))) // no history of epochs is stored for it
+		list, err := contents(openLog(t, disk.After(vfs.KeepNone, 0), cfg), End)
+		require.NoError(t, err)
+		require.Equal(t, []string{fmt.Sprintf("%d:v", base)}, list)
+	}
 }
 
-func removeAllBut(t testing.TB, disk vfs.FS, keep string) {
+func removeAllBut(t testing.TB, disk vfs.FS, keep ...string) {
 	t.Helper()
 	for _, name := range names(t, disk) {
-		if name != keep {
+		if !slices.Contains(keep, name) {
 			require.NoError(t, disk.Remove(testDir+"/"+name))
 		}
 	}
@@ -130,5 +139,138 @@ func TestCutWhoseSyncFailedIsDurableAfterTheOpen(t *testing.T) {
 		require.Equal(t, tenWant(2), list)
 		killed = killed.After(vfs.KeepNone, 0)
 		require.NoError(t, l.Close())
+	}
+}
+
+// Segments that leave the log take all their files along, wherever the power is cut: a seal that stayed would tell, once the log has grown
+// past it, that its data file is missing.
+func TestRemovedSegmentsLeaveNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg *Config
+		run func(p *player)
+	}{
+		"truncate":       {&Config{Replicated: true, SegmentBytes: 100}, func(p *player) { p.add(5); p.truncate(1) }},
+		"truncate fully": {&Config{Replicated: true, SegmentBytes: 100}, func(p *player) { p.add(4); p.truncateFully(2); p.add(1) }},
+		"delete records": {&Config{SegmentBytes: 100, FileDeleteDelay: -1}, func(p *player) { p.add(5); p.deleteRecords(3) }},
+	} {
+		whole := vfs.NewCrash()
+		play(t, whole, c.cfg, 0, c.run)
+		for n := whole.Ops() / 2; n <= whole.Ops(); n += every(1) {
+			disk := vfs.NewCrash()
+			p := play(t, disk, c.cfg, n, c.run)
+			for seed := range uint64(16) {
+				hint := fmt.Sprintf("%s: operation %d, seed %d", name, n, seed)
+				after := disk.After(vfs.RandomEntries, seed)
+				p.requireNoStrays(t, after, hint)
+				// A second cut, while the first is made good.
+				ops := after.Ops()
+				for m := 1 + n%5; m <= ops && seed < 8; m += 5 {
+					second := disk.After(vfs.RandomEntries, seed)
+					second.CrashAt(m)
+					if l, _, err := Open(second, testDir, c.cfg, OpenState{}); err == nil {
+						_ = l.Close()
+					}
+					p.requireNoStrays(t, second.After(vfs.RandomEntries, uint64(m)), fmt.Sprintf("%s, then %d", hint, m))
+				}
+			}
+		}
+	}
+}
+
+// requireNoStrays opens a log and fails if a file of a segment that it does not have is there.
+func (p *player) requireNoStrays(t testing.TB, disk *vfs.Crash, hint string) {
+	t.Helper()
+	require.NoError(t, errors.Join(disk.MkdirAll(testDir), disk.SyncDir(".")))
+	l, _, err := Open(disk, testDir, p.cfg, OpenState{})
+	require.NoError(t, err, hint)
+	_, err = l.Append(t.Context(), batchOf(t, "v"), AppendOptions{})
+	require.NoError(t, err, hint)
+	own := map[int64]bool{}
+	for _, s := range l.Segments() {
+		own[s.Base] = true
+	}
+	for _, name := range names(t, disk) {
+		base, kind, ok := segment.ParseName(name)
+		require.True(t, !ok || own[base] || kind.File() == segment.KindSnapshot, "%s: %s", hint, name)
+	}
+	require.NoError(t, l.Close())
+}
+
+// A copy that loses power while it is brought up to date is no log, or the earlier or the later one; another run completes it, and then it
+// stays, indexes too.
+func TestPowerCutInABackup(t *testing.T) {
+	cfg := &Config{SegmentBytes: 400, IndexInterval: 64, PreWrite: -1}
+	for _, linked := range []bool{true, false} {
+		var before, now []string
+		// prepared is a log with a copy that is out of date; again brings it up to date.
+		prepared := func() (disk *vfs.Crash, l *Log, again func() error) {
+			disk = settledLog(t, nil)
+			require.NoError(t, errors.Join(disk.MkdirAll("copy"), disk.SyncDir(".")))
+			l = openLog(t, disk, cfg)
+			opt := BackupOptions{FS: disk, Dir: "copy", Until: -1}
+			if linked {
+				opt.Link = disk.Link
+			}
+			again = func() error { _, err := l.Backup(opt); return err }
+			for range 7 {
+				put(t, l, "v")
+			}
+			require.NoError(t, again())
+			before = tenWant(7)
+			for range 7 {
+				put(t, l, "v")
+			}
+			_, err := l.DeleteRecords(6)
+			require.NoError(t, err)
+			now = tenWant(14)[6:]
+			return disk, l, again
+		}
+		is := func(disk *vfs.Crash, hint string, want ...[]string) {
+			t.Helper()
+			c, rep, err := Open(disk, "copy", cfg, OpenState{})
+			require.NoError(t, err, hint)
+			require.Empty(t, rep.Damage, hint)
+			list, err := contents(c, End)
+			require.NoError(t, err, hint)
+			require.Contains(t, want, list, hint)
+			require.NoError(t, c.Close())
+		}
+		complete := func(disk *vfs.Crash, hint string) {
+			t.Helper()
+			found, err := Verify(disk, "copy", cfg, VerifyOptions{})
+			require.NoError(t, err, hint)
+			require.Empty(t, slices.Concat(found.Faults, found.Notes), hint)
+			is(disk, hint, now)
+		}
+		whole, _, again := prepared()
+		from := whole.Ops()
+		require.NoError(t, again())
+		complete(whole.After(vfs.KeepNone, 0), "whole")
+		for n := from + 1; n <= whole.Ops(); n += every(1) {
+			disk, l, again := prepared()
+			disk.CrashAt(n)
+			require.ErrorIs(t, again(), vfs.ErrCrashed)
+			for i, policy := range vfs.Policies() {
+				hint := vfs.Cut{Op: n, Policy: policy, Seed: uint64(n)}.String()
+				after := disk.After(policy, uint64(n))
+				if _, there, err := (&slot{}).open(after, "copy"); there && err == nil {
+					is(disk.After(policy, uint64(n)), hint, before, now)
+				}
+				if i%4 != n%4 {
+					continue
+				}
+				source, _, err := Open(after, testDir, cfg, OpenState{})
+				require.NoError(t, err, hint)
+				opt := BackupOptions{FS: after, Dir: "copy", Until: -1}
+				if linked {
+					opt.Link = after.Link
+				}
+				_, err = source.Backup(opt)
+				require.NoError(t, err, hint)
+				complete(after.After(vfs.KeepNone, 0), hint)
+				require.NoError(t, source.Close())
+			}
+			_ = l.Close()
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -63,7 +64,7 @@ func TestRepairCrash(t *testing.T) {
 		require.ErrorIs(t, err, vfs.ErrCrashed)
 		killed := disk.Kill(uint64(n))
 		require.Equal(t, want, repaired(t, killed, "kill"), "kill at operation %d", n)
-		require.True(t, savedAside(t, killed), "kill at operation %d", n)
+		require.True(t, savedAside(t, killed, files[SlotFile]), "kill at operation %d", n)
 		for i, policy := range vfs.Policies() {
 			hint := fmt.Sprintf("operation %d, %v", n, policy)
 			after := disk.After(policy, uint64(n))
@@ -77,20 +78,20 @@ func TestRepairCrash(t *testing.T) {
 				}
 			}
 			require.Equal(t, want, repaired(t, after, hint), hint)
-			require.True(t, savedAside(t, after), hint)
+			require.True(t, savedAside(t, after, files[SlotFile]), hint)
 		}
 	}
 }
 
-// savedAside tells whether the bytes of the batch that was cut out are kept.
-func savedAside(t testing.TB, disk vfs.FS) bool {
+// savedAside tells whether the bytes of the batch that was cut out are kept, and the slot that was replaced.
+func savedAside(t testing.TB, disk vfs.FS, slot string) bool {
 	t.Helper()
+	batch, kept := false, false
 	for name, data := range snapshotOf(t, disk) {
-		if name == "00000000000000000000.log.cut-77" && len(data) > 0 {
-			return true
-		}
+		batch = batch || name == "00000000000000000000.log.cut-77" && len(data) > 0
+		kept = kept || strings.HasPrefix(name, SlotFile+damagedSuffix) && data == slot
 	}
-	return false
+	return batch && kept
 }
 
 // Whatever operation fails, once or from then on, the repair says so and a further one completes it. A full disk among them.
@@ -112,7 +113,31 @@ func TestRepairFaults(t *testing.T) {
 				break
 			}
 			require.Equal(t, want, repaired(t, mem, hint), hint)
-			require.True(t, savedAside(t, mem), hint)
+			require.True(t, savedAside(t, mem, files[SlotFile]), hint)
+		}
+	}
+}
+
+// What names the topic is damaged: whatever call of the repair the power is cut at, the damaged bytes are kept, as they were or aside.
+func TestRepairKeepsADamagedName(t *testing.T) {
+	disk := vfs.NewMem()
+	stock(t, disk, identified, true)
+	const damaged = "version: 0\ntopic_id: ?"
+	require.NoError(t, vfs.WriteFile(disk, filepath.Join(testDir, PartitionMetadataFile), []byte(damaged)))
+	files := snapshotOf(t, disk)
+	whole := settledLog(t, files)
+	from := whole.Ops()
+	done, err := Repair(whole, testDir, identified, RepairOptions{})
+	require.NoError(t, err)
+	require.Len(t, done.SavedAs, 1)
+	for n := from + 1; n <= whole.Ops(); n++ {
+		disk := settledLog(t, files)
+		disk.CrashAt(n)
+		_, err := Repair(disk, testDir, identified, RepairOptions{})
+		require.ErrorIs(t, err, vfs.ErrCrashed)
+		for seed := range uint64(16) {
+			kept := slices.Collect(maps.Values(snapshotOf(t, disk.After(vfs.RandomEntries, seed))))
+			require.Contains(t, kept, damaged, "operation %d, seed %d", n, seed)
 		}
 	}
 }

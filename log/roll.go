@@ -1,10 +1,7 @@
 package log
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/log/vfs"
@@ -109,7 +106,9 @@ func (l *Log) rollLocked(cfg *Config, base int64) (*segment.Segment, error) {
 func (l *Log) startSegment(cfg *Config, base int64) (*segment.Segment, error) {
 	fresh, err := segment.Create(l.fs, l.dir, base, cfg.segmentConfig())
 	if err != nil {
-		if !retriable(err) || l.removeFresh(base) != nil {
+		// The next Open must not take the file for the last one while appends go on in the one before; that one is sealed, and is
+		// unsealed with a sync of the directory.
+		if !retriable(err) || l.removeFile(base, segment.KindLog) != nil {
 			l.fail(err)
 		}
 		return nil, err
@@ -120,19 +119,6 @@ func (l *Log) startSegment(cfg *Config, base int64) (*segment.Segment, error) {
 		return nil, err
 	}
 	return fresh, nil
-}
-
-// removeFresh takes back the empty data file of a segment that could not be started:
-// the next Open must not take it for the last one while appends go on in the one before.
-func (l *Log) removeFresh(base int64) error {
-	err := l.fs.Remove(filepath.Join(l.dir, segment.FileName(base, segment.LogSuffix)))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return l.fs.SyncDir(l.dir)
 }
 
 // noteProducerLocked feeds the producer state with a written batch, and the

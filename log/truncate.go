@@ -155,14 +155,14 @@ func (l *Log) cutSegmentsLocked(offset int64) error {
 	l.view.Store(&view{slices.Clone(segments[:keep])})
 	slices.Reverse(gone)
 	marked, err := l.markLocked(gone)
+	if err == nil {
+		err = active.Unseal() // it was sealed if any is gone: this syncs the directory before the first file is unlinked
+	}
 	l.retireAll(marked, 0) // what was cut off nobody asks for again
 	if err != nil {
 		for _, s := range gone[len(marked):] {
 			s.Retire(func() { _ = s.Close() })
 		}
-		return err
-	}
-	if err := active.Unseal(); err != nil { // it was sealed if any is gone: this syncs the directory
 		return err
 	}
 	if err := active.Truncate(offset); err != nil { // synced, as all was that a seal covered
