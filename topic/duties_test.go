@@ -252,6 +252,46 @@ func TestOnePartitionDoesNotHoldUpCompaction(t *testing.T) {
 	}, WithRetention(hooks))
 }
 
+// A hook that hangs for one partition keeps retention from no other, neither by itself nor by hand. Its pass goes on to its end.
+func TestHangingHookDoesNotHoldUpRetention(t *testing.T) {
+	var release chan struct{}
+	asked := 0
+	hooks := RetentionHooks{Archive: func(_ context.Context, s *LeavingSegment) error {
+		if s.Topic == "hangs" {
+			asked++
+			<-release
+		}
+		return nil
+	}}
+	bubble(t, func(t *testing.T, e *Engine, _ *vfs.Crash) {
+		release = make(chan struct{})
+		list := make(map[string]*Partition)
+		for _, name := range []string{"a", "hangs", "z"} {
+			list[name] = partitionOf(t, openTopic(t, e, name, small(RetentionRecords(1))...), 0)
+			appendTo(t, list[name], 3)
+		}
+		starts := func() []int64 {
+			synctest.Wait()
+			return []int64{startOf(t, list["a"]), startOf(t, list["hangs"]), startOf(t, list["z"])}
+		}
+		time.Sleep(e.keeper.retainEvery + hookPatience)
+		assert.Equal(t, []int64{2, 0, 2}, starts())
+		appendTo(t, list["z"], 1)
+		time.Sleep(2 * e.keeper.retainEvery)
+		assert.Equal(t, []int64{2, 0, 3}, starts(), "the next pass does not hang")
+		appendTo(t, list["a"], 1)
+		appendTo(t, list["z"], 1)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*hookPatience)
+		defer cancel()
+		require.ErrorIs(t, e.ApplyRetention(ctx), context.DeadlineExceeded)
+		assert.Equal(t, []int64{3, 0, 4}, starts(), "by hand")
+		assert.Equal(t, 1, asked)
+		close(release)
+		assert.Equal(t, []int64{3, 2, 4}, starts())
+		require.NoError(t, e.ApplyRetention(t.Context()))
+	}, WithRetention(hooks))
+}
+
 // Producers that a partition remembers from an earlier engine are forgotten too, though nothing is written any more.
 func TestProducersOfAnEarlierEngineExpire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -59,6 +59,7 @@ type Engine struct {
 	checkpointing bounded.Mutex                   // one writer of the checkpoint files at a time
 	checkpointed  map[log.TopicPartition]struct{} // of which the files speak; guarded by checkpointing
 	calls         bounded.Calls                   // those whose context can end
+	hookCalls     bounded.Calls                   // those that hooks of retention may hold up
 
 	goroutines goroutines
 	keeper     housekeeper

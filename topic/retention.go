@@ -20,6 +20,8 @@ const (
 	// defaultRetentionInterval and firstRetention are Kafka's log.retention.check.interval.ms and its initial delay.
 	defaultRetentionInterval = 5 * time.Minute
 	firstRetention           = 30 * time.Second
+	// hookPatience is how long a pass over all partitions waits for the hooks of one before it turns to the others.
+	hookPatience = 10 * time.Second
 )
 
 // RetentionHooks are rules that are code, for topics whose cleanup.policy includes delete. They may be called from
@@ -34,7 +36,8 @@ type RetentionHooks struct {
 	// everything; ok is false while that is not known. If it is nil the engine asks who keeps groups in it, see [Acknowledger].
 	Acknowledged func(p *Partition, groups []string) (offset int64, ok bool)
 	// Archive is called before a segment is removed, oldest first. An error keeps the segment and all behind it,
-	// and it is asked again at the next check. It may take its time. May be nil. DeleteRecords does not ask.
+	// and it is asked again at the next check. It may take its time: a pass over all partitions
+	// waits ten seconds for it and turns to the next one, and at most 64 go on that long at once. May be nil. DeleteRecords does not ask.
 	Archive func(ctx context.Context, s *LeavingSegment) error
 }
 
@@ -197,22 +200,65 @@ func (e *Engine) checkRetention(ctx context.Context, _ *log.Log, now time.Time) 
 	return max(due.Sub(now), e.keeper.retainEvery)
 }
 
-// retain goes over all partitions; wait says to wait for the turn at each. due is when the next segment's time is up, zero
-// if never.
+// retain goes over all partitions; wait says to wait for the turn at each, and for hooks however long they take. due is when
+// the next segment's time is up, zero if never.
 func (e *Engine) retain(ctx context.Context, now time.Time, wait bool) (due time.Time, err error) {
+	due, slow, err := e.retainEach(ctx, e.allPartitions(), now, wait, hookPatience)
+	if len(slow) == 0 {
+		return due, err
+	}
+	if !wait {
+		return earlier(due, now), err
+	}
+	at, _, later := e.retainEach(ctx, slow, now, wait, 0)
+	return earlier(due, at), errors.Join(err, later)
+}
+
+// retainEach goes over partitions. slow are those whose hooks took longer than patience, unless that is zero: they go on.
+func (e *Engine) retainEach(ctx context.Context, list []*Partition, now time.Time, wait bool, patience time.Duration) (due time.Time, slow []*Partition, err error) {
 	var faults []error
-	for _, p := range e.allPartitions() {
+	for _, p := range list {
 		if err := bounded.Cause(ctx); err != nil {
-			return due, errors.Join(append(faults, err)...)
+			return due, slow, errors.Join(append(faults, err)...)
 		}
-		at, err := p.retain(ctx, now, wait)
-		if err != nil && !errors.Is(err, ErrNotFound) && !e.isClosed() {
-			e.tellRetentionFailed(ctx, p, err)
-			faults = append(faults, err)
+		at, out, err := e.retainWithin(ctx, p, now, wait, patience)
+		if out != bounded.Ended {
+			slow = append(slow, p)
+			continue
 		}
+		faults = append(faults, err)
 		due = earlier(due, at)
 	}
-	return due, errors.Join(faults...)
+	return due, slow, errors.Join(faults...)
+}
+
+// retainWithin applies the rules to a partition, apart if a hook may hold that up.
+func (e *Engine) retainWithin(ctx context.Context, p *Partition, now time.Time, wait bool, patience time.Duration) (due time.Time, out bounded.Outcome, err error) {
+	h := &e.retainers
+	if patience == 0 || h.Policy == nil && h.Acknowledged == nil && h.Archive == nil {
+		due, err = e.retainTold(ctx, p, now, wait)
+		return due, bounded.Ended, err
+	}
+	within, stop := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer stop()
+	return bounded.Do(within, &e.hookCalls, 0, func() (due time.Time, err error) {
+		if !e.goroutines.lend(func() { due, err = e.retainTold(ctx, p, now, wait) }) {
+			err = ErrClosed
+		}
+		return due, err
+	})
+}
+
+// retainTold applies the rules to a partition, and tells of what failed.
+func (e *Engine) retainTold(ctx context.Context, p *Partition, now time.Time, wait bool) (due time.Time, err error) {
+	due, err = p.retain(ctx, now, wait)
+	if errors.Is(err, ErrNotFound) || e.isClosed() {
+		return due, nil
+	}
+	if err != nil {
+		e.tellRetentionFailed(ctx, p, err)
+	}
+	return due, err
 }
 
 // tellRetentionFailed tells of what a person should know: not that a compaction was under way, or that the pass was ended.
