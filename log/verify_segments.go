@@ -106,12 +106,15 @@ func (v *verifier) following(base int64) int64 {
 // that did not change since before the history was read, it knows every batch.
 func (v *verifier) visit(pos int64, b record.Batch) error {
 	if pos == 0 && v.haveFile {
-		if err := v.rereadEpochs(); err != nil {
-			return err
+		// A start is stored before the history forgets what lies below it.
+		for _, read := range []func() error{v.rereadEpochs, v.readSlotAgain} {
+			if err := read(); err != nil {
+				return err
+			}
 		}
 	}
 	epoch, offset := b.LeaderEpoch(), b.BaseOffset()
-	if !v.haveFile || v.haveSlot && (v.slot.truncating || offset < v.slot.start) {
+	if !v.haveFile || v.haveSlot && (v.slot.truncating || offset < v.latest.start) {
 		return nil
 	}
 	if found, _ := epochAt(v.epochs.entries, offset); found != epoch { // both -1 where neither knows one

@@ -135,6 +135,27 @@ func TestScrubGoesOnInATopicCreatedAnew(t *testing.T) {
 	require.NoError(t, e.Close())
 }
 
+// TestVerifyWhileTheStartIsRaised raises the start whenever a segment is about to be held against the history of leader epochs, which by then knows
+// nothing of what lies below.
+func TestVerifyWhileTheStartIsRaised(t *testing.T) {
+	mem := vfs.NewMem()
+	disk, e := vfs.NewFault(mem), openOn(t, mem)
+	p := partitionOf(t, openTopic(t, e, "orders"), 0)
+	appendTo(t, p, 40)
+	reads := int64(0)
+	disk.Add(vfs.Rule{Op: vfs.OpOpenRead, Path: "leader-epoch-checkpoint", Count: vfs.Forever, Hook: func(vfs.Op, string) {
+		if reads++; reads%2 == 0 { // the first is of the file by itself
+			_, err := p.DeleteRecords(t.Context(), reads)
+			assert.NoError(t, err)
+		}
+	}})
+	found, err := VerifyDirectory(t.Context(), disk, "data", VerifyOptions{})
+	require.NoError(t, err)
+	assert.Empty(t, append(found.Faults, found.Notes...))
+	assert.Positive(t, reads)
+	require.NoError(t, e.Close())
+}
+
 func TestScrubReadOnly(t *testing.T) {
 	disk := stockedDisk(t, true)
 	before := tree(t, disk, "data")
