@@ -24,6 +24,14 @@ func TestInternalPartitions(t *testing.T) {
 		require.NoError(t, err)
 		return p.Topic().Partitions()
 	}
+	states := func(e *topic.Engine) int { // of queues
+		q, err := OpenQueue(t.Context(), e, "orders")
+		require.NoError(t, err)
+		require.NoError(t, q.Close())
+		p, err := e.Partition(ShareStateTopic, 0)
+		require.NoError(t, err)
+		return p.Topic().Partitions()
+	}
 	directories := func(disk vfs.FS) (count int) {
 		names, err := disk.List("data")
 		require.NoError(t, err)
@@ -41,6 +49,7 @@ func TestInternalPartitions(t *testing.T) {
 	_, err = e.Topic(t.Context(), "orders")
 	require.NoError(t, err)
 	assert.Equal(t, 4, commit(e, "billing"))
+	assert.Equal(t, 4, states(e))
 	assert.Equal(t, 1, directories(disk))
 	require.NoError(t, e.Close())
 	e, err = topic.Open("data", opts, topic.InternalPartitions(50))
@@ -53,6 +62,7 @@ func TestInternalPartitions(t *testing.T) {
 	_, err = e.Topic(t.Context(), "orders")
 	require.NoError(t, err)
 	assert.Equal(t, 50, commit(e, "billing"))
+	assert.Equal(t, 50, states(e))
 	require.NoError(t, e.Close())
 	_, err = topic.Open("data", topic.InMemory(), topic.InternalPartitions(0))
 	assert.ErrorIs(t, err, topic.ErrInvalid)

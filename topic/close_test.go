@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -316,4 +317,37 @@ func TestCloseWaitsForVerify(t *testing.T) {
 			})
 		}
 	}
+}
+
+// What a call holds, or gets, when its context has ended goes back.
+func TestNothingIsHeldForACallerThatLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, err := Open("", InMemory())
+		require.NoError(t, err)
+		p := partitionOf(t, openTopic(t, e, "orders"), 0)
+		appendTo(t, p, 1)
+		ended, end := context.WithCancel(t.Context())
+		end()
+		freed := 0
+		_, _, err = holding(ended, e, func() { freed++ }, func() (struct{}, error) { t.Error("runs"); return struct{}{}, nil })
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, 1, freed)
+
+		slice, err := p.FetchRaw(t.Context(), 0, Fetch{})
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = pinned(ctx, p, func() (*RawSlice, error) { time.Sleep(time.Minute); return slice, nil })
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		_, err = slice.WriteTo(io.Discard)
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		_, err = slice.WriteTo(io.Discard)
+		require.Error(t, err, "released")
+
+		require.NoError(t, e.Close())
+		_, err = awaited(t.Context(), e, func() (struct{}, error) { t.Error("runs"); return struct{}{}, nil })
+		require.ErrorIs(t, err, ErrClosed)
+	})
 }
