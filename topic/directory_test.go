@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/quirelog/quire/log"
@@ -23,6 +24,12 @@ func TestEnsureDirIsDurable(t *testing.T) {
 	info, err := disk.After(vfs.KeepNone, 0).Stat(dir)
 	require.NoError(t, err)
 	assert.True(t, info.IsDir)
+
+	disk = vfs.NewCrash()
+	require.NoError(t, disk.MkdirAll(dir)) // by one that was killed
+	require.NoError(t, syncAbove(disk, dir))
+	_, err = disk.After(vfs.KeepNone, 0).Stat(dir)
+	require.NoError(t, err)
 }
 
 func TestIdentityFile(t *testing.T) {
@@ -162,4 +169,18 @@ func TestCheckpointByHandIsDurable(t *testing.T) {
 		require.NoError(t, err, name)
 		assert.Equal(t, want, c[log.TopicPartition{Topic: "orders"}], name)
 	}
+}
+
+// A directory whose name could not be made durable is no directory yet: the next use makes it so.
+func TestDirectoryWhoseSyncFailed(t *testing.T) {
+	disk := vfs.NewCrash()
+	fails := vfs.NewFault(disk)
+	tp := openTopic(t, openOn(t, fails), "orders")
+	fails.Add(vfs.Rule{Op: vfs.OpSyncDir, Path: "data", Err: syscall.EIO})
+	_, err := tp.Append(t.Context(), say("lost"))
+	require.ErrorIs(t, err, syscall.EIO)
+	_, err = tp.Append(t.Context(), say("kept"))
+	require.NoError(t, err)
+	after := openOn(t, disk.After(vfs.KeepNone, 0))
+	require.Equal(t, []string{"kept"}, delivered(t, openTopic(t, after, "orders")))
 }
