@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -333,6 +334,10 @@ func TestNothingIsHeldForACallerThatLeft(t *testing.T) {
 		require.ErrorIs(t, err, context.Canceled)
 		require.Equal(t, 1, freed)
 
+		claimed := partitionOf(t, openTopic(t, e, "claimed"), 0)
+		require.ErrorIs(t, claimed.Warm(ended), context.Canceled)
+		require.NoError(t, claimed.Warm(t.Context()))
+
 		slice, err := p.FetchRaw(t.Context(), 0, Fetch{})
 		require.NoError(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -349,5 +354,25 @@ func TestNothingIsHeldForACallerThatLeft(t *testing.T) {
 		require.NoError(t, e.Close())
 		_, err = awaited(t.Context(), e, func() (struct{}, error) { t.Error("runs"); return struct{}{}, nil })
 		require.ErrorIs(t, err, ErrClosed)
+	})
+}
+
+// A read that goes on when its caller has left keeps what it reads with.
+func TestReadThatIsLeftKeepsItsFinder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, disk := faultyEngine(t)
+		p := partitionOf(t, openTopic(t, e, "orders"), 0)
+		appendTo(t, p, 1)
+		l, err := p.open()
+		require.NoError(t, err)
+		goOn := make(chan struct{})
+		disk.Add(vfs.Rule{Op: vfs.OpRead, Path: "*.log", Count: vfs.Forever, Done: true, Hook: func(vfs.Op, string) { <-goOn }})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		finder := new(log.Finder)
+		_, err = p.get(ctx, l, &finder, 0)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Nil(t, finder)
+		close(goOn)
 	})
 }

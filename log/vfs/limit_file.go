@@ -25,7 +25,6 @@ type limitedFile struct {
 	readOnly bool
 
 	// Guarded by l.mu.
-	orphan     bool          // its name is gone: the descriptor cannot be had again
 	soiled     bool          // in the list of the dirty
 	path       string        // cleaned
 	moving     chan struct{} // not nil while the descriptor is opened or closed; closed then
@@ -240,9 +239,7 @@ func (h *limitedFile) Close() error {
 	h.awaitMove()
 	open := h.pins.Load() >= 0
 	l.ring.remove(h)
-	if !h.orphan {
-		l.strike(h)
-	}
+	l.strike(h)
 	err := h.failed
 	l.mu.Unlock()
 	if !open {

@@ -161,15 +161,14 @@ func (l *Limited) keepOne(h *limitedFile) error {
 	return err
 }
 
-// settle makes kept handles orphans when their name is gone, and ordinary ones
-// again when it is not. l.mu is held.
+// settle takes kept handles off the list of their path when that is gone, and makes
+// them ordinary ones again when it is not. l.mu is held.
 func (l *Limited) settle(kept []*limitedFile, gone bool) {
 	for _, h := range kept {
 		switch {
 		case h.closed.Load():
 		case gone:
 			l.strike(h)
-			h.orphan = true
 		case h.pins.Load() >= 0 && h.next == nil:
 			l.ring.push(h)
 		}

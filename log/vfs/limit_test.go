@@ -131,6 +131,23 @@ func TestLimitRemembersAFailedSync(t *testing.T) {
 	}
 }
 
+// What a disk refuses once is not made good by a later call, nor by a call that was made for want of descriptors.
+func TestLimitTellsFailuresForGood(t *testing.T) {
+	l, count, _ := limited(1)
+	f := must(l.Create("/a"))
+	write(t, f, 0, "data")
+	count.Add(vfs.Rule{Op: vfs.OpSync, Path: "/a"})
+	require.ErrorIs(t, f.Sync(), syscall.EIO)
+	require.ErrorIs(t, f.Sync(), syscall.EIO)
+
+	f = must(l.Create("/b"))
+	write(t, f, 0, "data")
+	require.NoError(t, f.Sync())
+	count.Add(vfs.Rule{Op: vfs.OpClose, Path: "/b"})
+	require.NoError(t, must(l.Create("/c")).Close()) // takes the descriptor
+	require.ErrorIs(t, f.Close(), syscall.EIO)
+}
+
 // TestLimitSyncReachesCleanHandles: a handle that wrote nothing itself must sync
 // what others left in the page cache.
 func TestLimitSyncReachesCleanHandles(t *testing.T) {
