@@ -48,7 +48,9 @@ func lockDir(name string) (io.Closer, error) {
 func tryLock(f *os.File) error {
 	err := flock(f, unix.LOCK_EX|unix.LOCK_NB)
 	if err == nil {
-		err = excludeRecordLocks(f)
+		if err = excludeRecordLocks(f); err != nil {
+			_ = unlock(f)
+		}
 	}
 	if err == unix.EWOULDBLOCK {
 		return ErrLocked
@@ -56,7 +58,11 @@ func tryLock(f *os.File) error {
 	return err
 }
 
-func unlock(f *os.File) error { return flock(f, unix.LOCK_UN) }
+// unlock frees what tryLock took; closing f alone does not while a process that is being started shares it.
+func unlock(f *os.File) error {
+	admitRecordLocks(f)
+	return flock(f, unix.LOCK_UN)
+}
 
 func flock(f *os.File, how int) error {
 	raw, err := f.SyscallConn()

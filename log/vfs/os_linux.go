@@ -59,6 +59,13 @@ func excludeRecordLocks(f *os.File) error {
 	return nil
 }
 
+// admitRecordLocks frees the lock of excludeRecordLocks.
+func admitRecordLocks(f *os.File) {
+	_ = control(f, "unlock", func(fd int) error {
+		return unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK})
+	})
+}
+
 // dataSync makes data and length durable, but spares the times of the inode.
 func dataSync(f *os.File) error {
 	return control(f, "fdatasync", unix.Fdatasync)

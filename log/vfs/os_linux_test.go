@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 
@@ -123,6 +124,22 @@ func TestOSLockExcludesRecordLocks(t *testing.T) {
 	require.ErrorIs(t, take(unix.F_WRLCK), unix.EAGAIN)
 	require.NoError(t, lock.Close())
 	require.NoError(t, take(unix.F_WRLCK))
+}
+
+// TestOSLockIsFreeBesideAProcessThatStarts: what is being started shares all open files until it is another program.
+func TestOSLockIsFreeBesideAProcessThatStarts(t *testing.T) {
+	name := filepath.Join(must(filepath.EvalSymlinks(t.TempDir())), "lock")
+	lock := must(vfs.OS().Lock(name, "first"))
+	shared := -1
+	for _, e := range must(os.ReadDir("/proc/self/fd")) {
+		if to, err := os.Readlink(filepath.Join("/proc/self/fd", e.Name())); err == nil && to == name {
+			shared = must(unix.Dup(must(strconv.Atoi(e.Name()))))
+		}
+	}
+	require.NotEqual(t, -1, shared)
+	defer unix.Close(shared)
+	require.NoError(t, lock.Close())
+	require.NoError(t, must(vfs.OS().Lock(name, "second")).Close())
 }
 
 // TestOSOpensRegularFilesOnly asks for what would wait or is no file, by each way in.
