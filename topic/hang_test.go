@@ -318,6 +318,31 @@ func TestHungDiskEndsNoDelayedCall(t *testing.T) {
 	}
 }
 
+// TestHungDiskLeavesTheOutcomeUnknown: a change that goes on when its caller has left may yet be made, and the error says so.
+func TestHungDiskLeavesTheOutcomeUnknown(t *testing.T) {
+	for name, change := range map[string]func(ctx context.Context, h *onHungDisk) error{
+		"create": func(ctx context.Context, h *onHungDisk) error { return failOf(h.eng.CreateTopic(ctx, "new")) },
+		"alter":  func(ctx context.Context, h *onHungDisk) error { return h.eng.AlterTopic(ctx, "orders", topic.NoSync()) },
+		"delete": func(ctx context.Context, h *onHungDisk) error { return h.eng.DeleteTopic(ctx, "unused") },
+		"delay":  hungCalls["Topic.Append later"],
+		"append": hungCalls["Topic.Append"],
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHungDisk(t)
+			require.NoError(t, hungCalls["Topic.Append later"](t.Context(), h))
+			h.hang(vfs.OpWrite)
+			ctx, cancel := context.WithTimeout(t.Context(), hangTime)
+			defer cancel()
+			err := change(ctx, h)
+			require.ErrorIs(t, err, topic.ErrUncertain, name)
+			require.ErrorIs(t, err, context.DeadlineExceeded, name)
+			h.disk.Clear()
+			close(h.open)
+			require.NoError(t, h.eng.Close())
+		})
+	}
+}
+
 // TestHungDiskBesideDelayedCalls: a disk that hangs while calls for delayed messages are at any step.
 func TestHungDiskBesideDelayedCalls(t *testing.T) {
 	for range 100 {
