@@ -77,24 +77,29 @@ func (s *recurringState) skip(when Recurrence, at time.Time) time.Time {
 
 // follow sees that messages follow a clock that was put back. The caller holds the token.
 func (c *recurrences) follow(now time.Time) error {
-	back := now.UnixMilli() < c.looked
-	c.looked = now.UnixMilli()
-	if !back {
+	if now.UnixMilli() >= c.looked {
+		c.looked = now.UnixMilli()
 		return nil
 	}
 	c.mu.Lock()
-	changed := map[string]*recurringState{}
+	changed, later := map[string]*recurringState{}, false
 	for name, r := range c.table {
+		later = later || r.open || r.doubt
 		if s := r.state; !r.open && !r.doubt && s.follow(r.when, now) {
 			changed[name] = &s
 		}
 	}
 	c.mu.Unlock()
+	if len(changed) > 0 {
+		if err := c.save(context.Background(), changed); err != nil {
+			return err
+		}
+	}
+	if !later { // else it is looked at again
+		c.looked = now.UnixMilli()
+	}
 	if len(changed) == 0 {
 		return nil
-	}
-	if err := c.save(context.Background(), changed); err != nil {
-		return err
 	}
 	c.eng.logger.Warn("the clock was put back: recurring messages follow it", "messages", len(changed))
 	c.mu.Lock()

@@ -3,6 +3,7 @@ package topic
 import (
 	"fmt"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -80,6 +81,37 @@ func TestRecurringMessagesFollowAClockThatWasPutBack(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// A clock is put back while the disk takes nothing, and while a message cannot be appended: the messages follow it once that is over.
+func TestRecurringMessagesFollowTheClockLater(t *testing.T) {
+	for _, path := range []string{RecurringTopic, "tick-0"} {
+		synctest.Test(t, func(t *testing.T) {
+			disk, clock := vfs.NewFault(vfs.NewMem()), new(wrongClock)
+			e := openOn(t, disk, clock.option())
+			tp := openTopic(t, e, "tick", quick())
+			require.NoError(t, tp.Recur(t.Context(), "m", say("m"), Every(time.Minute)))
+			time.Sleep(3 * time.Minute)
+			clock.set(2 * time.Hour)
+			disk.Add(vfs.Rule{Op: vfs.OpWrite, Path: path, Count: vfs.Forever, Err: syscall.ENOSPC})
+			time.Sleep(2 * time.Minute)
+			clock.set(0)
+			disk.Clear()
+			time.Sleep(lookAtClock + delayPatience)
+			right := time.Now()
+			time.Sleep(10*time.Minute + time.Second)
+			synctest.Wait()
+			came := 0
+			for rec, err := range tp.Read(t.Context(), UntilEnd()) {
+				require.NoError(t, err)
+				if !rec.Time.Before(right) && !rec.Time.After(time.Now()) {
+					came++
+				}
+			}
+			require.Equal(t, 10, came, path)
+			require.NoError(t, e.Close())
+		})
 	}
 }
 
