@@ -387,6 +387,7 @@ func (s *slot) write(state slotState) error {
 	}
 	s.sequence++
 	s.unsynced = true
+	vfs.Yield(s.file) // a partition that is appended to holds the descriptor of its data
 	return nil
 }
 

@@ -42,7 +42,8 @@ import (
 //
 // A Sync that fails (by a Fault around the Crash) loses the changes it should have
 // made durable: they stay visible, later Syncs succeed without them, and DropCache
-// or a crash shows that they are gone.
+// or a crash shows that they are gone. FailWriteback loses them behind the back of
+// programs, as a disk does between two Syncs.
 //
 // All methods may be called at once. The same calls in the same order, with the
 // same Policy and seed, give the same disk.
@@ -72,8 +73,10 @@ const SectorBytes = 512
 type crashNode struct {
 	id       uint64 // order of creation: the seed of all that is random about it
 	links    int
-	opens    int
+	opens    int // handles and witnesses: they keep the node in memory
 	modified int64
+	lost     int  // how often the disk could not take what was written
+	told     bool // a Sync has told the last time
 
 	isDir   bool
 	live    map[string]*crashNode // entries as programs see them
@@ -193,8 +196,26 @@ func (c *Crash) SetHandleLimit(n int) {
 	c.handleLimit = n
 }
 
+// FailWriteback lets the disk fail to take what was written to a file and not synced,
+// while no call waits for it. As Linux does, it tells each handle that is open now at
+// its next Sync, and one that is opened later only as long as no other was told and the
+// file stayed in memory: see DropCache.
+func (c *Crash) FailWriteback(name string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, err := c.find(name)
+	if err != nil {
+		return pathError("writeback", name, err)
+	}
+	n.pending = nil
+	delete(c.dirty, n)
+	n.lost, n.told = n.lost+1, false
+	return nil
+}
+
 // DropCache forgets what is only in the page cache and thought to be on the disk:
-// data that a failed Sync lost disappears, data not synced yet stays.
+// data that a failed Sync lost disappears, data not synced yet stays. Of a file that
+// neither a handle nor a witness keeps, it forgets that the disk failed.
 func (c *Crash) DropCache() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -203,6 +224,9 @@ func (c *Crash) DropCache() {
 	for n := range seen {
 		if n.isDir {
 			continue
+		}
+		if n.opens == 0 {
+			n.lost, n.told = 0, false
 		}
 		before := n.now.size
 		n.now = n.disk.clone()

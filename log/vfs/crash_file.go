@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"io"
 	"io/fs"
 	"math"
 	"sync/atomic"
@@ -14,6 +15,16 @@ type crashFile struct {
 	name     string
 	writable bool
 	closed   atomic.Bool
+	seen     int // crashNode.lost as of the last Sync that told; guarded by c.mu
+}
+
+// handle returns a handle on a node that was counted. c.mu is held.
+func (c *Crash) handle(n *crashNode, name string, writable bool) *crashFile {
+	f := &crashFile{c: c, n: n, name: name, writable: writable, seen: n.lost}
+	if !n.told {
+		f.seen = 0
+	}
+	return f
 }
 
 // enter checks a call's arguments. c.mu is held.
@@ -87,12 +98,43 @@ func (f *crashFile) Truncate(size int64) error {
 }
 
 func (f *crashFile) Sync() error {
-	return f.c.mutate(OpSync, f.name, func() ([]change, error) {
+	err := f.c.mutate(OpSync, f.name, func() ([]change, error) {
 		if err := f.enter(0, false); err != nil {
 			return nil, err
 		}
 		return []change{{kind: changeSync, node: f.n}}, nil
 	})
+	if err != nil {
+		return err
+	}
+	return f.tellLost()
+}
+
+// tellLost tells, once for each handle, that the disk did not take something.
+func (f *crashFile) tellLost() error {
+	f.c.mu.Lock()
+	defer f.c.mu.Unlock()
+	if f.seen == f.n.lost {
+		return nil
+	}
+	f.seen, f.n.told = f.n.lost, true
+	return pathError("sync", f.name, syscall.EIO)
+}
+
+// Witness keeps the node in memory, as a handle does.
+func (f *crashFile) Witness() (io.Closer, error) {
+	f.c.mu.Lock()
+	defer f.c.mu.Unlock()
+	if err := f.look("witness", 0); err != nil {
+		return nil, err
+	}
+	f.n.opens++
+	return &held{release: func() {
+		f.c.mu.Lock()
+		defer f.c.mu.Unlock()
+		f.n.opens--
+		f.c.release(f.n)
+	}}, nil
 }
 
 func (f *crashFile) Size() (int64, error) {

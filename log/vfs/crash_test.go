@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -252,6 +253,55 @@ func TestCrashFailedSync(t *testing.T) {
 	write(t, f, 3, "er")
 	c.DropCache()
 	assert.Equal(t, "older", content(t, c, "/a"))
+}
+
+// A disk that fails between two Syncs tells each open handle once, one that comes later as long as none was told, and
+// none once neither a handle nor a witness has kept the file in memory.
+func TestCrashFailedWriteback(t *testing.T) {
+	lose := func(t *testing.T) (*vfs.Crash, vfs.File) {
+		c := vfs.NewCrash()
+		f := must(c.Create("/a"))
+		write(t, f, 0, "data")
+		require.NoError(t, f.Sync())
+		require.NoError(t, c.SyncDir("/"))
+		write(t, f, 0, "DATA")
+		return c, f
+	}
+	t.Run("told to all that are open", func(t *testing.T) {
+		c, f := lose(t)
+		g := must(c.Open("/a"))
+		require.NoError(t, c.FailWriteback("/a"))
+		write(t, f, 4, "!")
+		require.ErrorIs(t, f.Sync(), syscall.EIO)
+		require.Equal(t, "data!", content(t, c.After(vfs.KeepNone, 0), "/a"), "the later write was taken")
+		require.NoError(t, f.Sync())
+		require.NoError(t, must(c.Open("/a")).Sync(), "another was told")
+		require.ErrorIs(t, g.Sync(), syscall.EIO)
+	})
+	t.Run("told to one that comes later", func(t *testing.T) {
+		c, f := lose(t)
+		require.NoError(t, f.Close())
+		for range 2 {
+			require.NoError(t, c.FailWriteback("/a"))
+			require.ErrorIs(t, must(c.Open("/a")).Sync(), syscall.EIO)
+		}
+	})
+	for witnessed, want := range map[bool]error{true: syscall.EIO, false: nil} {
+		t.Run(fmt.Sprint("memory runs short, witnessed ", witnessed), func(t *testing.T) {
+			c, f := lose(t)
+			w := must(f.(vfs.Witnesser).Witness())
+			require.NoError(t, f.Close())
+			require.NoError(t, c.FailWriteback("/a"))
+			if !witnessed {
+				require.NoError(t, w.Close())
+				require.NoError(t, w.Close())
+			}
+			c.DropCache()
+			require.ErrorIs(t, must(c.Open("/a")).Sync(), want)
+		})
+	}
+	c, _ := lose(t)
+	require.ErrorIs(t, c.FailWriteback("/none"), fs.ErrNotExist)
 }
 
 func TestCrashLyingSync(t *testing.T) {

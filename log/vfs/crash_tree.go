@@ -60,7 +60,7 @@ func (c *Crash) Create(name string) (File, error) {
 		c.abandon(n)
 		return nil, err
 	}
-	return &crashFile{c: c, n: n, name: name, writable: true}, nil
+	return &crashFile{c: c, n: n, name: name, writable: true}, nil // nothing of a new file was lost
 }
 
 // planCreate gives a new file with a handle on it. c.mu is held.
@@ -111,7 +111,7 @@ func (c *Crash) open(name string, writable bool) (File, error) {
 	if err != nil {
 		return nil, pathError("open", name, err)
 	}
-	return &crashFile{c: c, n: n, name: name, writable: writable}, nil
+	return c.handle(n, name, writable), nil
 }
 
 // Remove deletes a file or an empty directory; see FS.
@@ -297,7 +297,7 @@ func (c *Crash) lockNew(name, holder string) (io.Closer, error) {
 // grant notes who holds a lock. c.mu is held.
 func (c *Crash) grant(n *crashNode, holder string) io.Closer {
 	c.locks[n] = holderLine(holder)
-	return &heldLock{release: func() {
+	return &held{release: func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		delete(c.locks, n)

@@ -22,6 +22,8 @@
 // order they were made in. A killed process loses nothing that was written. So a
 // new file is safe after: write, Sync, SyncDir; and a file is replaced in one step
 // by: write another, Sync it, Rename, SyncDir, which is what WriteFile does.
+// A File that is closed unsynced loses nothing, but the error of a disk that could not take
+// what was written may be told to none who comes later: Witnesser.
 // After a Sync that failed nothing is known about the data, whatever later ones say.
 //
 // # Invariants
@@ -74,9 +76,11 @@
 //	errors.go             sentinels, LockedError, questions about errors
 //	whole.go              ReadFile, WriteFile, RemoveAll
 //	lock.go               what a lock file says; locks that are not a disk's
+//	witness.go            files closed before they are synced
 //	send.go               sending by copying, where the kernel cannot
 //	os.go                 the real disk, what all systems share
 //	os_linux.go           fdatasync, fallocate, sendfile
+//	witness_linux.go      what keeps an inode without a descriptor
 //	os_darwin.go          F_FULLFSYNC
 //	os_windows.go, os_posix.go    Windows; all others
 //	os_portable.go, os_fsync.go, os_flock.go, os_flock_only.go, os_nolock.go    by kind of system
@@ -103,5 +107,5 @@
 //	vfstest/              the exam
 //
 // Stability: firm. Methods may be added to FS and File only as optional interfaces,
-// as Sender is; fault models may learn more ways to fail.
+// as Sender and Witnesser are; fault models may learn more ways to fail.
 package vfs

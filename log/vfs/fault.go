@@ -338,6 +338,14 @@ func (f *faultFile) Size() (int64, error) {
 	return f.inner.Size()
 }
 
+// Witness is a call of the kind OpWitness.
+func (f *faultFile) Witness() (io.Closer, error) {
+	if v := f.f.judge(OpWitness, f.name); v.err != nil {
+		return nil, v.err
+	}
+	return witness(f.inner)
+}
+
 // Close always closes the handle inside, as the operating system does.
 func (f *faultFile) Close() error {
 	v := f.f.judge(OpClose, f.name)

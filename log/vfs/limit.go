@@ -13,14 +13,15 @@ import (
 // What a caller may rely on is the same as without it:
 //
 //   - a descriptor that is in use by a call is not closed under it;
-//   - a File that was written since its last Sync is closed only when no other
-//     choice is left, and is synced first; if that fails, its every later Sync
-//     returns the error;
+//   - a File that was written since its last Sync is closed without one where a
+//     Witness takes its place, else when no other choice is left and after a Sync;
+//   - the next Sync tells a failure to write what was written through any of its
+//     descriptors, and every later one of this File does too;
 //   - a File follows a rename that is made through the same Limited, and stays
 //     readable and writable after its name is removed or replaced through it.
 //
-// Changes to names behind its back, and two paths to one directory (a symbolic
-// link), are not noticed. Descriptors may exceed the limit while all are in use or
+// Changes to names behind its back, two paths to one file or directory, and a failure
+// that another program was told of a File without descriptor are not noticed. Descriptors may exceed the limit while all are in use or
 // belong to removed files; locks and directories are not counted.
 //
 // No lock is held during I/O: a slow disk delays those who use the same file.
@@ -34,6 +35,8 @@ type Limited struct {
 	paths map[string]*limitedFile // chained by same
 	busy  map[string]*nameChange  // by each of its names; none is below another
 	above map[string]int          // how many busy names lie below a directory
+	// refused says that there was no witness when last asked for: dirty descriptors go last.
+	refused bool
 }
 
 // nameChange is a rename or removal under way: paths below its names cannot be
@@ -144,16 +147,34 @@ func (l *Limited) evictOne() bool {
 		return false
 	}
 	h.moving = make(chan struct{})
+	asked := h.unsynced()
 	l.mu.Unlock()
-	err := h.shut()
+	w, err := h.shut()
 	l.mu.Lock()
+	if asked {
+		h.witness, l.refused = w, w == nil
+	}
 	l.count--
 	h.inner = nil
-	if h.failed == nil {
-		h.failed = err
+	if err != nil {
+		l.fail(h, err)
 	}
 	h.endMove()
 	return true
+}
+
+// fail notes that the disk did not take what was written to h. It tells one descriptor
+// only of those that are opened later: other handles whose descriptor may be one learn it
+// here. l.mu is held.
+func (l *Limited) fail(h *limitedFile, err error) {
+	if h.failed == nil {
+		h.failed = err
+	}
+	for at := l.paths[h.path]; at != nil; at = at.same {
+		if at.failed == nil && at.dirty.Load() {
+			at.failed = err
+		}
+	}
 }
 
 // awaitNames waits until no rename or removal concerns any of the paths. l.mu is

@@ -29,6 +29,7 @@ type limitedFile struct {
 	path       string        // cleaned
 	moving     chan struct{} // not nil while the descriptor is opened or closed; closed then
 	failed     error         // of a Sync: sticky
+	witness    io.Closer     // something was written by a descriptor that is closed, and not synced
 	same       *limitedFile  // next handle on the same path
 	prev, next *limitedFile  // list of those that may be evicted; nil outside
 }
@@ -56,16 +57,31 @@ func (h *limitedFile) awaitMove() {
 	}
 }
 
-// shut syncs what is dirty and closes the descriptor. The caller owns the move.
-func (h *limitedFile) shut() error {
-	var err error
-	if h.dirty.Swap(false) {
-		err = h.inner.Sync()
+// shut closes the descriptor, with a witness for what is not synced. The caller owns the move.
+func (h *limitedFile) shut() (w io.Closer, err error) {
+	if h.unsynced() {
+		if w, err = witness(h.inner); err != nil {
+			h.dirty.Store(false)
+			err = h.inner.Sync()
+		}
 	}
 	if e := h.inner.Close(); err == nil && !h.readOnly {
 		err = e
 	}
-	return err
+	return w, err
+}
+
+// unsynced tells whether something was written by the descriptor that no witness knows of.
+func (h *limitedFile) unsynced() bool { return h.dirty.Load() && h.witness == nil }
+
+// costly tells whether the descriptor had better not be taken. l.mu is held.
+func (h *limitedFile) costly() bool { return h.l.refused && h.unsynced() }
+
+// Yield makes the descriptor the next that is taken.
+func (h *limitedFile) Yield() {
+	h.l.mu.Lock()
+	defer h.l.mu.Unlock()
+	h.l.ring.yield(h)
 }
 
 // pin returns the descriptor, opened again if need be, and keeps it open until
@@ -200,7 +216,8 @@ func (h *limitedFile) SendTo(w io.Writer, off, n int64) (int64, error) {
 }
 
 // Sync fails for good once any sync of this handle failed, also one that was made
-// to free the descriptor.
+// to free the descriptor. What earlier descriptors have written is this one's too: it
+// was opened while the file's witness kept what the disk failed to take.
 func (h *limitedFile) Sync() error {
 	f, err := h.pin("sync")
 	if err != nil {
@@ -213,12 +230,16 @@ func (h *limitedFile) Sync() error {
 	h.dirty.Store(false)
 	err = f.Sync()
 	h.l.mu.Lock()
-	defer h.l.mu.Unlock()
 	if err != nil {
-		h.failed = err
+		h.l.fail(h, err)
+		h.l.mu.Unlock()
 		return err
 	}
+	gone := h.witness
+	h.witness = nil
 	h.l.ring.synced(h)
+	h.l.mu.Unlock()
+	dismiss(gone)
 	return nil
 }
 
@@ -241,7 +262,10 @@ func (h *limitedFile) Close() error {
 	l.ring.remove(h)
 	l.strike(h)
 	err := h.failed
+	gone := h.witness
+	h.witness = nil
 	l.mu.Unlock()
+	dismiss(gone)
 	if !open {
 		return err
 	}

@@ -4,12 +4,13 @@ package vfs
 // first as the clock algorithm sees it: a handle used since the hand last came by
 // gets another round. It is guarded by the mutex of its Limited.
 //
-// Those that were found dirty wait apart, so that the choice of a victim costs the
-// same however many are dirty: every step of the hand is paid for by a use or a
-// write since it last came by.
+// Those that were found dirty where files have no witness wait apart, so that the choice
+// of a victim costs the same however many they are: every step of the hand is paid for by
+// a use or a write since it last came by.
 type limitedRing struct {
 	clean, dirty limitedFile // sentinels
 	n            int
+	steps        int // of the hand, ever
 }
 
 func (r *limitedRing) init() {
@@ -34,9 +35,18 @@ func (r *limitedRing) remove(h *limitedFile) {
 
 // synced puts a handle back among the clean.
 func (r *limitedRing) synced(h *limitedFile) {
-	if h.soiled && !h.dirty.Load() {
+	if h.soiled {
 		h.leave()
 		r.enter(h, &r.clean)
+	}
+}
+
+// yield puts a handle at the front.
+func (r *limitedRing) yield(h *limitedFile) {
+	if h.next != nil {
+		h.leave()
+		r.enter(h, r.clean.next)
+		h.used.Store(false)
 	}
 }
 
@@ -51,18 +61,19 @@ func (r *limitedRing) victim() *limitedFile {
 
 func (r *limitedRing) pick(from *limitedFile) *limitedFile {
 	for range 2 * r.n {
+		r.steps++
 		h := from.next
 		switch {
 		case h == from:
 			return nil
-		case !h.soiled && h.dirty.Load():
+		case !h.soiled && h.costly():
 			r.soil(h)
 		case h.used.Swap(false) || !h.pins.CompareAndSwap(0, closedPins):
 			h.leave()
 			r.enter(h, from)
 		// Once the pins are taken no call can write: a mark of dirt seen after
 		// that is the last word.
-		case !h.soiled && h.dirty.Load():
+		case !h.soiled && h.costly():
 			h.pins.Store(0)
 			r.soil(h)
 		default:
@@ -79,11 +90,11 @@ func (r *limitedRing) soil(h *limitedFile) {
 	r.enter(h, &r.dirty)
 }
 
-// enter puts a handle at the end of a list.
-func (r *limitedRing) enter(h, list *limitedFile) {
-	h.prev, h.next = list.prev, list
-	h.prev.next, list.prev = h, h
-	h.soiled = list == &r.dirty
+// enter puts a handle before another one: at the end of the list if that is a sentinel.
+func (r *limitedRing) enter(h, at *limitedFile) {
+	h.prev, h.next = at.prev, at
+	h.prev.next, at.prev = h, h
+	h.soiled = at == &r.dirty
 }
 
 // leave takes a handle out of its list.

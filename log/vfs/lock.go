@@ -18,13 +18,13 @@ func holderLine(holder string) string {
 	return fmt.Sprintf("pid %d on %s since %s: %s", os.Getpid(), host, time.Now().UTC().Format(time.RFC3339), holder)
 }
 
-// heldLock is a lock of a file system in memory: closed for the first time it is given back.
-type heldLock struct {
+// held is a lock or a witness: closed for the first time it is given back.
+type held struct {
 	once    sync.Once
 	release func()
 }
 
-func (l *heldLock) Close() error {
-	l.once.Do(l.release)
+func (h *held) Close() error {
+	h.once.Do(h.release)
 	return nil
 }

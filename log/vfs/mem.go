@@ -378,7 +378,7 @@ func (m *Mem) Lock(name, holder string) (io.Closer, error) {
 		return nil, pathError("lock", name, err)
 	}
 	m.locks[n] = holderLine(holder)
-	return &heldLock{release: func() {
+	return &held{release: func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		delete(m.locks, n)

@@ -27,6 +27,7 @@ const (
 	OpSize
 	OpSend
 	OpClose
+	OpWitness
 
 	opCount
 )
@@ -35,7 +36,7 @@ const (
 func (op Op) String() string {
 	names := [opCount]string{
 		"any", "create", "open", "openread", "remove", "rename", "link", "mkdirall", "list", "stat", "syncdir",
-		"lock", "read", "write", "truncate", "sync", "preallocate", "size", "send", "close",
+		"lock", "read", "write", "truncate", "sync", "preallocate", "size", "send", "close", "witness",
 	}
 	if int(op) >= len(names) {
 		return fmt.Sprintf("op(%d)", uint8(op))

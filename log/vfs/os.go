@@ -130,6 +130,9 @@ func (f *osFile) Truncate(size int64) error                { return f.f.Truncate
 func (f *osFile) Sync() error                              { return dataSync(f.f) }
 func (f *osFile) Size() (int64, error)                     { return size(f.f) }
 
+// Witness is there on Linux.
+func (f *osFile) Witness() (io.Closer, error) { return mapWitness(f.f) }
+
 func (f *osFile) Preallocate(off, n int64) error {
 	if n <= 0 {
 		return nil

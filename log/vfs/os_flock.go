@@ -27,7 +27,7 @@ func lockDir(name string) (io.Closer, error) {
 	err = flock(f, unix.LOCK_EX|unix.LOCK_NB)
 	switch {
 	case err == nil:
-		return &heldLock{release: func() {
+		return &held{release: func() {
 			_ = unlock(f)
 			_ = f.Close()
 		}}, nil

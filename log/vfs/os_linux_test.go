@@ -3,10 +3,12 @@ package vfs_test
 import (
 	"bytes"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -70,6 +72,48 @@ func TestLimitHoldsDescriptors(t *testing.T) {
 		require.NoError(t, f.Close())
 	}
 	assert.Equal(t, before, count())
+}
+
+// A witness keeps the inode by a mapping, not by a descriptor; there are so many of them that the process can live with.
+func TestWitnessMapsTheFile(t *testing.T) {
+	maps := func(path string) int { return strings.Count(string(must(os.ReadFile("/proc/self/maps"))), path) }
+	path := filepath.Join(t.TempDir(), "witnessed")
+	l := vfs.Limit(vfs.OS(), 1)
+	f, other := must(l.Create(path)), must(l.Create(path+"-other"))
+	write(t, f, 0, "data")
+	get(t, f)
+	require.Zero(t, maps(path))
+	for range 2 {
+		write(t, other, 0, "data")
+		require.Equal(t, 1, strings.Count(string(must(os.ReadFile("/proc/self/maps"))), path+"\n"))
+		write(t, f, 0, "DATA")
+	}
+	require.NoError(t, f.Sync())
+	require.Equal(t, 1, maps(path), "the other's")
+	require.NoError(t, other.Close())
+	write(t, f, 0, "data")
+	require.NoError(t, f.Close())
+	require.Zero(t, maps(path))
+
+	g := must(vfs.OS().Open(path)).(vfs.Witnesser)
+	var all []io.Closer
+	w, err := g.Witness()
+	for ; err == nil && len(all) < 40_000; w, err = g.Witness() {
+		all = append(all, w)
+	}
+	require.ErrorIs(t, err, syscall.ENOMEM)
+	require.NoError(t, all[0].Close())
+	require.NoError(t, all[0].Close())
+	all[0] = must(g.Witness())
+	_, err = g.Witness()
+	require.Error(t, err, "one was given back once")
+	for _, w := range all {
+		require.NoError(t, w.Close())
+	}
+	require.Zero(t, maps(path))
+	require.NoError(t, g.(vfs.File).Close())
+	_, err = g.Witness()
+	require.ErrorIs(t, err, fs.ErrClosed)
 }
 
 // mute is a socket that cannot be written to through Write: what reaches the other end went by the descriptor, file to

@@ -118,6 +118,29 @@ type Sender interface {
 	SendTo(w io.Writer, off, n int64) (int64, error)
 }
 
+// Witnesser is an optional part of a File that may be closed before what was
+// written to it is on disk, as if its descriptor had stayed open.
+type Witnesser interface {
+	// Witness remembers, until it is closed, that the disk could not take something
+	// that was written: the next Sync of the file fails then, also of a handle that
+	// was opened later. It takes no descriptor. An error says that there is no
+	// witness: Sync before Close.
+	Witness() (io.Closer, error)
+}
+
+// Yielder is an optional part of a File whose descriptor may be needed elsewhere.
+type Yielder interface {
+	// Yield lets it be the next that is taken: the file is used now and then only.
+	Yield()
+}
+
+// Yield calls the method of that name if f has it.
+func Yield(f File) {
+	if y, ok := f.(Yielder); ok {
+		y.Yield()
+	}
+}
+
 // Info is what Stat tells.
 type Info struct {
 	Size    int64     // bytes; without meaning for a directory
