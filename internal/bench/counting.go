@@ -1,6 +1,11 @@
 package main
 
-import "github.com/quirelog/quire/log/vfs"
+import (
+	"errors"
+	"io"
+
+	"github.com/quirelog/quire/log/vfs"
+)
 
 // countingFS counts what quire asks of the files. Two atomic additions a call: raw pays the same.
 type countingFS struct {
@@ -39,4 +44,12 @@ func (f *countingFile) ReadAt(p []byte, off int64) (int, error) {
 func (f *countingFile) Sync() error {
 	f.calls.synced()
 	return f.File.Sync()
+}
+
+// Witness is the one of the file inside: without it the engine syncs what it closes for want of descriptors.
+func (f *countingFile) Witness() (io.Closer, error) {
+	if w, ok := f.File.(vfs.Witnesser); ok {
+		return w.Witness()
+	}
+	return nil, errors.ErrUnsupported
 }

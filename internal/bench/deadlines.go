@@ -13,12 +13,13 @@ func deadlines() map[string]func(*env, io.Writer) ([]string, error) {
 	return map[string]func(*env, io.Writer) ([]string, error){
 		"P14": measureTimers, "delayed": measureDelays,
 		"rebalance": measureRebalance, "commits": measureCommits, "groups": measureIdleGroups, "jetstream": measureQueues, "storm": measureStorm, "bombs": measureBombs, "topics": measureManyTopics,
+		"syncs": measureSharedSyncs,
 	}
 }
 
 // splitDeadlines takes the names of deadlines out of a -run list. With an empty list all are wanted.
 func splitDeadlines(run []string) (names, rest []string) {
-	all := []string{"P14", "delayed", "rebalance", "commits", "groups", "jetstream", "storm", "bombs", "topics"}
+	all := []string{"P14", "delayed", "rebalance", "commits", "groups", "jetstream", "storm", "bombs", "topics", "syncs"}
 	if len(run) == 0 {
 		return all, nil
 	}
