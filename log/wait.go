@@ -36,44 +36,53 @@ func (l *Log) Wait(ctx context.Context, offset int64, b Bound) error {
 // last stable offset or the start has changed, and when the log closes. Give ch a
 // capacity of at least one; many logs may share it. stop ends the watch.
 func (l *Log) Watch(ch chan<- struct{}) (stop func()) {
-	return l.watchers.add(ch)
+	w := &channel{ch}
+	l.AddWatcher(w)
+	return func() { l.RemoveWatcher(w) }
+}
+
+// Watcher is told of a log's changes, as [Log.Watch] tells them. Changed is called with
+// locks held, in the goroutine that makes the change: it must neither wait nor call the log.
+type Watcher interface{ Changed() }
+
+// AddWatcher has w told of changes until RemoveWatcher.
+func (l *Log) AddWatcher(w Watcher) { l.watchers.add(w) }
+
+// RemoveWatcher ends that: when it returns, w is not called any more.
+func (l *Log) RemoveWatcher(w Watcher) { l.watchers.remove(w) }
+
+type channel struct{ ch chan<- struct{} }
+
+func (c *channel) Changed() {
+	select {
+	case c.ch <- struct{}{}:
+	default: // a token is waiting there already
+	}
 }
 
 // keptWatchers is for how many watchers the memory is kept: those who follow a log come back
 // each time they have read all there is.
 const keptWatchers = 4
 
-// watchers are the channels to notify. notify costs one load while there are none.
+// watchers are to be told of changes. notify costs one load while there are none.
 type watchers struct {
 	count atomic.Int32
-	last  uint32 // id of the newest; guarded by mu
 	mu    sync.Mutex
-	list  []watcher
+	list  []Watcher
 }
 
-type watcher struct {
-	id uint32
-	ch chan<- struct{}
-}
-
-func (w *watchers) add(ch chan<- struct{}) (stop func()) {
-	w.mu.Lock()
-	w.last++
-	id := w.last
-	w.list = append(w.list, watcher{id, ch})
-	w.count.Store(int32(len(w.list)))
-	w.mu.Unlock()
-	return func() { w.remove(id) }
-}
-
-func (w *watchers) remove(id uint32) {
+func (w *watchers) add(one Watcher) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for i := range w.list {
-		if w.list[i].id == id {
-			w.list = slices.Delete(w.list, i, i+1)
-			break
-		}
+	w.list = append(w.list, one)
+	w.count.Store(int32(len(w.list)))
+}
+
+func (w *watchers) remove(one Watcher) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if i := slices.Index(w.list, one); i >= 0 {
+		w.list = slices.Delete(w.list, i, i+1)
 	}
 	if len(w.list) == 0 && cap(w.list) > keptWatchers {
 		w.list = nil
@@ -88,10 +97,7 @@ func (w *watchers) notify() {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for i := range w.list {
-		select {
-		case w.list[i].ch <- struct{}{}:
-		default: // a token is waiting there already
-		}
+	for _, one := range w.list {
+		one.Changed()
 	}
 }

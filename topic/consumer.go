@@ -50,7 +50,7 @@ func (e *Engine) NewConsumer(opts ...ConsumerOption) (*Consumer, error) {
 		return nil, err
 	}
 	c := &Consumer{eng: e, cfg: cfg, wake: make(chan struct{}, 1), closed: make(chan struct{})}
-	c.f = fetcher{eng: e, cfg: cfg.fetchConfig}
+	c.f = newFetcher(e, cfg.fetchConfig)
 	c.assigned.Store(new([]TopicPartition))
 	if c.leaveEng, err = e.register(c); err != nil {
 		return nil, err
@@ -67,12 +67,28 @@ func (c *Consumer) enter() error {
 		return ErrClosed
 	}
 	if !c.busy.CompareAndSwap(false, true) {
+		if c.isClosed() {
+			return ErrClosed
+		}
 		return ErrConcurrentUse
 	}
 	return nil
 }
 
-func (c *Consumer) exit() { c.busy.Store(false) }
+func (c *Consumer) exit() {
+	c.busy.Store(false)
+	if c.isClosed() {
+		c.release()
+	}
+}
+
+// release takes the watches of a closed consumer down, unless a call runs: that one does, when it returns.
+func (c *Consumer) release() {
+	if c.busy.CompareAndSwap(false, true) {
+		c.f.close()
+		c.busy.Store(false)
+	}
+}
 
 func (c *Consumer) isClosed() bool {
 	select {
@@ -92,6 +108,7 @@ func (c *Consumer) Close() error {
 	c.once.Do(func() {
 		close(c.closed)
 		c.leaveEng()
+		c.release()
 	})
 	return nil
 }
@@ -115,8 +132,8 @@ func (c *Consumer) Assign(parts ...TopicPartition) error {
 		return err
 	}
 	defer c.exit()
-	cursors := make([]*cursor, 0, len(parts))
 	named := make(map[TopicPartition]*cursor, len(parts))
+	var came []*cursor
 	for _, tp := range parts {
 		if named[tp] != nil {
 			return fmt.Errorf("%w: %s is named twice", ErrInvalid, tp)
@@ -128,15 +145,33 @@ func (c *Consumer) Assign(parts ...TopicPartition) error {
 		cur := c.named[tp]
 		if cur == nil || cur.part != part { // a topic made again under its name is another topic
 			cur = newCursor(part, c.cfg.reset)
+			came = append(came, cur)
 		}
-		cursors = append(cursors, cur)
 		named[tp] = cur
 	}
-	c.f.drop()
-	c.f.cursors, c.f.turn, c.named = cursors, 0, named
+	c.assign(named, came)
 	list := slices.Clone(parts)
 	c.assigned.Store(&list)
 	return nil
+}
+
+// assign goes over to the named cursors, of which some have come.
+func (c *Consumer) assign(named map[TopicPartition]*cursor, came []*cursor) {
+	f := &c.f
+	f.drop()
+	kept := f.cursors[:0]
+	for _, cur := range f.cursors {
+		if named[cur.tp] == cur {
+			kept = append(kept, cur)
+		} else {
+			f.leave(cur)
+		}
+	}
+	clear(f.cursors[len(kept):])
+	f.cursors, c.named = kept, named
+	for _, cur := range came {
+		f.add(cur)
+	}
 }
 
 // AssignTopics assigns all partitions that the topics have now.
@@ -298,7 +333,13 @@ func (c *Consumer) Pause(parts ...TopicPartition) error {
 
 // Resume ends a Pause.
 func (c *Consumer) Resume(parts ...TopicPartition) error {
-	return c.each(parts, func(cur *cursor) error { cur.paused = false; return nil })
+	return c.each(parts, func(cur *cursor) error {
+		if cur.paused {
+			cur.paused = false
+			c.f.ready.Add(&cur.mark)
+		}
+		return nil
+	})
 }
 
 // Paused lists the partitions that are paused.

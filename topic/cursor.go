@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/quirelog/quire/internal/ready"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/record"
 )
@@ -38,10 +39,12 @@ type cursor struct {
 	afloat  bool
 	stride  int // how many bytes to read at a time; 0 is as many as may be
 	paused  bool
+	waits   bool   // the partition tells when it is used for the first time
 	moved   uint64 // when the position was last set from outside, by the owner's count
 	until   int64  // no record at or after it is wanted
 	filter  abortFilter
-	unwatch func()
+	mark    ready.Mark[*cursor]
+	watched *log.Log // that tells mark of its changes
 }
 
 func newCursor(part *Partition, policy ResetPolicy) *cursor {
@@ -114,6 +117,51 @@ func (c *cursor) locateTime(ctx context.Context, t time.Time, level IsolationLev
 		return end, nil
 	}
 	return found.Offset, nil
+}
+
+// watch has the mark told of changes, until unwatch. A partition that was never used is not opened for that: it tells when it is opened, or
+// ends.
+func (c *cursor) watch() {
+	if c.watched == nil && c.log != nil {
+		c.unwatch()
+		c.log.AddWatcher(&c.mark)
+		c.watched = c.log
+	}
+	if c.log == nil && !c.waits {
+		c.waits = c.part.awaitUse(&c.mark)
+	}
+}
+
+func (c *cursor) unwatch() {
+	if c.watched != nil {
+		c.watched.RemoveWatcher(&c.mark)
+		c.watched = nil
+	}
+	if c.waits {
+		c.part.leaveUse(&c.mark)
+		c.waits = false
+	}
+}
+
+// unused tells that the partition was never used, and that the cursor, at its beginning, has nothing to open it for. An unresolved position
+// is resolved by that.
+func (c *cursor) unused() bool {
+	if c.log != nil || c.pos > 0 || !c.part.neverUsed() {
+		return false
+	}
+	if c.pos == unresolved {
+		c.seek(0)
+		c.afloat = c.start != Latest
+	}
+	return true
+}
+
+// resting tells that there is nothing for the cursor, and that what changes that is told.
+func (c *cursor) resting(level IsolationLevel) bool {
+	if c.log == nil {
+		return c.waits && c.unused()
+	}
+	return c.watched == c.log && c.part.log.Load() == c.log && c.pos != unresolved && c.idle(level)
 }
 
 // idle tells, without reading, that there is nothing for the cursor now.

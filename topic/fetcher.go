@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/quirelog/quire/internal/ready"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/record"
 )
@@ -26,7 +27,11 @@ type fetcher struct {
 	eng     *Engine
 	cfg     fetchConfig
 	cursors []*cursor
-	turn    int // index of the cursor that reads next
+	ready   *ready.List[*cursor] // those that may have something to read; the first reads next
+	failed  []*cursor            // those whose last look was an error; they are looked at again one at a time
+	erred   bool                 // an error was the last thing told
+	ended   int                  // how many cursors have nothing wanted left
+	visits  int                  // how often a cursor was looked at
 
 	buf   []byte  // memory of the run, used again
 	run   []byte  // batches not yet taken
@@ -35,9 +40,73 @@ type fetcher struct {
 
 	decoder record.Decoder
 	scratch record.Record
-	signal  chan struct{} // shared by the watches of all cursors
-	watched bool
 	timer   *time.Timer
+}
+
+func newFetcher(eng *Engine, cfg fetchConfig) fetcher {
+	return fetcher{eng: eng, cfg: cfg, ready: ready.New[*cursor]()}
+}
+
+// add takes a cursor in, to be looked at first of all.
+func (f *fetcher) add(c *cursor) {
+	f.cursors = append(f.cursors, c)
+	f.ready.Init(&c.mark, c)
+	f.ready.Add(&c.mark)
+}
+
+// front is the cursor whose turn it is, nil if none has anything.
+func (f *fetcher) front() *cursor {
+	if m := f.ready.Front(); m != nil {
+		return m.Of
+	}
+	return nil
+}
+
+// advance gives the next cursor its turn.
+func (f *fetcher) advance(c *cursor) { f.ready.Last(&c.mark) }
+
+// settle has a cursor with nothing to read wait until its log tells that it changed. It keeps its turn if it did meanwhile.
+func (f *fetcher) settle(c *cursor) {
+	if c.finished() {
+		f.ready.Drop(&c.mark)
+		f.ended++
+		return
+	}
+	c.watch()
+	f.ready.Rest(&c.mark)
+	if !c.resting(f.cfg.isolation) {
+		f.ready.Add(&c.mark)
+	}
+}
+
+// fail has a cursor with an error wait until the others have had their turn.
+func (f *fetcher) fail(c *cursor) {
+	f.ready.Drop(&c.mark)
+	f.failed = append(f.failed, c)
+}
+
+// retry gives a cursor that failed another turn, behind the others; false if there is none.
+func (f *fetcher) retry() bool {
+	if len(f.failed) == 0 {
+		return false
+	}
+	f.ready.Add(&f.failed[0].mark)
+	f.failed = slices.Delete(f.failed, 0, 1)
+	return true
+}
+
+// leave lets go of a cursor.
+func (f *fetcher) leave(c *cursor) {
+	c.unwatch()
+	f.failed = slices.DeleteFunc(f.failed, func(x *cursor) bool { return x == c })
+	f.ready.Leave(&c.mark)
+}
+
+// close lets go of all. The fetcher may be used again: what is idle is told of nothing more.
+func (f *fetcher) close() {
+	for _, c := range f.cursors {
+		c.unwatch()
+	}
 }
 
 // load makes sure that the run holds batches of c. False: there is nothing at present.
@@ -45,7 +114,11 @@ func (f *fetcher) load(ctx context.Context, c *cursor) (bool, error) {
 	if f.holds(c) {
 		return true, nil
 	}
+	f.visits++
 	f.drop()
+	if c.unused() {
+		return false, nil
+	}
 	if err := c.ready(ctx, f.cfg.isolation); err != nil {
 		return false, err
 	}
@@ -119,11 +192,12 @@ func (f *fetcher) drop() {
 // leastStride is the least that is read at a time, if the caller allows it.
 const leastStride = 8 << 10
 
-// moved is called when a cursor's position was set: a run of its is worthless.
+// moved is called when a cursor's position was set: a run of its is worthless, and there may be something to read.
 func (f *fetcher) moved(c *cursor) {
 	if f.owner == c {
 		f.run, f.owner = nil, nil
 	}
+	f.ready.Add(&c.mark)
 }
 
 // take gives the run's next batch with something to return, borrowed until the next load, and moves the
@@ -239,13 +313,6 @@ func (f *fetcher) decodeBatch(c *cursor, b record.Batch, mem *slab, dst []Record
 	return dst, f.decoder.Err()
 }
 
-// advance gives the next cursor its turn.
-func (f *fetcher) advance() {
-	if f.turn++; f.turn >= len(f.cursors) {
-		f.turn = 0
-	}
-}
-
 // waitResult says why a wait ended.
 type waitResult int8
 
@@ -257,15 +324,10 @@ const (
 	waitClosed
 )
 
-// wait sleeps until one of the partitions may have something new. The first wait after a read only begins
-// to watch and returns at once, so that nothing that came in between is missed.
+// wait sleeps until one of the partitions may have something new.
 func (f *fetcher) wait(ctx context.Context, expiry <-chan time.Time, wake, closed <-chan struct{}) waitResult {
-	if !f.watched {
-		f.watch()
-		return waitChanged
-	}
 	select {
-	case <-f.signal:
+	case <-f.ready.Signal():
 		return waitChanged
 	case <-expiry:
 		return waitExpired
@@ -275,32 +337,6 @@ func (f *fetcher) wait(ctx context.Context, expiry <-chan time.Time, wake, close
 		return waitWoken
 	case <-closed:
 		return waitClosed
-	}
-}
-
-func (f *fetcher) watch() {
-	if f.signal == nil {
-		f.signal = make(chan struct{}, 1)
-	}
-	f.watched = true
-	for _, c := range f.cursors {
-		if c.log != nil && !c.paused && !c.finished() {
-			c.unwatch = c.log.Watch(f.signal)
-		}
-	}
-}
-
-// unwatch ends the watches: they exist only while somebody waits.
-func (f *fetcher) unwatch() {
-	if !f.watched {
-		return
-	}
-	f.watched = false
-	for _, c := range f.cursors {
-		if c.unwatch != nil {
-			c.unwatch()
-			c.unwatch = nil
-		}
 	}
 }
 

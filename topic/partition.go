@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +35,7 @@ type Partition struct {
 	expiry  int64          // of an unused partition: when the oldest records' time is up, ms; 0 not known, -1 never
 	cleanAt int64          // the same of compaction: when to look
 	unused  bool           // never used: there is no directory, and nothing to recover
+	waiting []log.Watcher  // of an unused one: to be told when it is opened
 }
 
 // checkpoint is what Kafka's checkpoint files hold of a partition; -1 where they say nothing.
@@ -135,6 +137,7 @@ func (p *Partition) openClaimed() (*log.Log, error) {
 		if facts.notable() {
 			p.opened = &facts
 		}
+		p.usedLocked()
 	}
 	waiters := p.opening
 	p.opening = nil
@@ -157,6 +160,43 @@ func (p *Partition) openClaimed() (*log.Log, error) {
 	facts.Took = time.Since(began)
 	p.topic.eng.tellOpened(p.topic, facts)
 	return l, nil
+}
+
+// neverUsed tells that there is nothing in the partition, without a look at the disk, and that it is not about to be opened.
+func (p *Partition) neverUsed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.neverUsedLocked()
+}
+
+func (p *Partition) neverUsedLocked() bool {
+	return p.unused && !p.topic.eng.readOnly && p.end == nil && p.opening == nil && p.log.Load() == nil
+}
+
+// awaitUse has w told, once, when an unused partition is opened, or ends. False: it is not one.
+func (p *Partition) awaitUse(w log.Watcher) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.neverUsedLocked() {
+		p.waiting = append(p.waiting, w)
+		return true
+	}
+	return false
+}
+
+func (p *Partition) leaveUse(w log.Watcher) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := slices.Index(p.waiting, w); i >= 0 {
+		p.waiting = slices.Delete(p.waiting, i, i+1)
+	}
+}
+
+func (p *Partition) usedLocked() {
+	for _, w := range p.waiting {
+		w.Changed()
+	}
+	p.waiting = nil
 }
 
 // followSettings puts the topic's present settings in force, should they have changed during the opening.
@@ -185,6 +225,7 @@ func (p *Partition) shut(why error) (clean bool, err error) {
 	p.end = why
 	p.topic.eng.cleaner.forgive(p) // it need not be known any more
 	l, opening := p.log.Swap(nil), p.opening
+	p.usedLocked()
 	p.mu.Unlock()
 	if opening != nil {
 		<-opening

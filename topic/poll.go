@@ -56,6 +56,31 @@ func (c *Consumer) PollFromWithin(ctx context.Context, parts ...TopicPartition) 
 	return p.intercepted(p.recs, nil)
 }
 
+// Ready lists the partitions that may have something to read now, in the order of their turns; others have nothing. Paused ones are not among
+// them. It costs what there is, not what is assigned, and does not read.
+func (c *Consumer) Ready() ([]TopicPartition, error) {
+	if err := c.enter(); err != nil {
+		return nil, err
+	}
+	defer c.exit()
+	var list []TopicPartition
+	for m := c.f.ready.Front(); m != nil; {
+		cur := m.Of
+		m = c.f.ready.Next(m)
+		if cur.paused {
+			c.f.ready.Drop(&cur.mark)
+			continue
+		}
+		list = append(list, cur.tp)
+	}
+	for _, cur := range c.f.failed {
+		if !cur.paused {
+			list = append(list, cur.tp)
+		}
+	}
+	return list, nil
+}
+
 // pollPatiently is Poll without a limit to the wait for the first record.
 func (c *Consumer) pollPatiently(ctx context.Context) ([]Record, error) {
 	if err := c.enter(); err != nil {
@@ -92,10 +117,13 @@ func (p *poll) run(ctx context.Context) ([]Record, error) {
 	if ctx.Err() != nil {
 		return nil, bounded.Cause(ctx)
 	}
-	defer f.unwatch()
+	if !f.erred {
+		f.retry()
+	}
 	var expiry <-chan time.Time
 	for {
 		err := p.gather(ctx)
+		f.erred = err != nil && len(p.recs) == 0
 		if err != nil || p.enough() {
 			return p.result(err)
 		}
@@ -142,38 +170,52 @@ func (p *poll) full() bool {
 // call or nothing left.
 func (p *poll) gather(ctx context.Context) error {
 	f := &p.c.f
-	for quiet := 0; quiet < len(f.cursors) && !p.full(); {
-		cur := f.cursors[f.turn]
-		some, err := false, error(nil)
-		if !cur.paused {
-			some, err = p.from(ctx, cur)
+	for !p.full() {
+		cur := f.front()
+		if cur == nil {
+			if f.retry() {
+				continue
+			}
+			return nil
 		}
-		if err != nil {
+		if cur.paused {
+			f.ready.Drop(&cur.mark)
+			continue
+		}
+		some, err := p.from(ctx, cur)
+		switch {
+		case err != nil:
 			if len(p.recs) == 0 {
-				f.advance() // the others have their turn before this error comes again
+				f.fail(cur) // the others have their turn before this error comes again
 			}
 			return err
-		}
-		if some {
-			quiet = 0
-		} else {
-			quiet++
-		}
-		if cur.paused || len(cur.pending) == 0 && !f.holds(cur) {
-			f.advance()
+		case !some:
+			f.settle(cur)
+		case len(cur.pending) == 0 && !f.holds(cur):
+			f.advance(cur)
 		}
 	}
 	return nil
 }
 
-// turnOf takes what a partition has, at most a run of it.
+// turnOf takes what a partition has, at most a run of it. It has had its turn by that.
 func (p *poll) turnOf(ctx context.Context, cur *cursor) error {
+	f := &p.c.f
 	for had := len(p.recs); !p.full(); {
 		some, err := p.from(ctx, cur)
-		if err != nil || !some {
+		switch {
+		case err != nil:
 			return err
+		case !some && cur.paused:
+			f.ready.Drop(&cur.mark)
+			return nil
+		case !some:
+			f.settle(cur)
+			return nil
 		}
-		if len(p.recs) > had && len(cur.pending) == 0 && !p.c.f.holds(cur) {
+		f.ready.Add(&cur.mark)
+		f.advance(cur)
+		if len(p.recs) > had && len(cur.pending) == 0 && !f.holds(cur) {
 			return nil
 		}
 	}

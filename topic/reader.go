@@ -213,7 +213,7 @@ func (t *Topic) reading(ctx context.Context, opts []ReadOption) (*reading, error
 			parts = append(parts, int32(i))
 		}
 	}
-	r := &reading{f: fetcher{eng: t.eng, cfg: o.fetchConfig}}
+	r := &reading{f: newFetcher(t.eng, o.fetchConfig)}
 	seen := make(map[int32]bool, len(parts))
 	for _, n := range parts {
 		if seen[n] {
@@ -228,7 +228,7 @@ func (t *Topic) reading(ctx context.Context, opts []ReadOption) (*reading, error
 		if err := c.frame(ctx, &o); err != nil {
 			return nil, err
 		}
-		r.f.cursors = append(r.f.cursors, c)
+		r.f.add(c)
 	}
 	return r, nil
 }
@@ -294,45 +294,33 @@ func (r *reading) batches(ctx context.Context, yield func(record.Batch, error) b
 // step uses a cursor's run, or a part of it, and tells whether to go on.
 func (r *reading) loop(ctx context.Context, step func(*cursor) (bool, error)) error {
 	f := &r.f
-	defer f.unwatch()
-	for quiet := 0; ctx.Err() == nil; {
-		if quiet == len(f.cursors) {
-			if r.finished() {
+	defer f.close()
+	for ctx.Err() == nil {
+		c := f.front()
+		if c == nil {
+			if f.ended == len(f.cursors) {
 				return nil
 			}
 			if res := f.wait(ctx, nil, nil, f.eng.closing); res == waitClosed {
 				return ErrClosed
 			}
-			quiet = 0
+			continue
 		}
-		c := f.cursors[f.turn]
 		ok, err := f.load(ctx, c)
 		if err != nil {
 			return err
 		}
 		if !ok {
-			quiet++
-			f.advance()
+			f.settle(c)
 			continue
 		}
-		quiet = 0
-		f.unwatch()
 		if goOn, err := step(c); err != nil || !goOn {
 			return err
 		}
 		if len(f.run) == 0 || c.finished() {
 			f.drop()
-			f.advance()
+			f.advance(c)
 		}
 	}
 	return nil
-}
-
-func (r *reading) finished() bool {
-	for _, c := range r.f.cursors {
-		if !c.finished() {
-			return false
-		}
-	}
-	return true
 }

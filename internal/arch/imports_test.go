@@ -19,6 +19,7 @@ internal/bounded      :
 internal/choice       :
 internal/errjson      :
 internal/handletest   :
+internal/ready        :
 compress              :
 timingwheel           :
 log/vfs               :
@@ -29,8 +30,8 @@ segment               : index log/record log/vfs
 log                   : segment log/record log/vfs
 replica               : log log/record
 topic/internal/catalog : log log/vfs
-topic                 : replica log log/record log/vfs timingwheel compress topic/internal/catalog
-group                 : topic log/record timingwheel
+topic                 : replica log log/record log/vfs timingwheel compress topic/internal/catalog internal/ready
+group                 : topic log/record timingwheel internal/ready
 topic/topictest       : public
 examples              : public
 examples/*            : public

@@ -1,0 +1,304 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func partsOf(name string, n int) []TopicPartition {
+	list := make([]TopicPartition, n)
+	for i := range list {
+		list[i] = TopicPartition{Topic: name, Partition: int32(i)}
+	}
+	return list
+}
+
+// A Poll looks at the partitions that have something, however many are assigned, and opens none that was never used.
+func TestPollLooksAtWhatIsReady(t *testing.T) {
+	const assigned, active, rounds = 10_000, 3, 200
+	for _, level := range []IsolationLevel{ReadUncommitted, ReadCommitted} {
+		synctest.Test(t, func(t *testing.T) {
+			eng := clientEngine(t)
+			top := clientTopic(t, eng, "t", Partitions(assigned), quick())
+			c := clientConsumer(t, eng, MaxWait(Forever), Isolation(level))
+			require.NoError(t, c.Assign(partsOf("t", assigned)...))
+			for i := range active {
+				put(t, top, int32(i*3333), 0, 1, 1)
+			}
+			for got := 0; got < active; {
+				recs, err := c.Poll(t.Context())
+				require.NoError(t, err)
+				got += len(recs)
+			}
+			for _, waits := range []bool{true, false} {
+				before := c.f.visits
+				for i := range rounds {
+					part := int32(i%active) * 3333
+					if waits {
+						go func() {
+							synctest.Wait()
+							put(t, top, part, 0, 1, 1)
+						}()
+					} else {
+						put(t, top, part, 0, 1, 1)
+					}
+					recs, err := c.Poll(t.Context())
+					require.NoError(t, err)
+					require.Len(t, recs, 1)
+					require.Equal(t, part, recs[0].Partition)
+				}
+				assert.LessOrEqual(t, c.f.visits-before, assigned+3*rounds, "the first time all were looked at")
+				if !waits {
+					assert.LessOrEqual(t, c.f.visits-before, 3*rounds)
+				}
+			}
+			require.Len(t, eng.openPartitions(), active)
+		})
+	}
+}
+
+// t.Read looks at what is ready, too.
+func TestReadLooksAtWhatIsReady(t *testing.T) {
+	const partitions, rounds = 500, 100
+	synctest.Test(t, func(t *testing.T) {
+		eng := clientEngine(t)
+		top := clientTopic(t, eng, "t", Partitions(partitions), quick())
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		r, err := top.reading(ctx, nil)
+		require.NoError(t, err)
+		got := make(chan Record)
+		go func() {
+			defer close(got)
+			_ = r.records(ctx, func(rec *Record, _ error) bool { got <- *rec; return true })
+		}()
+		synctest.Wait()
+		before := r.f.visits
+		require.LessOrEqual(t, before, partitions)
+		for i := range rounds {
+			put(t, top, int32(i%5)*99, 0, 1, 1)
+			rec := <-got
+			require.Equal(t, int32(i%5)*99, rec.Partition)
+			synctest.Wait()
+		}
+		assert.LessOrEqual(t, r.f.visits-before, 2*rounds)
+		cancel()
+		_, more := <-got
+		require.False(t, more)
+		put(t, top, 0, 0, 1, 1)
+		require.Nil(t, r.f.front(), "the loop has left: nothing is told to it")
+	})
+}
+
+// Partitions that were never used are opened by no Poll, are told of when they are used, from their first record on, and when they end.
+func TestUnusedPartitionsAreNotOpenedToBeWatched(t *testing.T) {
+	for _, reset := range []ResetPolicy{Earliest, Latest, Fail, ByDuration(time.Hour)} {
+		synctest.Test(t, func(t *testing.T) {
+			eng := clientEngine(t)
+			top := clientTopic(t, eng, "t", Partitions(4), quick())
+			c := clientConsumer(t, eng, MaxWait(Forever), OnOutOfRange(reset))
+			require.NoError(t, c.Assign(partsOf("t", 4)...))
+			go func() {
+				synctest.Wait()
+				assert.Empty(t, eng.openPartitions())
+				_, _ = top.AppendBatch(t.Context(), []Record{{Value: []byte("a")}}, AppendTo(2))
+			}()
+			recs, err := c.Poll(t.Context())
+			require.NoError(t, err)
+			require.Len(t, recs, 1, "%v", reset)
+			require.EqualValues(t, 2, recs[0].Partition)
+			require.Len(t, eng.openPartitions(), 1)
+			require.NoError(t, c.Assign(partsOf("t", 4)[:2]...))
+			go func() {
+				synctest.Wait()
+				assert.NoError(t, eng.DeleteTopic(t.Context(), "t"))
+			}()
+			_, err = c.Poll(t.Context())
+			require.ErrorIs(t, err, ErrNotFound)
+			_, err = c.Poll(t.Context())
+			require.ErrorIs(t, err, ErrNotFound, "it comes again")
+		})
+	}
+}
+
+// An error of a partition comes again at each Poll that has nothing else to return, and others have their turn between.
+func TestPollErrorsComeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		eng := clientEngine(t)
+		gone, there := clientTopic(t, eng, "gone", quick()), clientTopic(t, eng, "there", quick())
+		put(t, gone, 0, 0, 1, 1)
+		c := clientConsumer(t, eng, MaxWait(Forever))
+		require.NoError(t, c.AssignTopics("gone", "there"))
+		_, err := c.Poll(t.Context())
+		require.NoError(t, err)
+		go func() {
+			synctest.Wait()
+			assert.NoError(t, eng.DeleteTopic(t.Context(), "gone"))
+		}()
+		for i := range 6 {
+			_, err := c.Poll(t.Context())
+			require.ErrorIs(t, err, ErrNotFound)
+			put(t, there, 0, i, 1, 1)
+			recs, err := c.Poll(t.Context())
+			require.NoError(t, err)
+			require.Len(t, recs, 1)
+		}
+	})
+}
+
+// What ended is told nothing more: a consumer that was closed, while it waits or not, and partitions that were taken away.
+func TestWatchesEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		eng := clientEngine(t)
+		top := clientTopic(t, eng, "t", Partitions(2), quick())
+		put(t, top, 0, 0, 1, 1)
+		put(t, top, 1, 0, 1, 1)
+		idle := func(waits bool) *Consumer {
+			c := clientConsumer(t, eng, MaxWait(Forever), OnOutOfRange(Latest))
+			require.NoError(t, c.Assign(partsOf("t", 2)...))
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() { _, _ = c.Poll(ctx) }()
+			synctest.Wait()
+			if !waits {
+				cancel()
+				synctest.Wait()
+			}
+			_ = cancel
+			return c
+		}
+		waiting, resting, smaller := idle(true), idle(false), idle(false)
+		require.NoError(t, waiting.Close())
+		require.NoError(t, resting.Close())
+		require.NoError(t, smaller.Assign(partsOf("t", 2)[1:]...))
+		synctest.Wait()
+		put(t, top, 0, 1, 1, 1)
+		for _, c := range []*Consumer{waiting, resting, smaller} {
+			require.Nil(t, c.f.front())
+		}
+		put(t, top, 1, 1, 1, 1)
+		require.NotNil(t, smaller.f.front())
+	})
+}
+
+// However appends, deletions, seeks, pauses and changes of the assignment meet a consumer, it ends up with all records that there are: one
+// that was told of nothing would sleep for ever, which the bubble tells.
+func TestPollMissesNothing(t *testing.T) {
+	for seed := range uint64(30) {
+		synctest.Test(t, func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(seed, 7))
+			const partitions = 6
+			eng := clientEngine(t)
+			top := clientTopic(t, eng, "t", Partitions(partitions), quick())
+			all := partsOf("t", partitions)
+			level := IsolationLevel(rnd.IntN(2))
+			c := clientConsumer(t, eng, MaxWait(time.Duration(1+rnd.IntN(50))*time.Millisecond), MaxPollRecords(1+rnd.IntN(5)), Isolation(level))
+			require.NoError(t, c.Assign(all...))
+			for range 4 {
+				go appendAtRandom(t, top, rand.New(rand.NewPCG(rnd.Uint64(), 1)), partitions)
+			}
+			seen := map[TopicPartition]int64{}
+			for range 300 {
+				meddle(t, c, rnd, all, seen)
+				recs, err := pollSomehow(t, c, rnd)
+				require.NoError(t, err)
+				note(t, seen, recs)
+			}
+			require.NoError(t, c.Assign(all...))
+			require.NoError(t, c.Resume())
+			for _, tp := range all {
+				end, err := partitionOf(t, top, tp.Partition).High()
+				require.NoError(t, err)
+				pos, err := c.Position(tp)
+				require.NoError(t, err)
+				for pos < end {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					recs, err := c.Poll(ctx)
+					require.NoError(t, ctx.Err(), "seed %d: %v stands at %d of %d", seed, tp, pos, end)
+					require.NoError(t, err)
+					cancel()
+					note(t, seen, recs)
+					pos, err = c.Position(tp)
+					require.NoError(t, err)
+				}
+			}
+		})
+	}
+}
+
+func appendAtRandom(t *testing.T, top *Topic, rnd *rand.Rand, partitions int) {
+	for range 60 {
+		time.Sleep(time.Duration(rnd.IntN(20)) * time.Millisecond)
+		part := partitionOf(t, top, int32(rnd.IntN(partitions)))
+		if rnd.IntN(8) == 0 {
+			_, err := part.DeleteRecords(t.Context(), -1)
+			assert.NoError(t, err)
+			continue
+		}
+		_, err := part.Append(t.Context(), make([]Record, 1+rnd.IntN(4))...)
+		assert.NoError(t, err)
+	}
+}
+
+// meddle does something to the consumer. What is sought back to is seen again.
+func meddle(t *testing.T, c *Consumer, rnd *rand.Rand, all []TopicPartition, seen map[TopicPartition]int64) {
+	tp := all[rnd.IntN(len(all))]
+	var err error
+	switch rnd.IntN(12) {
+	case 0:
+		err = c.Pause(tp)
+	case 1, 2:
+		err = c.Resume(tp)
+	case 3:
+		if back := seen[tp] - 2; back >= 0 {
+			if err = c.Seek(tp, back); err == nil {
+				seen[tp] = back
+			}
+		}
+	case 4:
+		err = c.Assign(all[:1+rnd.IntN(len(all))]...)
+		for i, tp := range all {
+			if _, known := c.named[tp]; !known {
+				delete(seen, all[i])
+			}
+		}
+	case 5:
+		err = c.Assign(all...)
+	case 6:
+		if err = c.SeekToStart(tp); err == nil {
+			delete(seen, tp)
+		}
+	}
+	if !errors.Is(err, ErrInvalid) { // not assigned
+		require.NoError(t, err)
+	}
+}
+
+func pollSomehow(t *testing.T, c *Consumer, rnd *rand.Rand) ([]Record, error) {
+	if rnd.IntN(4) > 0 {
+		return c.Poll(t.Context())
+	}
+	list := c.Assignment()
+	if rnd.IntN(2) == 0 {
+		var err error
+		list, err = c.Ready()
+		require.NoError(t, err)
+	}
+	return c.PollFrom(list...)
+}
+
+// note sees that records come in order.
+func note(t *testing.T, seen map[TopicPartition]int64, recs []Record) {
+	for i := range recs {
+		tp := TopicPartition{Topic: recs[i].Topic, Partition: recs[i].Partition}
+		require.GreaterOrEqual(t, recs[i].Offset, seen[tp], fmt.Sprint(tp))
+		seen[tp] = recs[i].Offset + 1
+	}
+}
