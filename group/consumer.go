@@ -63,6 +63,7 @@ type Consumer struct {
 	out      map[*Batch]struct{}          // handed out
 	busy     map[topic.TopicPartition]int // of those, by partition
 	paused   map[topic.TopicPartition]bool
+	touched  []*holding // those of which the source may have to be told something
 	seeks    []seek
 	id       identity
 	asked    string        // the id of a member that has not been let in yet
@@ -109,6 +110,7 @@ type holding struct {
 	stored    int64 // what the group has committed; -1 nothing
 	topic     topic.ID
 	quiet     bool // the source is told not to read it
+	touched   bool // quiet may be wrong
 
 	class  *class
 	ready  []*Batch // read and not handed out

@@ -137,6 +137,7 @@ func (c *Consumer) withdraw(parts []topic.TopicPartition, why error) {
 	for _, tp := range parts {
 		if h := c.hold[tp]; h != nil {
 			h.ready = nil
+			c.touchLocked(tp)
 		}
 	}
 }
@@ -238,6 +239,7 @@ func (m *membership) settleDown(offsets []PartitionOffset) error {
 			h.window = newWindow()
 		}
 		c.hold[o.TopicPartition] = h
+		c.touchLocked(h.tp)
 	}
 	all := c.heldLocked()
 	c.classifyLocked(all)

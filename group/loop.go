@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/quirelog/quire/internal/bounded"
+	"github.com/quirelog/quire/internal/invariant"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -195,6 +196,7 @@ func (c *Consumer) done(b *Batch) {
 	if c.busy[h.tp]--; c.busy[h.tp] == 0 {
 		delete(c.busy, h.tp)
 	}
+	c.touchLocked(h.tp)
 	h.out--
 	h.class.working--
 	news := h.window == nil || c.hold[h.tp] != h // the partition is free
@@ -242,34 +244,69 @@ func (c *Consumer) took(ctx context.Context, recs []topic.Record, err error) err
 // hush keeps the source from reading partitions whose records could not be handed out. awake: a batch can be handed out by now, and the
 // loop must not sleep.
 func (c *Consumer) hush() (awake bool, err error) {
-	var quiet, loud []topic.TopicPartition
 	c.mu.Lock()
 	if c.anyHeadLocked() {
 		c.mu.Unlock()
 		return true, nil
 	}
 	c.asleep = true
-	for tp, h := range c.hold {
-		want := !c.thirstyLocked(h)
-		switch {
-		case want && !h.quiet:
-			quiet = append(quiet, tp)
-		case !want && h.quiet:
-			loud = append(loud, tp)
-		}
-		h.quiet = want
-	}
 	c.mu.Unlock()
-	if len(quiet) > 0 {
-		err = c.src.Pause(quiet...)
+	return false, c.pauseSource()
+}
+
+// pauseSource has the source read what is thirsty, and nothing else.
+func (c *Consumer) pauseSource() error {
+	quiet, loud := c.untold()
+	return errors.Join(each(quiet, c.src.Pause), each(loud, c.src.Resume))
+}
+
+// each calls f for partitions, of which some may be of a topic that was deleted: the next look at topics takes them away.
+func each(parts []topic.TopicPartition, f func(...topic.TopicPartition) error) error {
+	for _, tp := range parts {
+		if err := f(tp); err != nil && !errors.Is(err, topic.ErrInvalid) {
+			return err
+		}
 	}
-	if len(loud) > 0 {
-		err = errors.Join(err, c.src.Resume(loud...))
+	return nil
+}
+
+// untold lists the partitions that the source is still to pause, or to resume.
+func (c *Consumer) untold() (quiet, loud []topic.TopicPartition) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, h := range c.touched {
+		c.touched[i], h.touched = nil, false
+		want := !c.thirstyLocked(h)
+		if c.hold[h.tp] != h || want == h.quiet {
+			continue
+		}
+		if h.quiet = want; want {
+			quiet = append(quiet, h.tp)
+		} else {
+			loud = append(loud, h.tp)
+		}
 	}
-	if errors.Is(err, topic.ErrInvalid) { // of a topic that was deleted: the next look at topics takes it away
-		err = nil
+	c.touched = c.touched[:0]
+	c.checkQuietLocked()
+	return quiet, loud
+}
+
+// checkQuietLocked asserts that none was forgotten.
+func (c *Consumer) checkQuietLocked() {
+	if !invariant.Enabled {
+		return
 	}
-	return false, err
+	for tp, h := range c.hold {
+		invariant.Check(h.quiet != c.thirstyLocked(h), "group: the source is told something else of %v", tp)
+	}
+}
+
+// touchLocked notes that more of a partition may have to be read, or less.
+func (c *Consumer) touchLocked(tp topic.TopicPartition) {
+	if h := c.hold[tp]; h != nil && !h.touched {
+		h.touched = true
+		c.touched = append(c.touched, h)
+	}
 }
 
 // sort makes batches of what was read, one for each run of records of a partition, or of each key in it.

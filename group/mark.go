@@ -48,6 +48,7 @@ func (c *Consumer) markBatch(b *Batch, offset int64) {
 // finishLocked marks a record that RunByKey has in hand.
 func (c *Consumer) finishLocked(h *holding, offset int64) {
 	c.markLocked(h, h.window.finish(offset))
+	c.touchLocked(h.tp)
 	if c.asleep && h.quiet && c.thirstyLocked(h) { // there is room again
 		c.src.Wakeup()
 	}
@@ -290,6 +291,7 @@ func (c *Consumer) anewLocked(h *holding, offset int64) *holding {
 	}
 	h.ready = nil
 	c.hold[h.tp] = fresh
+	c.touchLocked(h.tp)
 	return fresh
 }
 
@@ -307,6 +309,7 @@ func (c *Consumer) rewind(b *Batch) {
 		h.next = max(b.Records[0].Offset, h.mark)
 		c.seeks = append(c.seeks, seek{h.tp, h.next})
 		h.ready = nil
+		c.touchLocked(h.tp)
 	}
 }
 
@@ -347,6 +350,7 @@ func (c *Consumer) setPaused(parts []topic.TopicPartition, on bool) error {
 		} else {
 			delete(c.paused, tp)
 		}
+		c.touchLocked(tp)
 	}
 	c.src.Wakeup()
 	return nil

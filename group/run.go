@@ -83,6 +83,7 @@ func (c *Consumer) sortByKey() {
 		h.window = newWindow()
 		ready := h.ready
 		h.ready = nil
+		c.touchLocked(h.tp)
 		for _, b := range ready {
 			c.sortLocked(c.hold[h.tp], b.Records)
 		}
@@ -101,6 +102,7 @@ func (c *Consumer) sortByPartition() {
 			c.seeks = append(c.seeks, seek{h.tp, oldest})
 		}
 		h.window, h.ready = nil, nil
+		c.touchLocked(h.tp)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 // readyLocked puts batches where they are handed out from, behind the others of their partition.
 func (c *Consumer) readyLocked(h *holding, list ...*Batch) {
+	c.touchLocked(h.tp)
 	h.ready = append(h.ready, list...)
 	if !h.inLine && len(h.ready) > 0 && c.hold[h.tp] == h {
 		h.inLine = true
@@ -24,6 +25,7 @@ func (c *Consumer) pickLocked() *Batch {
 	}
 	at := c.headLocked(cl)
 	h := cl.line[at]
+	c.touchLocked(h.tp)
 	b := h.ready[0]
 	h.ready[0] = nil
 	h.ready = h.ready[1:]
@@ -99,7 +101,7 @@ func (c *Consumer) thirstyLocked(h *holding) bool {
 func (c *Consumer) classifyLocked(parts []topic.TopicPartition) {
 	for _, r := range c.turns.ranks {
 		for _, cl := range r.classes {
-			cl.parts = nil
+			cl.parts = 0
 		}
 	}
 	for _, tp := range parts {
@@ -107,18 +109,24 @@ func (c *Consumer) classifyLocked(parts []topic.TopicPartition) {
 		if h.class == nil {
 			h.class = c.turns.class(c.cfg.order.class(tp))
 		}
-		h.class.parts = append(h.class.parts, tp)
+		h.class.parts++
 	}
 	c.turns.keep()
 }
 
 // topUp reads, without waiting, for the classes that have nothing to hand out, as far down as it matters who has something.
 func (c *Consumer) topUp(ctx context.Context) error {
+	var wanted map[*class][]topic.TopicPartition
 	for _, r := range c.turns.ranks {
 		some := false
 		for _, cl := range r.classes {
-			has, parts := c.thirst(cl)
-			if len(parts) > 0 {
+			has := c.has(cl)
+			if !has && wanted == nil {
+				if err := c.thirst(&wanted); err != nil {
+					return err
+				}
+			}
+			if parts := wanted[cl]; !has && len(parts) > 0 {
 				recs, err := c.src.PollFromWithin(ctx, parts...)
 				if fault := c.took(ctx, recs, err); fault != nil {
 					return fault
@@ -126,7 +134,6 @@ func (c *Consumer) topUp(ctx context.Context) error {
 				if err != nil { // of a topic that is gone, as its partitions are now
 					return c.topUp(ctx)
 				}
-				c.passOn(cl, recs)
 				has = len(recs) > 0
 			}
 			some = some || has
@@ -138,29 +145,29 @@ func (c *Consumer) topUp(ctx context.Context) error {
 	return nil
 }
 
-// thirst tells whether a class has something to hand out, and if not, which partitions are to be read for it.
-func (c *Consumer) thirst(cl *class) (has bool, parts []topic.TopicPartition) {
+// has tells whether a class has something to hand out.
+func (c *Consumer) has(cl *class) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.headLocked(cl) >= 0 {
-		return true, nil
-	}
-	for _, tp := range cl.parts {
-		if h := c.hold[tp]; h != nil && c.thirstyLocked(h) {
-			parts = append(parts, tp)
-		}
-	}
-	return false, parts
+	return c.headLocked(cl) >= 0
 }
 
-// passOn has the partitions behind the last one that gave something be asked first next time.
-func (c *Consumer) passOn(cl *class, recs []topic.Record) {
-	if len(recs) == 0 {
-		return
+// thirst finds the partitions of each class that may have something to read, and of which more is wanted, in the order of their turns.
+func (c *Consumer) thirst(wanted *map[*class][]topic.TopicPartition) error {
+	if err := c.pauseSource(); err != nil {
+		return err
 	}
-	last := recs[len(recs)-1]
+	list, err := c.src.Ready()
+	if err != nil {
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	at := slices.Index(cl.parts, topic.TopicPartition{Topic: last.Topic, Partition: last.Partition}) + 1
-	cl.parts = slices.Concat(cl.parts[at:], cl.parts[:at])
+	*wanted = map[*class][]topic.TopicPartition{}
+	for _, tp := range list {
+		if h := c.hold[tp]; h != nil && c.thirstyLocked(h) {
+			(*wanted)[h.class] = append((*wanted)[h.class], tp)
+		}
+	}
+	return nil
 }

@@ -3,8 +3,6 @@ package group
 import (
 	"cmp"
 	"slices"
-
-	"github.com/quirelog/quire/topic"
 )
 
 // turns says which class of partitions is served next. It is pure: what is there to be served it is told, by cost, at each choice.
@@ -31,9 +29,9 @@ type class struct {
 	weight  int64
 	deficit int64 // what it may still be given in its turn
 
-	line    []*holding             // those that have batches to hand out, or had some a moment ago; whose turn it is first
-	parts   []topic.TopicPartition // all, who is to be read next first
-	working int                    // batches handed out
+	line    []*holding // those that have batches to hand out, or had some a moment ago; whose turn it is first
+	parts   int        // how many partitions it has
+	working int        // batches handed out
 }
 
 // classID says which partitions make a class: those of one rank and, as the weights are given, of one topic or each for itself.
@@ -63,7 +61,7 @@ func (t *turns) class(id classID, weight int64) *class {
 // keep drops the classes without partitions.
 func (t *turns) keep() {
 	for _, r := range t.ranks {
-		r.classes = slices.DeleteFunc(r.classes, func(c *class) bool { return len(c.parts) == 0 && c.working == 0 })
+		r.classes = slices.DeleteFunc(r.classes, func(c *class) bool { return c.parts == 0 && c.working == 0 })
 		r.at, r.granted = 0, false
 	}
 	t.ranks = slices.DeleteFunc(t.ranks, func(r *rank) bool { return len(r.classes) == 0 })

@@ -5,8 +5,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/quirelog/quire/topic"
 )
 
 // mouth is a class in a test: what its batches cost that wait, the first one first.
@@ -21,7 +19,7 @@ func serveTest(weights map[string]int64, ranks map[string]int) (*turns, map[*cla
 	byClass, byName := map[*class]*mouth{}, map[string]*mouth{}
 	for name, w := range weights {
 		c := t.class(classID{rank: ranks[name], topic: name}, w)
-		c.parts = []topic.TopicPartition{{Topic: name}}
+		c.parts = 1
 		byName[name] = &mouth{c: c}
 		byClass[c] = byName[name]
 	}
@@ -106,7 +104,7 @@ func TestTurnsOfRanksAndOfThoseWhoWereAway(t *testing.T) {
 		serve(order, mouths)
 	}
 	require.Equal(t, []int64{330, 210}, []int64{by["a"].got, by["b"].got}, "what was not used is not made up for")
-	by["a"].c.parts = nil
+	by["a"].c.parts = 0
 	order.keep()
 	require.Len(t, order.ranks, 2)
 	require.Equal(t, []*class{by["b"].c}, order.ranks[1].classes)
