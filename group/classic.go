@@ -20,6 +20,7 @@ type classicGroup struct {
 	leader       string
 	members      []*classicMember // in the order in which they joined
 	pending      []string         // ids given out that have not come back yet
+	roll         *roll            // of the members; nil until it is needed
 
 	grew      bool          // somebody joined in this window of the initial delay
 	window    time.Duration // that window
@@ -54,20 +55,13 @@ func compareTimers(a, b timerName) int {
 }
 
 func (g *classicGroup) member(id string) *classicMember {
-	for _, m := range g.members {
-		if m.id == id {
-			return m
-		}
-	}
-	return nil
+	return g.known().ids[id]
 }
 
 // static is the id of the member with that instance id, or "".
 func (g *classicGroup) static(instance string) string {
-	for _, m := range g.members {
-		if instance != "" && m.instance == instance {
-			return m.id
-		}
+	if m := g.known().instances[instance]; m != nil {
+		return m.id
 	}
 	return ""
 }
@@ -104,12 +98,7 @@ func sameProtocols(a, b []Protocol) bool {
 
 // supported tells whether all members have the protocol.
 func (g *classicGroup) supported(protocol string) bool {
-	for _, m := range g.members {
-		if !slices.ContainsFunc(m.protocols, func(p Protocol) bool { return p.Name == protocol }) {
-			return false
-		}
-	}
-	return true
+	return g.known().speak[protocol] == len(g.members)
 }
 
 // accepts tells whether a member with these protocols fits in.
@@ -153,20 +142,16 @@ func (g *classicGroup) rebalanceTimeout() time.Duration {
 }
 
 // joined is how many members wait for the next generation.
-func (g *classicGroup) joined() (n int) {
-	for _, m := range g.members {
-		if m.joining != 0 {
-			n++
-		}
-	}
-	return n
+func (g *classicGroup) joined() int {
+	g.checkRoll()
+	return g.known().joined
 }
 
 func (g *classicGroup) allJoined() bool { return g.joined() == len(g.members) && len(g.pending) == 0 }
 
 // remove takes a member, or an id given out, out of the group. The longest member leads next.
 func (g *classicGroup) remove(id string) {
-	g.members = slices.DeleteFunc(g.members, func(m *classicMember) bool { return m.id == id })
+	g.strike(id)
 	g.pending = slices.DeleteFunc(g.pending, func(p string) bool { return p == id })
 	if g.leader == id {
 		g.leader = ""

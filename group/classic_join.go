@@ -96,7 +96,7 @@ func (m *machine) addMember(req JoinRequest, id string) {
 			break
 		}
 	}
-	g.members = append(g.members, &classicMember{
+	g.add(&classicMember{
 		id: id, instance: req.InstanceID, clientID: req.ClientID, clientHost: req.ClientHost, rebalance: req.RebalanceTimeout,
 		session: req.SessionTimeout, protocols: req.Protocols, joining: m.call, fresh: true, local: req.local,
 	})
@@ -137,8 +137,8 @@ func (m *machine) joinAgain(req JoinRequest) {
 // updateMember parks the call of a member that joins again. A call of it that waits already is told to ask again.
 func (m *machine) updateMember(member *classicMember, req JoinRequest) {
 	m.endJoin(member, JoinResponse{MemberID: member.id}.refused(ErrRebalanceInProgress))
-	member.protocols, member.rebalance, member.session = req.Protocols, req.RebalanceTimeout, req.SessionTimeout
-	member.joining = m.call
+	member.rebalance, member.session = req.RebalanceTimeout, req.SessionTimeout
+	m.classic.change(member, func() { member.protocols, member.joining = req.Protocols, m.call })
 	if member.local = req.local; req.local {
 		m.stopTimer(timerSession, member.id)
 	}
@@ -165,7 +165,7 @@ func (m *machine) takeOver(req JoinRequest, oldID, newID string) {
 	m.endJoin(member, JoinResponse{MemberID: oldID}.refused(ErrFencedInstance))
 	m.endSync(member, SyncResponse{}.refused(ErrFencedInstance))
 	m.stopTimersOf(oldID)
-	member.id = newID
+	g.rename(member, newID)
 	if g.leader == oldID {
 		g.leader = newID
 	}
@@ -196,7 +196,7 @@ func (m *machine) takeOver(req JoinRequest, oldID, newID string) {
 func (m *machine) endJoin(member *classicMember, a answer) {
 	if member.joining != 0 {
 		m.answer(member.joining, a)
-		member.joining = 0
+		m.classic.change(member, func() { member.joining = 0 })
 	}
 }
 
@@ -247,7 +247,7 @@ func (m *machine) prepareRebalance() {
 				m.restartSession(member)
 			}
 		}
-		member.owesSync = false
+		g.change(member, func() { member.owesSync = false })
 	}
 	m.stopTimer(timerSync, "")
 	if g.state == Empty && !g.allLocal() {
@@ -311,7 +311,8 @@ func (m *machine) completeJoin() {
 	for _, member := range g.members {
 		m.endJoin(member, m.joinAnswer(member))
 		m.restartSession(member)
-		member.fresh, member.owesSync = false, true
+		member.fresh = false
+		g.change(member, func() { member.owesSync = true })
 	}
 	m.startTimer(timerSync, "", g.rebalanceTimeout())
 }

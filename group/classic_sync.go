@@ -44,13 +44,11 @@ func (m *machine) sync(req SyncRequest) {
 
 // synced notes that a member has asked for its assignment.
 func (m *machine) synced(member *classicMember) {
-	member.owesSync = false
-	for _, other := range m.classic.members {
-		if other.owesSync {
-			return
-		}
+	g := m.classic
+	g.change(member, func() { member.owesSync = false })
+	if g.checkRoll(); g.known().owing == 0 {
+		m.stopTimer(timerSync, "")
 	}
-	m.stopTimer(timerSync, "")
 }
 
 // assigning tells whether an assignment of this generation is being stored. A leader that asks again does not get another: the log would

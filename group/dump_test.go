@@ -97,7 +97,7 @@ func clone(m *machine) *machine {
 	}
 	if m.classic != nil {
 		g := *m.classic
-		g.members, g.pending = slices.Clone(g.members), slices.Clone(g.pending)
+		g.members, g.pending, g.roll = slices.Clone(g.members), slices.Clone(g.pending), nil
 		for i, member := range g.members {
 			copied := *member
 			g.members[i] = &copied

@@ -201,6 +201,9 @@ func (t *seat) phase() phase {
 	if g := t.m.classic; g != nil {
 		return phase{g.born, g.state, g.generation}
 	}
+	if s := t.m.server; s != nil && len(s.members) > 0 {
+		return phase{state: Stable} // whatever its members do: those of this process are not among them
+	}
 	return phase{state: t.m.state()}
 }
 

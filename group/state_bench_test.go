@@ -91,6 +91,26 @@ func BenchmarkHeartbeat(b *testing.B) {
 	}
 }
 
+// A heartbeat, and a commit, cost the same in a group of any size.
+func BenchmarkClassicMember(b *testing.B) {
+	for _, members := range []int{10, 100, 1000, 10_000} {
+		cfg := Config{}.withDefaults()
+		p := &pump{m: newMachine("g", &cfg, abc(4))}
+		g := p.m.newClassic(Stable)
+		g.generation, g.protocolType, g.protocol = 1, ProtocolType, "a"
+		p.m.classic = g
+		for i := range members {
+			g.add(&classicMember{id: fmt.Sprint("m", i), instance: fmt.Sprint("i", i), session: time.Minute, protocols: []Protocol{{Name: "a"}}})
+		}
+		last := fmt.Sprint(members - 1)
+		b.Run(fmt.Sprint("members=", members), func(b *testing.B) {
+			for b.Loop() {
+				p.m.step(1, 1, HeartbeatRequest{MemberID: "m" + last, InstanceID: "i" + last, Generation: 1})
+			}
+		})
+	}
+}
+
 func BenchmarkCommit(b *testing.B) {
 	cfg := Config{}.withDefaults()
 	p := &pump{m: newMachine("g", &cfg, nil)}
