@@ -5,20 +5,46 @@ import (
 	"sync/atomic"
 )
 
-// Budget bounds the memory of sealed tables that were read in; one is shared by all logs of an engine. The tables of active segments are
-// not counted: they cannot be given back. A nil *Budget is unlimited and keeps no books. All methods may be called at once.
+// Budget bounds the memory of sealed tables that were read in, and of what is remembered ([Budget.Remember]); one is shared by all logs of an
+// engine. The tables of active segments are not counted: they cannot be given back. A nil *Budget is unlimited and keeps no books. All methods
+// may be called at once.
 type Budget struct {
 	limit int64
 	used  atomic.Int64
 
 	mu sync.Mutex
-	// ring holds the blocks in memory in no particular order; hand goes round it and gives blocks that were used since its last visit a
+	// ring holds what is in memory in no particular order; hand goes round it and gives what was used since its last visit a
 	// second chance. That approximates least-recently-used without a write to shared memory on each look-up.
-	ring []*block // guarded by mu
-	hand int      // guarded by mu
+	ring []held // guarded by mu
+	hand int    // guarded by mu
+
+	memory memory
 
 	landmarks Landmarks
 	lent      atomic.Int64
+}
+
+// held is something in memory that is counted and may be dropped, with the budget's mutex held.
+type held interface {
+	size() int64
+	drop()
+	book() *books
+}
+
+// books are the Budget's of one held, guarded by its mutex, except used.
+type books struct {
+	slot    int
+	counted bool
+	used    atomic.Bool
+}
+
+func (k *books) book() *books { return k }
+
+// use notes a use, with a write only if it is the first since the hand's last visit.
+func (k *books) use() {
+	if !k.used.Load() {
+		k.used.Store(true)
+	}
 }
 
 // besides is which part of a budget each other use of it may take: the budget divided by it.
@@ -32,12 +58,22 @@ func NewBudget(bytes int64) *Budget {
 	return b
 }
 
-// Used is the number of bytes of sealed tables in memory. It never exceeds the limit.
+// Used is the number of bytes of sealed tables in memory, and of what is remembered. It never exceeds the limit.
 func (b *Budget) Used() int64 {
 	if b == nil {
 		return 0
 	}
 	return b.used.Load()
+}
+
+// Held is how many tables, and things remembered, Used counts.
+func (b *Budget) Held() int {
+	if b == nil {
+		return 0
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.ring)
 }
 
 // Limit is what NewBudget was given; -1 for a nil Budget.
@@ -110,21 +146,21 @@ func (b *Budget) adopt(blk *block) {
 	b.enterLocked(blk)
 }
 
-func (b *Budget) enterLocked(blk *block) {
-	for b.used.Load()+blk.size() > b.limit && len(b.ring) > 0 {
+func (b *Budget) enterLocked(h held) {
+	for b.used.Load()+h.size() > b.limit && len(b.ring) > 0 {
 		b.evictLocked()
 	}
-	if b.used.Load()+blk.size() > b.limit {
-		blk.owner.block.CompareAndSwap(blk, nil) // too large for the whole budget
+	if b.used.Load()+h.size() > b.limit {
+		h.drop() // too large for the whole budget
 		return
 	}
-	blk.slot = len(b.ring)
-	blk.counted = true
-	b.ring = append(b.ring, blk)
-	b.used.Add(blk.size())
+	k := h.book()
+	k.slot, k.counted = len(b.ring), true
+	b.ring = append(b.ring, h)
+	b.used.Add(h.size())
 }
 
-// evictLocked drops the first block that was not used since the hand's last visit. Blocks lose that mark as the hand passes, so the second
+// evictLocked drops the first that was not used since the hand's last visit. They lose that mark as the hand passes, so the second
 // round finds one at the latest, unless readers are faster: then the third takes any.
 func (b *Budget) evictLocked() {
 	for step := 0; ; step++ {
@@ -132,11 +168,11 @@ func (b *Budget) evictLocked() {
 			b.hand = 0
 		}
 		victim := b.ring[b.hand]
-		if victim.used.Swap(false) && step < 2*len(b.ring) {
+		if victim.book().used.Swap(false) && step < 2*len(b.ring) {
 			b.hand++
 			continue
 		}
-		victim.owner.block.CompareAndSwap(victim, nil)
+		victim.drop()
 		b.removeLocked(victim)
 		return
 	}
@@ -154,12 +190,13 @@ func (b *Budget) release(blk *block) {
 	}
 }
 
-func (b *Budget) removeLocked(blk *block) {
+func (b *Budget) removeLocked(h held) {
+	k := h.book()
 	last := len(b.ring) - 1
-	b.ring[blk.slot] = b.ring[last]
-	b.ring[blk.slot].slot = blk.slot
+	b.ring[k.slot] = b.ring[last]
+	b.ring[k.slot].book().slot = k.slot
 	b.ring[last] = nil
 	b.ring = b.ring[:last]
-	blk.counted = false
-	b.used.Add(-blk.size())
+	k.counted = false
+	b.used.Add(-h.size())
 }

@@ -47,6 +47,7 @@
 //	table.go      a table: active entries, flush, seal, load
 //	search.go     binary search in memory and in a file
 //	budget.go     memory for sealed tables
+//	memory.go     what is remembered of places in segments, in the same budget
 //	landmarks.go  where batches begin between two entries, as far as readers have found out
 //	offsets.go    offset to position
 //	times.go      timestamp to offset

@@ -25,8 +25,8 @@ type order struct {
 // second case the stretch starts with the table's first entry; always at least two entries follow the found one, if the table has them.
 func (t *Table) entries(target int64, o order) (stretch []byte, at int, err error) {
 	b := t.block.Load()
-	if b != nil && !b.used.Load() {
-		b.used.Store(true) // not by the look-up that reads it in: tables that are looked at once are the first to go
+	if b != nil {
+		b.use() // not by the look-up that reads it in: tables that are looked at once are the first to go
 	}
 	if b == nil {
 		sum := t.sealed.Load()

@@ -69,15 +69,13 @@ type block struct {
 	n   atomic.Int64
 	buf []byte
 
-	// Books of the Budget, guarded by its mutex, except used.
-	owner   *Table
-	slot    int
-	counted bool
-	used    atomic.Bool
+	books
+	owner *Table
 }
 
 func (b *block) bytes() []byte { return b.buf[:b.n.Load()] }
 func (b *block) size() int64   { return int64(len(b.buf)) }
+func (b *block) drop()         { b.owner.block.CompareAndSwap(b, nil) }
 
 // handle is an open index file.
 type handle struct{ vfs.File }

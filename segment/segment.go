@@ -49,9 +49,10 @@ type Segment struct {
 	spare     *handle
 
 	indexed atomic.Pointer[IndexSums] // what the active index files hold; nil if that is not known
-	ways    wayMap                    // where records begin in large batches that were checked
-	mapping atomic.Uint64             // the segment's name among index.Landmarks; 0 before the first is noted
-	recent  recent                    // what was written last, while somebody follows
+	wayed   atomic.Bool               // there may be waypoints
+	own     atomic.Pointer[index.Budget]
+	mapping atomic.Uint64 // the segment's name among index.Landmarks; 0 before the first is noted
+	recent  recent        // what was written last, while somebody follows
 	offsets index.Offsets
 	times   index.Times
 	aborted index.Aborted

@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
-	"sync/atomic"
 
+	"github.com/quirelog/quire/index"
 	"github.com/quirelog/quire/log/record"
 )
 
@@ -18,7 +17,8 @@ import (
 const (
 	wayBatchBytes = 16 << 10 // batches from this size on get waypoints
 	wayDistance   = 2 << 10  // bytes between waypoints
-	wayBatches    = 16 << 10 // batches with waypoints per segment; beyond it all are forgotten
+	ownWayBytes   = 4 << 20  // for the waypoints of a segment without a budget
+	waysBytes     = 112      // what the waypoints of a batch take, beside the marks
 )
 
 // waypoint says that the record with this offset delta begins at this position
@@ -32,45 +32,23 @@ type waypoints struct {
 	marks []waypoint // both fields ascending; the last is the end of the batch
 }
 
-// wayMap keeps waypoints by the position of their batch. The zero value is empty
-// and small: most segments never need one.
-type wayMap struct{ known atomic.Pointer[wayTable] }
-
-type wayTable struct {
-	mu sync.RWMutex
-	at map[int64]*waypoints
+// ways is where the segment's waypoints are remembered: in the budget of all, under the name that it has among the landmarks. Without a budget
+// the segment has one of its own. It is asked for before the reads whose results are noted: a truncation in between makes it worthless.
+func (s *Segment) ways() (*index.Budget, index.Mapping) {
+	if s.cfg.Budget != nil {
+		return s.cfg.Budget, s.landmarked()
+	}
+	if s.own.Load() == nil {
+		s.own.CompareAndSwap(nil, index.NewBudget(ownWayBytes))
+	}
+	return s.own.Load(), 1
 }
 
-func (m *wayMap) get(pos int64) *waypoints {
-	t := m.known.Load()
-	if t == nil {
-		return nil
-	}
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.at[pos]
+// forgetWays forgets everything: the file was cut.
+func (s *Segment) forgetWays() {
+	s.own.Store(nil)
+	s.wayed.Store(false)
 }
-
-func (m *wayMap) put(pos int64, w *waypoints) {
-	t := m.known.Load()
-	if t == nil {
-		t = &wayTable{at: make(map[int64]*waypoints)}
-		if !m.known.CompareAndSwap(nil, t) {
-			return // the next read will note it
-		}
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.at) >= wayBatches {
-		clear(t.at)
-	}
-	t.at[pos] = w
-}
-
-// forget drops everything: the file was cut.
-func (m *wayMap) forget() { m.known.Store(nil) }
-
-func (m *wayMap) empty() bool { return m.known.Load() == nil }
 
 // Finder is the memory of [Segment.Find]: what it returns lies there until the
 // next call. The zero value is ready. One goroutine at a time.
@@ -99,7 +77,7 @@ func (s *Segment) Find(f *Finder, offset, bound int64) (r *record.Record, ok boo
 	if r, ok, err = s.findByWaypoint(f, offset, bound); ok || err != nil {
 		return r, ok, err
 	}
-	cuts := s.cuts.Load()
+	budget, of := s.ways()
 	f.way = nil
 	run, next, err := s.Read(f.buf[:0], Place{offset, -1}, bound, 1)
 	f.buf = run
@@ -119,10 +97,8 @@ func (s *Segment) Find(f *Finder, offset, bound int64) (r *record.Record, ok boo
 		if err != nil {
 			return nil, false, s.batchDamage(b, pos, err)
 		}
-		s.ways.put(pos, w)
-		if cuts != s.cuts.Load() {
-			s.ways.forget() // of a batch that may be gone
-		}
+		budget.Remember(of, pos, w, waysBytes+8*int64(cap(w.marks)))
+		s.wayed.Store(true)
 	}
 	if err := f.decoder.Reset(b, f.DecodeLimit); err != nil {
 		return nil, false, s.batchDamage(b, pos, err)
@@ -168,6 +144,7 @@ func (f *Finder) survey(b record.Batch) (*waypoints, error) {
 		}
 	}
 	w.marks = append(w.marks, waypoint{b.LastOffsetDelta() + 1, int32(len(b) - record.HeaderSize)})
+	w.marks = slices.Clone(w.marks) // without room for more
 	return w, f.decoder.Err()
 }
 
@@ -219,9 +196,10 @@ func (s *Segment) wayTo(offset, bound int64) (w *waypoints, pos int64, ok bool) 
 	if s.ready() != nil {
 		return nil, 0, false
 	}
-	if s.ways.empty() {
+	if !s.wayed.Load() {
 		return nil, 0, false
 	}
+	budget, of := s.ways()
 	a, err := s.around(offset)
 	if err != nil {
 		return nil, 0, false
@@ -230,8 +208,8 @@ func (s *Segment) wayTo(offset, bound int64) (w *waypoints, pos int64, ok bool) 
 		if pos < 0 {
 			continue
 		}
-		w := s.ways.get(pos)
-		if w == nil {
+		w, known := budget.Recall(of, pos).(*waypoints)
+		if !known {
 			continue
 		}
 		head := record.Batch(w.head[:])

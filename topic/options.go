@@ -145,8 +145,9 @@ func Defaults(opts ...TopicOption) Option {
 // have (RLIMIT_NOFILE), at most 65,536; 4096 where that is not known. Values below 16 are raised to 16.
 func MaxOpenFiles(n int) Option { return func(o *options) { o.maxOpenFiles = n } }
 
-// IndexMemory bounds the memory for indexes of sealed segments, in bytes; indexes beyond it are searched on
-// disk. Default 64 MiB; negative: no bound.
+// IndexMemory bounds the memory for indexes of sealed segments, and for what reads of single records have found out about large batches, in
+// bytes; indexes beyond it are searched on disk. Half as much again may go to where batches begin, and to the last bytes of logs that are
+// followed. Default 64 MiB; negative: no bound.
 func IndexMemory(bytes int64) Option { return func(o *options) { o.indexMemory = bytes } }
 
 // CheckpointEvery is how often an engine that is written to notes its recovery points and start offsets in
