@@ -51,9 +51,11 @@ func TestRollIsKept(t *testing.T) {
 	ids := together(d, 20)
 	g := d.m.classic
 	before := g.known()
-	for i, id := range ids {
+	for _, id := range ids {
 		call := d.send(HeartbeatRequest{MemberID: id, Generation: g.generation})
 		require.NoError(t, answered[HeartbeatResponse](d, call).Err)
+	}
+	for i, id := range ids {
 		if i%2 == 0 {
 			d.send(LeaveRequest{Members: []Leaver{{MemberID: id}}})
 			d.send(joining("", fmt.Sprint("new", i), "a"))

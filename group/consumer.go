@@ -64,6 +64,7 @@ type Consumer struct {
 	busy     map[topic.TopicPartition]int // of those, by partition
 	paused   map[topic.TopicPartition]bool
 	touched  []*holding // those of which the source may have to be told something
+	looked   int        // how often one was looked at for that
 	seeks    []seek
 	id       identity
 	asked    string        // the id of a member that has not been let in yet

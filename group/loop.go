@@ -274,6 +274,7 @@ func each(parts []topic.TopicPartition, f func(...topic.TopicPartition) error) e
 func (c *Consumer) untold() (quiet, loud []topic.TopicPartition) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.looked += len(c.touched)
 	for i, h := range c.touched {
 		c.touched[i], h.touched = nil, false
 		want := !c.thirstyLocked(h)

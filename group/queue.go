@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/internal/bounded"
+	"github.com/quirelog/quire/internal/ready"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -52,8 +53,14 @@ type Queue struct {
 	end    error // why it is over
 	rota   rota  // who waits for a record
 	full   int   // how many windows were full at the last fetch
-	kept   int   // bytes of records held in memory
-	stats  QueueMetrics
+
+	news      *ready.List[*stall] // those whose partitions have changed
+	unwatched []*stall            // those that could not be opened, and tell nothing of their changes
+	touched   []*stall            // those whose windows may have become full, or full no more
+	unstored  []*stall            // those with something staged
+
+	kept  int // bytes of records held in memory
+	stats QueueMetrics
 
 	room    roomWait
 	loops   map[*queueLoop]struct{} // that run
@@ -73,6 +80,9 @@ type stall struct {
 
 	// guarded by the queue's mutex
 	full    bool // its window was full at the last fetch, and the feed passes it over
+	touched bool
+	dirty   bool // it is among the unstored
+	mark    ready.Mark[*stall]
 	staged  map[int64]stateRun
 	stories map[int64]story
 	seq     uint64 // counts what was staged
@@ -103,6 +113,7 @@ func OpenQueue(ctx context.Context, eng *topic.Engine, topicName string, opts ..
 		return nil, err
 	}
 	q := &Queue{hub: h, id: queueID{t.ID(), cfg.name}, topic: t, cfg: cfg, line: newLineup(), loops: map[*queueLoop]struct{}{}}
+	q.news = ready.New[*stall]()
 	q.line.limits, q.line.quiet = cfg.limits, cfg.lease
 	q.room.eng, q.room.loop, q.room.rests = eng, loopName{"queue", cfg.name}, defaultRests
 	if cfg.dead != "" {
@@ -152,8 +163,23 @@ func (q *Queue) open(ctx context.Context) (err error) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.parts, q.opened = parts, true
+	q.opened = true
+	q.takeInLocked(parts)
 	return nil
+}
+
+// takeInLocked goes over to a longer list of partitions.
+func (q *Queue) takeInLocked(parts []*stall) {
+	for _, s := range parts[len(q.parts):] {
+		q.news.Init(&s.mark, s)
+		q.news.Add(&s.mark)
+		q.touchLocked(s)
+		if s.part.Opened() && s.part.AddWatcher(&s.mark) == nil {
+			continue
+		}
+		q.unwatched = append(q.unwatched, s)
+	}
+	q.parts = parts
 }
 
 // attend has the feed read partitions, those from the given one on for the first time.
@@ -241,13 +267,23 @@ func (q *Queue) flush(ctx context.Context) error {
 		return unmade("Queue")
 	}
 	var faults []error
-	for _, s := range q.stalls() {
-		q.mu.Lock()
-		upTo := s.seq
-		q.mu.Unlock()
-		faults = append(faults, s.commit(ctx, upTo))
+	for _, d := range q.debts() {
+		faults = append(faults, d.stall.commit(ctx, d.seq))
 	}
 	return errors.Join(faults...)
+}
+
+// debts are what is staged.
+func (q *Queue) debts() (list []debt) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.unstored = slices.DeleteFunc(q.unstored, func(s *stall) bool {
+		if s.dirty = s.stored < s.seq; s.dirty {
+			list = append(list, debt{s, s.seq})
+		}
+		return !s.dirty
+	})
+	return list
 }
 
 // Close ends the queue at once: loops and Runs end, what was acknowledged is made durable, what is held is given back; later answers are
@@ -320,6 +356,7 @@ func (q *Queue) quit() error {
 		err = q.feed.Close()
 	}
 	for _, s := range q.stalls() {
+		s.part.RemoveWatcher(&s.mark)
 		s.seal()
 	}
 	q.hub.leave(q)

@@ -26,13 +26,22 @@ func (s *stall) stageLocked(x *slot) {
 		r.state = stateAvailable
 	}
 	s.staged[x.offset] = r
+	s.stagedLocked()
+}
+
+// stagedLocked notes that there is something to store, and that the window may be another.
+func (s *stall) stagedLocked() {
 	s.seq++
+	if s.q.touchLocked(s); !s.dirty {
+		s.dirty = true
+		s.q.unstored = append(s.q.unstored, s)
+	}
 }
 
 // stageStoryLocked notes what became of a slot's deliveries.
 func (s *stall) stageStoryLocked(x *slot) {
 	s.stories[x.offset] = story{attempts: slices.Clone(x.story), known: x.known, due: x.due, dead: x.dead}
-	s.seq++
+	s.stagedLocked()
 }
 
 // round is one storing of what is staged.

@@ -3,8 +3,10 @@ package group
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
+	"github.com/quirelog/quire/internal/invariant"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -54,9 +56,9 @@ func (q *Queue) poll(ctx context.Context) ([]topic.Record, error) {
 		return nil, err
 	}
 	q.mu.Lock()
+	skips := q.skipLocked()
 	pause, resume := q.crowdLocked()
 	full := q.full == len(q.parts)
-	skips := q.skipLocked()
 	q.mu.Unlock()
 	var err error
 	for _, p := range skips {
@@ -76,26 +78,46 @@ func (q *Queue) poll(ctx context.Context) ([]topic.Record, error) {
 
 // crowdLocked finds the partitions whose windows have become full since it was last called, or are full no more.
 func (q *Queue) crowdLocked() (pause, resume []topic.TopicPartition) {
-	q.full = 0
-	for _, p := range q.parts {
+	for i, p := range q.touched {
 		was := p.full
 		p.full = p.share.inWindow() >= q.cfg.window
 		switch {
 		case p.full && !was:
 			pause = append(pause, p.at())
+			q.full++
 		case !p.full && was:
 			resume = append(resume, p.at())
+			q.full--
 		}
-		if p.full {
-			q.full++
-		}
+		q.touched[i], p.touched = nil, false
 	}
+	q.touched = q.touched[:0]
+	q.checkFullLocked()
 	return pause, resume
+}
+
+// checkFullLocked asserts that no window was forgotten.
+func (q *Queue) checkFullLocked() {
+	if !invariant.Enabled {
+		return
+	}
+	for _, p := range q.parts {
+		invariant.Check(p.full == (p.share.inWindow() >= q.cfg.window), "group: the window of partition %d was forgotten", p.part.ID())
+	}
+}
+
+// touchLocked notes that a partition's window may have become full, or full no more.
+func (q *Queue) touchLocked(p *stall) {
+	if !p.touched {
+		p.touched = true
+		q.touched = append(q.touched, p)
+	}
 }
 
 // enterLocked takes a record into its window.
 func (q *Queue) enterLocked(r *topic.Record, now time.Time) {
 	p := q.parts[r.Partition]
+	q.touchLocked(p)
 	s := p.share.fill(r.Offset)
 	if s == nil {
 		return
@@ -110,9 +132,11 @@ func (q *Queue) enterLocked(r *topic.Record, now time.Time) {
 
 // skipLocked lists the partitions that pass over much that is finished: what lies behind a record that rested, or was parked, for long.
 func (q *Queue) skipLocked() (list []*stall) {
-	for _, p := range q.parts {
-		if p.share.skip(feedRecords) {
-			list = append(list, p)
+	for _, p := range q.touched {
+		for p.share.skip(feedRecords) {
+			if !slices.Contains(list, p) {
+				list = append(list, p)
+			}
 		}
 	}
 	return list

@@ -109,7 +109,9 @@ func (q *Queue) stallOf(s *slot) *stall { return s.line.stall }
 // advanceLocked sees to what time has made due, and to what is gone from the topic.
 func (q *Queue) advanceLocked(now time.Time) {
 	q.expireLocked(now)
-	for _, p := range q.parts {
+	for m := q.news.Front(); m != nil; m = q.news.Front() {
+		p := m.Of
+		q.news.Rest(m)        // and then looks: what comes later is told
 		if !p.part.Opened() { // nothing of it was read
 			continue
 		}

@@ -37,6 +37,7 @@ func (q *Queue) parkLocked(s *slot, refusal error, now time.Time) (first bool) {
 
 // roomLocked has one fetch if a window that was full has room by what became of a record.
 func (q *Queue) roomLocked(s *slot) {
+	q.touchLocked(q.stallOf(s))
 	if p := q.stallOf(s); p.full && p.share.inWindow() < q.cfg.window {
 		q.rota.look = true
 	}

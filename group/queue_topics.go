@@ -97,8 +97,8 @@ func (q *Queue) grow(ctx context.Context) (err error) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.parts = parts
-	if w := q.rota.watcher; w != nil { // it watches those of before
+	q.takeInLocked(parts)
+	if w := q.rota.watcher; w != nil { // it was told of those of before
 		w.wake()
 	}
 	return nil

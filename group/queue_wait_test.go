@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/quirelog/quire/internal/ready"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -74,10 +75,10 @@ func newWakeWalk(c wakeCase) *wakeWalk {
 	for at := range c.suspects {
 		state.runs = state.runs.put(stateRun{at, at, stateAvailable, 6})
 	}
-	q := &Queue{cfg: cfg, line: newLineup(), opened: true, topic: &topic.Topic{}}
+	q := &Queue{cfg: cfg, line: newLineup(), opened: true, topic: &topic.Topic{}, news: ready.New[*stall]()}
 	q.line.limits, q.line.quiet = c.limits, c.lease
 	s := &stall{q: q, part: &topic.Partition{}, staged: map[int64]stateRun{}, stories: map[int64]story{}, share: newShare(9, state)}
-	q.parts = []*stall{s}
+	q.takeInLocked([]*stall{s})
 	w := &wakeWalk{q: q, log: int64(c.stored), appends: c.appends, cancels: c.cancels, fails: c.fails}
 	for range c.workers {
 		w.workers = append(w.workers, &seeker{loop: &loop{open: map[*Delivery]bool{}}})

@@ -174,6 +174,7 @@ func (b *Budget) evictLocked() {
 		}
 		victim.drop()
 		b.removeLocked(victim)
+		b.hand++ // the last in the ring, the newest, has taken its place
 		return
 	}
 }

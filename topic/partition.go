@@ -388,6 +388,26 @@ func (p *Partition) Watch(ch chan<- struct{}) (stop func(), err error) {
 	return l.Watch(ch), nil
 }
 
+// Watcher is told of a partition's changes: see [Partition.AddWatcher].
+type Watcher = log.Watcher
+
+// AddWatcher has w told of what [Partition.Watch] tells, until RemoveWatcher. Changed is called with locks held, in the goroutine that makes
+// the change: it must neither wait nor use the engine.
+func (p *Partition) AddWatcher(w Watcher) error {
+	l, err := p.open()
+	if err == nil {
+		l.AddWatcher(w)
+	}
+	return err
+}
+
+// RemoveWatcher ends that: when it returns, w is not called any more.
+func (p *Partition) RemoveWatcher(w Watcher) {
+	if l := p.log.Load(); l != nil {
+		l.RemoveWatcher(w)
+	}
+}
+
 // Fence makes appends fail with an error that matches ErrFenced and reason until Unfence; reads go on.
 func (p *Partition) Fence(reason error) error {
 	if reason == nil {

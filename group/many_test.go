@@ -1,0 +1,133 @@
+package group
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/quirelog/quire/topic"
+)
+
+// A member's loop looks at the partitions that something happened to, however many it has, and each gets its records in order.
+func TestMemberLooksAtWhatChanged(t *testing.T) {
+	const partitions, rounds, each = 1000, 40, 3
+	loops := map[string]func(*Consumer, context.Context, func(*Batch)) error{
+		"batches": func(c *Consumer, ctx context.Context, f func(*Batch)) error {
+			for b, err := range c.Batches(ctx) {
+				if err != nil {
+					return err
+				}
+				f(b)
+			}
+			return ctx.Err()
+		},
+		"run": func(c *Consumer, ctx context.Context, f func(*Batch)) error {
+			return c.Run(ctx, 1, func(_ context.Context, b *Batch) error { f(b); return nil })
+		},
+		"by key": func(c *Consumer, ctx context.Context, f func(*Batch)) error {
+			return c.RunByKey(ctx, 1, func(_ context.Context, b *Batch) error { f(b); return nil })
+		},
+	}
+	for name, loop := range loops {
+		for _, opts := range [][]JoinOption{{Topics("a")}, {Topics("a"), TopicPriority("a")}} {
+			synctest.Test(t, func(t *testing.T) {
+				eng, err := topic.Open("", topic.InMemory())
+				require.NoError(t, err)
+				defer eng.Close()
+				a, err := eng.Topic(t.Context(), "a", topic.Partitions(partitions), topic.NoSync())
+				require.NoError(t, err)
+				c, err := Join(t.Context(), eng, "g", opts...)
+				require.NoError(t, err)
+				ctx, stop := context.WithCancel(t.Context())
+				next, ended := map[int32]int64{}, make(chan error)
+				go func() {
+					ended <- loop(c, ctx, func(b *Batch) {
+						for _, r := range b.Records {
+							assert.Equal(t, next[b.Partition], r.Offset)
+							next[b.Partition]++
+						}
+					})
+				}()
+				synctest.Wait()
+				require.Len(t, c.Assignment(), partitions)
+				before := c.looked
+				for i := range rounds {
+					for k := range int32(each) {
+						_, err := a.Append(t.Context(), topic.Record{Key: []byte{byte(k)}}, topic.AppendTo(k*333))
+						require.NoError(t, err)
+					}
+					if i%2 == 0 {
+						synctest.Wait()
+					}
+				}
+				synctest.Wait()
+				assert.LessOrEqual(t, c.looked-before, 4*rounds*each, name)
+				stop()
+				err = <-ended
+				require.True(t, errors.Is(err, context.Canceled), "%v", err)
+				require.Equal(t, map[int32]int64{0: rounds, 333: rounds, 666: rounds}, next)
+				require.NoError(t, c.Close())
+			})
+		}
+	}
+}
+
+// A queue looks at what changed, too: windows that became full, what is to be stored, and starts that rose.
+func TestQueueLooksAtWhatChanged(t *testing.T) {
+	const partitions = 300
+	synctest.Test(t, func(t *testing.T) {
+		eng, err := topic.Open("", topic.InMemory())
+		require.NoError(t, err)
+		defer eng.Close()
+		a, err := eng.Topic(t.Context(), "a", topic.Partitions(partitions), topic.NoSync())
+		require.NoError(t, err)
+		q, err := OpenQueue(t.Context(), eng, "a")
+		require.NoError(t, err)
+		ctx, stop := context.WithCancel(t.Context())
+		got, ended := make(chan *Delivery), make(chan struct{})
+		go func() {
+			defer close(ended)
+			for d, err := range q.Deliveries(ctx) {
+				assert.NoError(t, err)
+				got <- d
+			}
+		}()
+		synctest.Wait()
+		state := func() (touched, unstored, changed int) {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			for m := q.news.Front(); m != nil; m = q.news.Next(m) {
+				changed++
+			}
+			return len(q.touched), len(q.unstored), changed
+		}
+		touched, unstored, changed := state()
+		require.Equal(t, []int{0, 0, 0}, []int{touched, unstored, changed}, "all rest")
+		for i := range int32(20) {
+			_, err := a.Append(t.Context(), topic.Record{}, topic.AppendTo(i*7))
+			require.NoError(t, err)
+			d := <-got
+			require.Equal(t, i*7, d.Partition)
+			touched, unstored, changed = state()
+			require.LessOrEqual(t, max(touched, unstored, changed), 2)
+			d.Ack()
+			synctest.Wait()
+		}
+		part, err := a.Partition(0)
+		require.NoError(t, err)
+		_, err = part.DeleteRecords(t.Context(), -1)
+		require.NoError(t, err)
+		synctest.Wait()
+		require.EqualValues(t, 1, q.parts[0].share.floor, "the sleeping loop was told")
+		stop()
+		<-ended
+		require.NoError(t, q.Close())
+		_, err = a.Append(t.Context(), topic.Record{}, topic.AppendTo(1))
+		require.NoError(t, err)
+		require.Nil(t, q.news.Front(), "a closed queue is told nothing")
+	})
+}
