@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -201,8 +202,11 @@ func TestPollMissesNothing(t *testing.T) {
 			level := IsolationLevel(rnd.IntN(2))
 			c := clientConsumer(t, eng, MaxWait(time.Duration(1+rnd.IntN(50))*time.Millisecond), MaxPollRecords(1+rnd.IntN(5)), Isolation(level))
 			require.NoError(t, c.Assign(all...))
+			var wg sync.WaitGroup
+			defer wg.Wait()
 			for range 4 {
-				go appendAtRandom(t, top, rand.New(rand.NewPCG(rnd.Uint64(), 1)), partitions)
+				rnd := rand.New(rand.NewPCG(rnd.Uint64(), 1))
+				wg.Go(func() { appendAtRandom(t, top, rnd, partitions) })
 			}
 			seen := map[TopicPartition]int64{}
 			for range 300 {
