@@ -63,6 +63,7 @@ type Consumer struct {
 	out      map[*Batch]struct{}          // handed out
 	busy     map[topic.TopicPartition]int // of those, by partition
 	paused   map[topic.TopicPartition]bool
+	fresh    []*holding // those that begin where the reading's own rule says, until that is known
 	touched  []*holding // those of which the source may have to be told something
 	looked   int        // how often one was looked at for that
 	seeks    []seek

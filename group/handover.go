@@ -240,6 +240,7 @@ func (m *membership) settleDown(offsets []PartitionOffset) error {
 		}
 		c.hold[o.TopicPartition] = h
 		c.touchLocked(h.tp)
+		c.fresh = append(c.fresh, h)
 	}
 	all := c.heldLocked()
 	c.classifyLocked(all)

@@ -103,21 +103,18 @@ func (c *Coordinator) endWithin(ctx context.Context, tp topic.TopicPartition) (i
 
 // begun notes where the source begins with partitions for which nothing was committed. It is the loop's.
 func (c *Consumer) begun(ctx context.Context) {
-	var fresh []*holding
 	c.mu.Lock()
-	for _, h := range c.hold {
-		if h.next < 0 {
-			fresh = append(fresh, h)
-		}
-	}
+	fresh := slices.DeleteFunc(c.fresh, func(h *holding) bool { return c.hold[h.tp] != h || h.next >= 0 })
+	c.fresh = nil
 	c.mu.Unlock()
 	for _, h := range fresh {
 		at, err := c.src.PositionWithin(ctx, h.tp)
-		if err != nil {
-			continue // the reading says why
-		}
 		c.mu.Lock()
-		h.from, h.next = at, at
+		if err == nil {
+			h.from, h.next = at, at
+		} else {
+			c.fresh = append(c.fresh, h) // the reading says why
+		}
 		c.mu.Unlock()
 	}
 }
