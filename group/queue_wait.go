@@ -161,6 +161,7 @@ func (q *Queue) watch(ctx context.Context, w *sleeper, at time.Time) error {
 	select {
 	case <-w.ch:
 	case <-q.news.Signal():
+	case <-q.feed.Signal(): // the feed may be told after news, and have had nothing when it was asked
 	case <-expiry:
 	case <-ctx.Done():
 	}

@@ -81,6 +81,15 @@ func (c *Consumer) Ready() ([]TopicPartition, error) {
 	return list, nil
 }
 
+// Signal receives when there may be something to read after a Poll that found nothing, for callers that wait for other things too. A Poll
+// that waits takes what is sent.
+func (c *Consumer) Signal() <-chan struct{} {
+	if c.eng == nil {
+		return nil
+	}
+	return c.f.ready.Signal()
+}
+
 // pollPatiently is Poll without a limit to the wait for the first record.
 func (c *Consumer) pollPatiently(ctx context.Context) ([]Record, error) {
 	if err := c.enter(); err != nil {
