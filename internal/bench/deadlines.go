@@ -13,7 +13,7 @@ func deadlines() map[string]func(*env, io.Writer) ([]string, error) {
 	return map[string]func(*env, io.Writer) ([]string, error){
 		"P14": measureTimers, "delayed": measureDelays,
 		"rebalance": measureRebalance, "commits": measureCommits, "groups": measureIdleGroups, "jetstream": measureQueues, "storm": measureStorm, "bombs": measureBombs, "topics": measureManyTopics,
-		"syncs": measureSharedSyncs,
+		"syncs":    measureSharedSyncs,
 		"pollmany": measurePollMany,
 	}
 }
