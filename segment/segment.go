@@ -52,7 +52,7 @@ type Segment struct {
 	wayed   atomic.Bool               // there may be waypoints
 	own     atomic.Pointer[index.Budget]
 	mapping atomic.Uint64 // the segment's name among index.Landmarks; 0 before the first is noted
-	recent  recent        // what was written last, while somebody follows
+	recent  recent        // what was written last, while a reader follows
 	offsets index.Offsets
 	times   index.Times
 	aborted index.Aborted
