@@ -20,6 +20,7 @@ type batch struct {
 	sealed   record.Batch // set when the sender first takes it
 	maxTime  int64        // the largest record time, to undo what an append wrote
 	tries    int          // appends that failed
+	last     error        // why the last of them did
 	numbered bool         // carries producer id and sequence, and keeps them unless renumbered
 	unsure   bool         // an append may have stored it although it failed
 
@@ -57,7 +58,8 @@ func (b *batch) seal() error {
 }
 
 // takeBatch gives an empty batch that is full at limit bytes.
-func (p *Producer) takeBatch(limit int, r *route) *batch {
+// takeBatch gives an empty batch. Its buffer has the given size; with none it grows by itself.
+func (p *Producer) takeBatch(limit, size int, r *route) *batch {
 	p.mu.Lock()
 	var b *batch
 	if n := len(p.spare); n > 0 {
@@ -66,6 +68,9 @@ func (p *Producer) takeBatch(limit int, r *route) *batch {
 	p.mu.Unlock()
 	if b == nil {
 		b = new(batch)
+	}
+	if size > 0 {
+		b.builder.UseBuffer(p.buffers.take(size))
 	}
 	b.builder.Reset(p.builderConfig(limit, r))
 	return b
@@ -79,22 +84,27 @@ func (p *Producer) builderConfig(limit int, r *route) record.BuilderConfig {
 	return record.BuilderConfig{Codec: codec, Level: level, LimitBytes: limit}
 }
 
+// mostSpare is how many batches are kept, without the buffers of their records.
+const mostSpare = 1 << 12
+
 // giveBatch keeps a batch for later, unless it has grown beyond the usual.
 func (p *Producer) giveBatch(b *batch) {
-	if b.builder.Buffered() > 2*p.cfg.batchSize {
+	big := b.builder.Buffered() > 2*p.cfg.batchSize
+	p.buffers.give(b.builder.TakeBuffer())
+	if big {
 		return
 	}
 	clear(b.calls)
 	calls := b.calls[:0]
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if int64(len(p.spare))*int64(p.cfg.batchSize) >= p.cfg.bufferMemory/4 {
+	if len(p.spare) >= mostSpare {
 		return
 	}
 	// Only the memory is kept: everything else begins anew.
 	b.calls = calls
 	b.mark, b.cost, b.born = 0, 0, time.Time{}
-	b.sealed, b.maxTime, b.tries, b.numbered, b.unsure = nil, 0, 0, false, false
+	b.sealed, b.maxTime, b.tries, b.last, b.numbered, b.unsure = nil, 0, 0, nil, false, false
 	b.log, b.appended, b.err, b.told = nil, log.Appended{}, nil, 0
 	p.spare = append(p.spare, b)
 }

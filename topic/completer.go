@@ -9,20 +9,50 @@ import (
 )
 
 // complete is the completer's duty: wait for the disk and run the callbacks, batch after batch in order.
-func (l *lane) complete() {
-	held := holdsCompleter
+func (l *lane) complete(w *worker) {
+	held := duties(0)
 	defer func() { l.leave(held) }()
-	l.completeFlight()
+	if !l.beginCompleter() {
+		return
+	}
+	held = holdsCompleter
+	l.completeFlight(w)
 	held = 0
+}
+
+// beginCompleter tells whether a queued completer has its duty still.
+func (l *lane) beginCompleter() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	begun := l.queued
+	l.queued = false
+	return begun
+}
+
+// queueCompleter hands the completer's duty, which the caller holds, to another goroutine.
+func (l *lane) queueCompleter() {
+	l.mu.Lock()
+	l.queued = true
+	l.p.workers.join()
+	l.mu.Unlock()
+	l.p.senders.putUrgent(l.completeFn)
 }
 
 // completeFlight completes what is in flight until nothing is. The caller holds the completer's duty, which
 // is over at return.
-func (l *lane) completeFlight() {
+func (l *lane) completeFlight(w *worker) {
+	w.lane.Store(nil)
 	for b := l.head(); b != nil; b = l.head() {
+		w.progress()
 		if !l.settled(b) {
+			if w.pool == l.p.late {
+				l.queueCompleter()
+				return
+			}
 			turn := l.beginAwait()
+			w.block()
 			err := l.await(b)
+			w.unblock()
 			if !l.endAwait(turn) {
 				return // the disk took too long: another completer has done it
 			}
@@ -78,9 +108,7 @@ func (l *lane) takeBack(b *batch, err error) bool {
 	l.rewind = true
 	wake := l.wakeLocked()
 	l.mu.Unlock()
-	if wake {
-		l.p.start(l.sendFn)
-	}
+	l.wake(wake)
 	return true
 }
 

@@ -136,8 +136,10 @@
 //	route.go         where a record goes           partitioner.go, murmur2.go   and by which rule
 //	interceptor.go   who may change it on the way  memory.go            how long it waits for room
 //	lane.go, batch.go   one partition's batches, filling    split.go     one that was too large
-//	sender.go        batches to the log            workers.go           the goroutines that take them there
+//	sender.go        batches to the log            senderpool.go        the goroutines that take them there
 //	completer.go     outcomes to callbacks         overdue.go           when the time for one is up
+//	linger.go        who waits for more records    bufferpool.go        memory of batches
+//	workers.go       how many duties Close waits for
 //	consumer.go      Consumer: positions           consumeroptions.go   its choices
 //	poll.go          Poll, Records                 fetcher.go, cursor.go   batches from the log, one partition's place
 //	committed.go     what was aborted, left out    slab.go              memory of the records of one Poll

@@ -20,22 +20,22 @@ var errRetired = errors.New("topic: the topic was deleted under the producer")
 //
 //	open (records are added) -> ready (full, lingered or flushed) -> in the sender's hands -> flight -> done
 //
-// Two duties work on it, each by at most one goroutine, which exists only while there is something to do: the
-// sender appends batches to the log, the completer waits for the disk and runs callbacks. With nothing left
-// to append, a sender goes on as the completer.
+// Two duties work on it, each by at most one goroutine of the producer's pool at a time: the sender appends batches
+// to the log, the completer waits for the disk and runs callbacks. With nothing left to append, a sender goes on as
+// the completer.
 //
 // Invariants: L1 batches leave ready in the order they were opened and leave flight in the order they entered
 // it. L2 only the sender touches batches outside open, ready and flight, and only it renumbers. L3 marks rise
 // along the lane; done reaches a batch's mark after its last callback. L4 no lock is held while a callback
-// runs, and nobody waits while holding mu. L5 a duty counts as one of the producer's workers from the moment it
-// is claimed, under the lock that claims it, so that Close never finds nobody at work while a record waits.
+// runs, and none waits while holding mu. L5 a duty counts as one of the producer's workers from the moment it
+// is claimed, under the lock that claims it, so that Close never finds none at work while a record waits.
 type lane struct {
 	p     *Producer
 	route *route
 	part  *Partition
 	id    int32
 
-	sendFn, completeFn func()
+	sendFn, completeFn laneDuty
 
 	done  watermark.Mark
 	depth atomic.Int32 // batches between open and done
@@ -48,17 +48,21 @@ type lane struct {
 	mark       int64 // of the newest batch
 	accepted   int64 // records
 	limit      int   // size at which a batch is full: the configured one until the log found one too large
+	usual      int   // what the buffer of the last batch has grown to: the next one begins with that
 	refusal    error // why no more records come in
 	sending    bool
 	completing bool
 	rewind     bool // the sender is to take back what is in flight and send it again
 	held       bool // nothing is sent until what is in flight has landed or was taken back
 	renumber   bool // an outcome is unknown: the next numbers begin a new epoch
+	resting    bool // the head of ready failed and waits for its next try
 	timer      *time.Timer
+	rest       *time.Timer
 
 	// What overdue looks at.
 	hands       *batch // the sender's
 	trying      bool   // the sender is in the log
+	queued      bool   // the completer has not begun
 	awaiting    bool   // the completer is in the log
 	turn        uint64 // of the completer's duty; a completer that comes back to another turn has lost it
 	watchdog    *time.Timer
@@ -84,18 +88,16 @@ type placed struct {
 
 // add encodes one record into the lane's batch.
 func (l *lane) add(ctx context.Context, r *record.Record, bound int, now time.Time, cb func(Position, error)) (at placed, err error) {
-	var credit int64 // memory in hand for a new batch
+	var credit int64 // memory in hand for a new batch, or for the open one to grow
 	for {
 		l.mu.Lock()
-		if l.refusal != nil {
-			err = l.refusal
-		} else if l.open == nil && credit == 0 {
-			credit = max(int64(l.p.cfg.batchSize), int64(bound))
-			if !l.p.memory.try(credit) {
+		if err = l.refusal; err == nil {
+			if least := l.affordLocked(bound, &credit); least > 0 {
 				l.mu.Unlock()
-				if err := l.p.awaitMemory(ctx, credit); err != nil {
+				if err := l.p.awaitMemory(ctx, least); err != nil {
 					return placed{}, err
 				}
+				credit = least
 				continue
 			}
 		}
@@ -105,9 +107,7 @@ func (l *lane) add(ctx context.Context, r *record.Record, bound int, now time.Ti
 			wake = l.wakeLocked()
 		}
 		l.mu.Unlock()
-		if wake {
-			l.p.start(l.sendFn)
-		}
+		l.wake(wake)
 		if err == record.ErrFull {
 			err = nil
 			continue // the full batch has been queued, a new one needs memory
@@ -117,6 +117,44 @@ func (l *lane) add(ctx context.Context, r *record.Record, bound int, now time.Ti
 		}
 		return at, err
 	}
+}
+
+// affordLocked takes the memory that the next record needs, for a new batch or for the open one to grow. When there is
+// not as much it gives back what is in hand and returns how much is to be waited for.
+func (l *lane) affordLocked(bound int, credit *int64) (wait int64) {
+	least, usual := l.needLocked(bound)
+	if *credit < least {
+		l.p.memory.release(*credit)
+		*credit = 0
+		switch {
+		case l.p.memory.try(usual):
+			*credit = usual
+		case l.p.memory.try(least):
+			*credit = least
+		default:
+			return least
+		}
+	}
+	if b := l.open; b != nil && least > 0 {
+		b.cost, *credit = b.cost+least, *credit-least
+		l.p.buffers.give(b.builder.UseBuffer(l.p.buffers.take(int(b.cost))))
+	}
+	return 0
+}
+
+// needLocked is the memory that the next record needs at least, and what is usual for the lane.
+func (l *lane) needLocked(bound int) (least, usual int64) {
+	b := l.open
+	if b == nil {
+		least = int64(l.p.buffers.round(bound))
+		return least, max(least, int64(l.usual))
+	}
+	size := b.builder.Buffered() + bound - record.HeaderSize
+	if size > l.limit || int64(size) <= b.cost {
+		return 0, 0
+	}
+	least = int64(l.p.buffers.round(size)) - b.cost
+	return least, least
 }
 
 // addLocked adds to the open batch, or opens one with the memory in hand. It returns what is left of that
@@ -136,7 +174,7 @@ func (l *lane) addLocked(r *record.Record, credit int64, now time.Time, cb func(
 			return placed{}, 0, record.ErrFull
 		}
 	}
-	b := l.p.takeBatch(l.limit, l.route)
+	b := l.p.takeBatch(l.limit, int(credit), l.route)
 	if err := b.add(r, cb); err != nil {
 		l.p.giveBatch(b)
 		return placed{}, credit, packFault(err, r.Timestamp)
@@ -169,10 +207,12 @@ func (l *lane) queueLocked() {
 	if l.open == nil {
 		return
 	}
+	l.usual = min(l.p.buffers.round(l.open.builder.Buffered()), l.p.buffers.largest)
 	l.ready = append(l.ready, l.open)
 	l.open = nil
 	if l.timer != nil {
 		l.timer.Stop()
+		l.p.lingering.remove(l)
 	}
 }
 
@@ -182,6 +222,7 @@ func (l *lane) armLocked() {
 	if linger == 0 {
 		return
 	}
+	l.p.lingering.add(l)
 	if l.timer == nil {
 		l.timer = time.AfterFunc(linger, l.lingered)
 	} else {
@@ -197,21 +238,20 @@ func (l *lane) lingered() {
 	}
 	wake := l.wakeLocked()
 	l.mu.Unlock()
-	if wake {
-		l.p.start(l.sendFn)
-	}
+	l.wake(wake)
 }
 
 // press makes what lingers ready and returns the newest batch's mark.
 func (l *lane) press() int64 {
 	l.mu.Lock()
 	l.queueLocked()
+	if l.p.isAborting() {
+		l.resting = false
+	}
 	wake := l.wakeLocked()
 	mark := l.mark
 	l.mu.Unlock()
-	if wake {
-		l.p.start(l.sendFn)
-	}
+	l.wake(wake)
 	return mark
 }
 
@@ -238,7 +278,7 @@ func (l *lane) pending() int64 {
 	return l.accepted - l.tally.told.Load()
 }
 
-// wakeLocked claims the sender's duty if there is work and nobody does it; the caller must then start send.
+// wakeLocked claims the sender's duty if there is work and none does it; the caller must then wake the sender.
 func (l *lane) wakeLocked() bool {
 	if l.sending || !l.sendableLocked() {
 		return false
@@ -248,30 +288,33 @@ func (l *lane) wakeLocked() bool {
 	return true
 }
 
-// sendableLocked tells whether a sender has something to do now. Without a linger an open batch is ready as
-// soon as somebody is free to send it.
+// wake queues the sender's duty that wakeLocked has claimed. It holds no lock.
+func (l *lane) wake(claimed bool) {
+	if claimed {
+		l.p.senders.putReady(l.sendFn)
+	}
+}
+
+// sendableLocked tells whether a sender has something to do now. Without a linger, and while a Send waits for memory, an
+// open batch is ready as soon as a sender is free to take it.
 func (l *lane) sendableLocked() bool {
 	if l.rewind {
 		return true
 	}
-	if len(l.flight) >= l.p.cfg.maxInFlight || l.held && len(l.flight) > 0 {
+	if l.resting || len(l.flight) >= l.p.cfg.maxInFlight || l.held && len(l.flight) > 0 {
 		return false
 	}
-	return len(l.ready) > 0 || l.open != nil && l.p.cfg.linger == 0
+	return len(l.ready) > 0 || l.open != nil && (l.p.cfg.linger == 0 || l.p.memory.contended())
 }
 
-// next gives the sender its next batch, or nil, which ends its duty.
-func (l *lane) next() *batch {
+// next gives the sender its next batch, or nil, which ends its duty; it goes on as the completer if there is none.
+func (l *lane) next() (b *batch, complete bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.rewind {
-		l.rewind, l.held = false, false
-		l.ready = slices.Insert(l.ready, 0, l.flight...)
-		l.flight = l.flight[:0]
-	}
+	l.rewindLocked()
 	if !l.sendableLocked() {
 		l.sending = false
-		return nil
+		return nil, l.claimCompleterLocked()
 	}
 	l.held = false
 	if len(l.ready) == 0 {
@@ -279,15 +322,78 @@ func (l *lane) next() *batch {
 	}
 	l.hands = l.ready[0]
 	l.ready = slices.Delete(l.ready, 0, 1)
-	return l.hands
+	return l.hands, false
 }
 
-// putBack returns batches to the head of the queue: the parts of one that was split.
-func (l *lane) putBack(parts ...*batch) {
+// rewindLocked takes back what is in flight and is to be sent again.
+func (l *lane) rewindLocked() {
+	if !l.rewind {
+		return
+	}
+	l.rewind, l.held = false, false
+	l.ready = slices.Insert(l.ready, 0, l.flight...)
+	l.flight = l.flight[:0]
+}
+
+// claimCompleterLocked tells whether the caller is to complete what is in flight: there is something, and no completer.
+func (l *lane) claimCompleterLocked() bool {
+	if l.completing || l.rewind || len(l.flight) == 0 {
+		return false
+	}
+	l.completing = true
+	return true
+}
+
+// yield ends the sender's turn while it has more to send: its duty goes behind those of other lanes. True: the caller
+// completes what is in flight.
+func (l *lane) yield() (complete bool) {
+	l.mu.Lock()
+	complete = l.claimCompleterLocked()
+	l.p.workers.join()
+	l.mu.Unlock()
+	l.p.senders.putReady(l.sendFn)
+	return complete
+}
+
+// completeBesides begins a completer for what a sender has put in flight that is now stuck.
+func (l *lane) completeBesides() {
+	l.mu.Lock()
+	claimed := l.claimCompleterLocked()
+	if claimed {
+		l.queued = true
+		l.p.workers.join()
+	}
+	l.mu.Unlock()
+	if claimed {
+		l.p.senders.putUrgent(l.completeFn)
+	}
+}
+
+// putBack returns batches to the head of the queue: the parts of one that was split, or one that is to be tried again
+// after a rest.
+func (l *lane) putBack(rest time.Duration, parts ...*batch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.hands = nil
 	l.ready = slices.Insert(l.ready, 0, parts...)
+	if rest <= 0 || l.p.isAborting() {
+		return
+	}
+	l.resting = true
+	if l.rest == nil {
+		l.rest = time.AfterFunc(rest, l.rested)
+	} else {
+		l.rest.Reset(rest)
+	}
+}
+
+// rested is the timer's work.
+func (l *lane) rested() {
+	l.mu.Lock()
+	l.resting = false
+	wake := l.wakeLocked()
+	l.mu.Unlock()
+	l.wake(wake)
 }
 
 // holdBack is for a batch whose number the log refuses. What is in flight before it may have been lost and be
@@ -312,23 +418,21 @@ func (l *lane) fly(b *batch) handover {
 	case settled && len(l.flight) == 1:
 		l.completing = true
 		return thenComplete
-	case l.sendableLocked():
-		l.completing = true
+	case l.sendableLocked() && l.p.senders.spare():
+		l.completing, l.queued = true, true
 		l.p.workers.join()
 		return thenStartCompleter
 	}
-	l.sending, l.completing = false, true
-	return thenBecomeCompleter
+	return thenGoOn
 }
 
 // handover is what a sender does after it handed a batch on.
 type handover int8
 
 const (
-	thenGoOn            handover = iota // somebody completes already
-	thenComplete                        // there is nothing to wait for: run the callbacks, then go on
-	thenStartCompleter                  // more to send: another goroutine waits
-	thenBecomeCompleter                 // nothing to send: wait oneself
+	thenGoOn           handover = iota // there is a completer, or there will be one when nothing is left to send
+	thenComplete                       // there is nothing to wait for: run the callbacks, then go on
+	thenStartCompleter                 // more to send: another goroutine waits
 )
 
 // head gives the completer the oldest batch in flight, or nil, which ends its duty.
@@ -354,7 +458,5 @@ func (l *lane) land(b *batch) {
 		l.done.Advance(b.mark)
 	}
 	l.p.giveBatch(b)
-	if wake {
-		l.p.start(l.sendFn)
-	}
+	l.wake(wake)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quirelog/quire/internal/bounded"
@@ -37,6 +38,7 @@ type budget struct {
 	free    int64 // below zero while callbacks have more than the budget
 	waiting []*claim
 	closed  bool
+	waiters atomic.Int32 // len(waiting), for a look without the lock
 }
 
 // claim is one waiter; granted is guarded by budget.mu, ready is closed once it is set.
@@ -71,12 +73,14 @@ func (b *budget) overdraw(n int64) error {
 	return nil
 }
 
-// wait takes n bytes, waiting in turn for at most the given time. n must not be above the total.
-func (b *budget) wait(ctx context.Context, n int64, most time.Duration) error {
+// wait takes n bytes, waiting in turn for at most the given time. n must not be above the total. short is called when
+// they are not there at once.
+func (b *budget) wait(ctx context.Context, n int64, most time.Duration, short func()) error {
 	c, err := b.enqueue(n)
 	if c == nil {
 		return err
 	}
+	short()
 	timer := time.NewTimer(most)
 	defer timer.Stop()
 	select {
@@ -102,6 +106,7 @@ func (b *budget) enqueue(n int64) (*claim, error) {
 	}
 	c := &claim{bytes: n, ready: make(chan struct{})}
 	b.waiting = append(b.waiting, c)
+	b.waiters.Store(int32(len(b.waiting)))
 	return c, nil
 }
 
@@ -114,6 +119,7 @@ func (b *budget) outcome(c *claim, reason error) error {
 	}
 	if i := slices.Index(b.waiting, c); i >= 0 {
 		b.waiting = slices.Delete(b.waiting, i, i+1)
+		b.waiters.Store(int32(len(b.waiting)))
 		b.grantLocked() // the one behind may need less
 	}
 	if reason == nil {
@@ -138,9 +144,10 @@ func (b *budget) grantLocked() {
 		c.granted = true
 		close(c.ready)
 	}
+	b.waiters.Store(int32(len(b.waiting)))
 }
 
-// close fails everybody who waits, and will wait, with ErrClosed.
+// close fails all who wait, and will wait, with ErrClosed.
 func (b *budget) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -149,6 +156,7 @@ func (b *budget) close() {
 		close(c.ready)
 	}
 	b.waiting = nil
+	b.waiters.Store(0)
 }
 
 // used is how many bytes are taken now.
@@ -158,9 +166,5 @@ func (b *budget) used() int64 {
 	return b.total - b.free
 }
 
-// contended tells whether somebody waits.
-func (b *budget) contended() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.waiting) > 0
-}
+// contended tells whether any Send waits.
+func (b *budget) contended() bool { return b.waiters.Load() > 0 }

@@ -21,7 +21,7 @@ func TestBudgetServesInTurn(t *testing.T) {
 		turn := make(chan struct{}, 3)
 		for i, n := range []int64{80, 10, 10} {
 			go func() {
-				assert.NoError(t, b.wait(t.Context(), n, time.Hour))
+				assert.NoError(t, b.wait(t.Context(), n, time.Hour, func() {}))
 				mu.Lock()
 				defer mu.Unlock()
 				order = append(order, i)
@@ -50,7 +50,7 @@ func TestBudgetWaitEnds(t *testing.T) {
 		require.True(t, b.try(10))
 		start := time.Now()
 
-		err := b.wait(t.Context(), 5, 3*time.Second)
+		err := b.wait(t.Context(), 5, 3*time.Second, func() {})
 		var full *BufferFullError
 		require.ErrorAs(t, err, &full)
 		assert.ErrorIs(t, err, ErrBufferFull)
@@ -60,13 +60,13 @@ func TestBudgetWaitEnds(t *testing.T) {
 		cause := errors.New("enough")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Second, func() { cancel(cause) })
-		assert.ErrorIs(t, b.wait(ctx, 5, time.Hour), cause)
+		assert.ErrorIs(t, b.wait(ctx, 5, time.Hour, func() {}), cause)
 		assert.Equal(t, 4*time.Second, time.Since(start))
 
 		time.AfterFunc(time.Second, b.close)
-		assert.ErrorIs(t, b.wait(t.Context(), 5, time.Hour), ErrClosed)
+		assert.ErrorIs(t, b.wait(t.Context(), 5, time.Hour, func() {}), ErrClosed)
 		assert.Equal(t, 5*time.Second, time.Since(start))
-		assert.ErrorIs(t, b.wait(t.Context(), 5, time.Hour), ErrClosed)
+		assert.ErrorIs(t, b.wait(t.Context(), 5, time.Hour, func() {}), ErrClosed)
 		assert.False(t, b.contended())
 	})
 }
@@ -75,9 +75,9 @@ func TestBudgetWaiterThatGivesUpLetsTheNextThrough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(10)
 		require.True(t, b.try(8))
-		go func() { assert.ErrorIs(t, b.wait(t.Context(), 9, time.Second), ErrBufferFull) }()
+		go func() { assert.ErrorIs(t, b.wait(t.Context(), 9, time.Second, func() {}), ErrBufferFull) }()
 		synctest.Wait()
-		require.NoError(t, b.wait(t.Context(), 2, time.Hour))
+		require.NoError(t, b.wait(t.Context(), 2, time.Hour, func() {}))
 		b.release(10)
 		assert.Zero(t, b.used())
 	})

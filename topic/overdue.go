@@ -41,7 +41,7 @@ func (l *lane) overdue(closing bool) {
 	}
 	l.mu.Unlock()
 	if len(due) > 0 {
-		l.p.start(l.completeFn)
+		l.p.late.putUrgent(l.completeFn)
 	}
 }
 
@@ -59,10 +59,16 @@ func (l *lane) pendingLocked() []*batch {
 }
 
 // dueLocked is the batches that get their outcome from the timer: the oldest ones, if their time is over and
-// the sender is stuck.
+// the sender is stuck, or the lane waits for a goroutine of the pool, where all may be stuck.
 func (l *lane) dueLocked(closing bool) []*batch {
 	stuck := l.hands != nil && l.trying
-	if l.rewind || l.completing && !l.awaiting || !stuck {
+	waits := l.hands == nil && (l.queued || l.sending && !l.completing)
+	if l.completing && !l.awaiting && !l.queued || !stuck && !waits {
+		return nil
+	}
+	if waits {
+		l.rewindLocked()
+	} else if l.rewind {
 		return nil
 	}
 	pending := l.pendingLocked()
@@ -102,14 +108,14 @@ func (l *lane) replaceLocked(due []*batch, closing bool) {
 	if l.open != nil && slices.Contains(due, l.open) {
 		l.open = nil
 	}
-	l.completing, l.awaiting = true, false
+	l.completing, l.queued, l.awaiting = true, true, false
 	l.turn++
 	l.p.workers.join()
 }
 
 // concludeLocked gives a batch its outcome. One that a goroutine still holds is replaced.
 func (l *lane) concludeLocked(b *batch, held, attempted, closing bool) *batch {
-	err := l.lateness(b, nil)
+	err := l.lateness(b, b.last)
 	if closing {
 		err = ErrClosed
 	}
@@ -150,6 +156,9 @@ func (l *lane) stopTimers() {
 	defer l.mu.Unlock()
 	if l.timer != nil {
 		l.timer.Stop()
+	}
+	if l.rest != nil {
+		l.rest.Stop()
 	}
 	if l.watchdog != nil {
 		l.watchdog.Stop()

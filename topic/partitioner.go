@@ -105,9 +105,16 @@ func (s *sticky) add(n, batchSize int, boundary bool) bool {
 // move goes to another partition.
 func (s *sticky) move(to int32) { *s = sticky{current: to, chosen: true} }
 
+// mostCandidates is among how many partitions the next is drawn. Of more, as many neighbours are taken anywhere.
+const mostCandidates = 64
+
 // pickPartition draws one of n partitions, those with shorter queues more often: the weight of a partition
 // is the longest queue plus one, less its own. With equal queues the draw is uniform.
 func pickPartition(n int, queue func(int) int) int32 {
+	if n > mostCandidates {
+		first := rand.IntN(n)
+		return int32((first + int(pickPartition(mostCandidates, func(i int) int { return queue((first + i) % n) }))) % n)
+	}
 	longest, total := 0, 0
 	for i := range n {
 		q := queue(i)

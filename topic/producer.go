@@ -29,18 +29,22 @@ var ErrInCallback = errors.New("topic: not possible inside a producer's callback
 // Shutdown and SendSync inside a callback are [ErrInCallback]. A panic in a callback is logged and ends that
 // callback only.
 type Producer struct {
-	eng    *Engine
-	cfg    *producerConfig
-	memory *budget
-	routes atomic.Pointer[map[string]*route] // by topic; replaced under mu
+	eng     *Engine
+	cfg     *producerConfig
+	memory  *budget
+	buffers *bufferPool
+	routes  atomic.Pointer[map[string]*route] // by topic; replaced under mu
 
-	closed   atomic.Bool   // no more records come in
-	aborting chan struct{} // closed when what is queued is to fail
-	life     context.Context
-	end      context.CancelCauseFunc // gives up what waits for the disk
-	firing   atomic.Int64            // callbacks that run now
-	workers  workers
-	later    delayedSends
+	closed    atomic.Bool   // no more records come in
+	aborting  chan struct{} // closed when what is queued is to fail
+	life      context.Context
+	end       context.CancelCauseFunc // gives up what waits for the disk
+	firing    atomic.Int64            // callbacks that run now
+	workers   workers
+	senders   *senderPool
+	late      *senderPool // tells outcomes that timeouts have given, whatever the senders are stuck in
+	later     delayedSends
+	lingering lingering
 
 	lost losses
 
@@ -62,7 +66,9 @@ func (e *Engine) NewProducer(opts ...ProducerOption) (*Producer, error) {
 	if e.readOnly {
 		return nil, ErrReadOnly
 	}
-	p := &Producer{eng: e, cfg: cfg, memory: newBudget(cfg.bufferMemory), aborting: make(chan struct{}), identity: record.NoProducer}
+	p := &Producer{eng: e, cfg: cfg, memory: newBudget(cfg.bufferMemory), buffers: newBufferPool(cfg.batchSize, cfg.bufferMemory/4),
+		aborting: make(chan struct{}), identity: record.NoProducer}
+	p.senders, p.late = newSenderPool(p), newSenderPool(p)
 	p.routes.Store(&map[string]*route{})
 	p.life, p.end = context.WithCancelCause(context.Background())
 	unregister, err := e.register(p)

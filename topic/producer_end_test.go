@@ -73,7 +73,7 @@ func TestProducerCloseBetweenAddAndWake(t *testing.T) {
 		go func() { closed <- p.Close() }()
 		synctest.Wait()
 		require.Empty(t, closed, "Close waits for the sender that the record has claimed")
-		p.start(l.sendFn)
+		l.wake(true)
 		require.NoError(t, <-closed)
 		require.Equal(t, 1, got.count())
 		assert.NoError(t, got.errs[0])

@@ -51,106 +51,123 @@ const (
 	holdsCompleter
 )
 
-// send is the sender's duty: append batch after batch in order.
-func (l *lane) send() {
+// send is the sender's duty: append batch after batch in order, until there are no more or other lanes wait.
+func (l *lane) send(w *worker) {
 	held := holdsSender
 	defer func() { l.leave(held) }()
-	for b := l.next(); b != nil; b = l.next() {
-		parts, mine := l.deliver(b)
-		if !mine {
-			continue
+	complete := false
+	for sent := 1; ; sent++ {
+		var b *batch
+		if b, complete = l.next(); b == nil {
+			break
 		}
-		if parts != nil {
-			l.putBack(parts...)
-			continue
-		}
-		switch l.fly(b) {
-		case thenComplete:
-			held = holdsSender | holdsCompleter
-			l.completeFlight()
-			held = holdsSender
-		case thenStartCompleter:
-			l.p.start(l.completeFn)
-		case thenBecomeCompleter:
-			held = holdsCompleter
-			l.completeFlight()
-			held = 0
-			return
+		w.lane.Store(l)
+		w.progress()
+		l.sendOne(w, b, &held)
+		if sent >= l.p.cfg.maxInFlight && l.p.senders.busy() {
+			complete = l.yield()
+			break
 		}
 	}
 	held = 0
+	if complete {
+		held = holdsCompleter
+		l.completeFlight(w)
+		held = 0
+	}
+}
+
+// sendOne takes one batch to where it is in flight, complete, or back at the head of the queue.
+func (l *lane) sendOne(w *worker, b *batch, held *duties) {
+	parts, rest, mine := l.deliver(b)
+	if !mine {
+		return
+	}
+	if parts != nil {
+		l.putBack(rest, parts...)
+		return
+	}
+	switch l.fly(b) {
+	case thenComplete:
+		*held = holdsSender | holdsCompleter
+		l.completeFlight(w)
+		*held = holdsSender
+	case thenStartCompleter:
+		l.p.senders.putUrgent(l.completeFn)
+	}
 }
 
 // leave ends a goroutine of the lane. If it still holds duties, a callback ended it before its time
 // (runtime.Goexit, as a failing test does): others take them over where they were left.
 func (l *lane) leave(held duties) {
 	if held&holdsCompleter != 0 {
-		l.p.workers.join()
-		l.p.start(l.completeFn)
+		l.queueCompleter()
 	}
 	if held&holdsSender != 0 {
 		l.p.workers.join()
-		l.p.start(l.sendFn)
+		l.p.senders.putReady(l.sendFn)
 	}
 	l.p.workers.leave()
 }
 
 // deliver appends one batch, again and again while the failures are of a passing kind. What happened is in
-// the batch: appended or err. A batch too large for the log comes back in two parts instead. It is not mine
-// any more when the delivery timeout came while the disk did not answer.
-func (l *lane) deliver(b *batch) (parts []*batch, mine bool) {
+// the batch: appended or err. What is to go back to the head of the queue comes back: a batch too large for the log in
+// two parts, or one that is to be tried again after a rest. It is not mine any more when the delivery timeout came
+// while the disk did not answer.
+func (l *lane) deliver(b *batch) (parts []*batch, rest time.Duration, mine bool) {
 	if b.err != nil {
-		return nil, true // taken back from flight with its outcome
+		return nil, 0, true // taken back from flight with its outcome
 	}
-	var last error
 	for {
-		if b.err = l.giveUp(b, last); b.err != nil {
-			return nil, true
+		if b.err = l.giveUp(b); b.err != nil {
+			return nil, 0, true
 		}
 		l.beginTry()
 		err := l.attempt(b)
 		if !l.endTry(b) {
-			return nil, false
+			return nil, 0, false
 		}
 		if err == nil {
-			return nil, true
+			return nil, 0, true
 		}
-		last = err
-		parts, done := l.react(b, err)
+		b.last = err
+		parts, rest, done := l.react(b, err)
 		if done {
-			return parts, true
+			return parts, rest, true
 		}
 		b.tries++
+		if rest > 0 {
+			return []*batch{b}, rest, true
+		}
 	}
 }
 
-// react does what follows from a failed attempt. Not done: the next attempt may come.
-func (l *lane) react(b *batch, err error) (parts []*batch, done bool) {
+// react does what follows from a failed attempt. Not done: the next attempt may come, after a rest.
+func (l *lane) react(b *batch, err error) (parts []*batch, rest time.Duration, done bool) {
 	switch l.judge(b, err) {
 	case verdictSplit:
 		parts, splitErr := l.split(b)
 		if splitErr == nil {
-			return parts, true
+			return parts, 0, true
 		}
 		err = splitErr
 	case verdictRenumber:
 		if l.holdBack() {
-			return []*batch{b}, true
-		}
-		if b.tries > 0 {
-			l.pause(b)
+			return []*batch{b}, 0, true
 		}
 		b.numbered = false
 		l.beginEpoch()
-		return nil, false
+		if b.tries > 0 {
+			rest = l.pause(b)
+		}
+		return nil, rest, false
 	case verdictAgain:
 		if b.tries < l.p.cfg.retries {
-			l.pause(b)
-			return nil, false
+			return nil, l.pause(b), false
 		}
 	}
 	b.err = l.final(b, err)
-	return nil, true
+	return nil, 0, true
 }
 
 // attempt seals, numbers and appends the batch once.
@@ -233,12 +250,12 @@ func (l *lane) beginEpoch() {
 }
 
 // giveUp tells why a batch is not to be tried (again), nil if it is.
-func (l *lane) giveUp(b *batch, last error) error {
+func (l *lane) giveUp(b *batch) error {
 	switch {
 	case l.p.isAborting():
 		return l.final(b, ErrClosed)
 	case time.Since(b.born) >= l.p.cfg.deliveryTimeout:
-		return l.final(b, l.lateness(b, last))
+		return l.final(b, l.lateness(b, b.last))
 	}
 	return nil
 }
@@ -314,17 +331,11 @@ func passing(err error) bool {
 		errors.As(err, &r) && r.Retriable()
 }
 
-// pause waits before the next attempt: double the last wait, give or take a fifth, and not beyond the
-// batch's time. Closing the producer ends it.
-func (l *lane) pause(b *batch) {
+// pause is the wait before the next attempt: double the last one, give or take a fifth, and not beyond the batch's
+// time. Closing the producer ends it.
+func (l *lane) pause(b *batch) time.Duration {
 	wait := l.p.backoff(b.tries, rand.Float64())
-	wait = min(wait, l.p.cfg.deliveryTimeout-time.Since(b.born))
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-l.p.aborting:
-	}
+	return max(min(wait, l.p.cfg.deliveryTimeout-time.Since(b.born)), 0)
 }
 
 // backoff is the wait after the given number of failures; draw in [0, 1) places it between -20 and +20 %.
@@ -340,10 +351,9 @@ func (p *Producer) awaitMemory(ctx context.Context, bytes int64) error {
 	if p.inCallback() {
 		return p.memory.overdraw(bytes)
 	}
-	if p.cfg.linger > 0 {
-		for _, l := range p.everyLane() {
+	return p.memory.wait(ctx, bytes, p.cfg.maxBlock, func() {
+		for l := range p.lingering.take() {
 			l.press()
 		}
-	}
-	return p.memory.wait(ctx, bytes, p.cfg.maxBlock)
+	})
 }

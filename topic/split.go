@@ -16,12 +16,12 @@ func (l *lane) split(b *batch) ([]*batch, error) {
 	l.mu.Unlock()
 
 	half := b.builder.Count() / 2
-	first, second := l.p.takeBatch(0, l.route), l.p.takeBatch(0, l.route)
+	first, second := l.p.takeBatch(0, 0, l.route), l.p.takeBatch(0, 0, l.route)
 	if err := divide(b, half, first, second); err != nil {
 		return nil, fmt.Errorf("topic: splitting a batch for a limit of %d: %w", limit, err)
 	}
 	for _, part := range []*batch{first, second} {
-		part.born, part.tries = b.born, b.tries
+		part.born, part.tries, part.last = b.born, b.tries, b.last
 	}
 	// Flush waits for the mark and Close for the memory: both go with the last part.
 	second.mark, second.cost = b.mark, b.cost

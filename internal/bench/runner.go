@@ -24,14 +24,15 @@ type tier struct {
 	paced      time.Duration
 	idleLogs   int
 	topics     int
+	spread     int  // partitions of a producer at most
 	fullMatrix bool // every combination of level, size and batch
 }
 
 var tiers = map[string]tier{
 	"quick": {name: "quick", rounds: 5, slice: 60 * time.Millisecond, appendCap: 64 << 20, durableCap: 16 << 20,
-		dataBytes: 128 << 20, randBytes: 128 << 20, openBytes: 256 << 20, paced: 250 * time.Millisecond, idleLogs: 10000, topics: 3000},
+		dataBytes: 128 << 20, randBytes: 128 << 20, openBytes: 256 << 20, paced: 250 * time.Millisecond, idleLogs: 10000, topics: 3000, spread: 1000},
 	"full": {name: "full", rounds: 9, slice: 400 * time.Millisecond, appendCap: 512 << 20, durableCap: 128 << 20,
-		dataBytes: 512 << 20, randBytes: 1 << 30, openBytes: 1 << 30, paced: time.Second, idleLogs: 10000, topics: 34000, fullMatrix: true},
+		dataBytes: 512 << 20, randBytes: 1 << 30, openBytes: 1 << 30, paced: time.Second, idleLogs: 10000, topics: 34000, spread: 10000, fullMatrix: true},
 }
 
 // An env is what workloads share within one run.

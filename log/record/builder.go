@@ -92,6 +92,22 @@ func (b *Builder) Reset(cfg BuilderConfig) {
 	}
 }
 
+// UseBuffer makes the builder go on in buf, whose capacity should hold what was added so far, and returns the buffer
+// that it used before. Not between Seal and Reset: the batch lies in the buffer.
+func (b *Builder) UseBuffer(buf []byte) (before []byte) {
+	before = b.buf
+	b.buf = append(buf[:0], before...)
+	return before[:0]
+}
+
+// TakeBuffer returns the builder's buffer, which is the caller's from now on, and with it the batch that Seal
+// returned. The builder needs a Reset.
+func (b *Builder) TakeBuffer() []byte {
+	buf := b.buf
+	b.buf, b.full = nil, nil
+	return buf[:0]
+}
+
 // Count is the number of records added.
 func (b *Builder) Count() int { return int(b.count) }
 
