@@ -170,9 +170,7 @@ func (l *lane) addLocked(r *record.Record, credit int64, now time.Time, cb func(
 			return placed{}, credit, packFault(err, r.Timestamp)
 		}
 		l.queueLocked()
-		if credit == 0 {
-			return placed{}, 0, record.ErrFull
-		}
+		return placed{}, credit, record.ErrFull
 	}
 	b := l.p.takeBatch(l.limit, int(credit), l.route)
 	if err := b.add(r, cb); err != nil {

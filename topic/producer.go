@@ -24,7 +24,8 @@ var ErrInCallback = errors.New("topic: not possible inside a producer's callback
 // Every record that Send accepts has exactly one outcome, told to its callback, and counted by Close if there is
 // nothing else to tell it to: it is stored, it is definitely not stored, or (an error that matches [ErrUncertain]) that is not known. Outcomes of one
 // partition come in the order of its Sends, each callback after the one before it has returned, on a
-// goroutine of the producer that holds no lock. So a callback should be quick; it may Send (which does not
+// goroutine of the producer that holds no lock and is one of a few, however many partitions there are: about a hundred
+// callbacks that do not return stop the producer. So a callback should be quick; it may Send (which does not
 // wait there for memory: it may overdraw the buffer by as much as its size) and it may Close. Flush,
 // Shutdown and SendSync inside a callback are [ErrInCallback]. A panic in a callback is logged and ends that
 // callback only.

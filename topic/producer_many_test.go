@@ -262,31 +262,106 @@ func TestProducerWaitingForMemoryEndsLaterLingers(t *testing.T) {
 
 // A batch that waits for its next try lets those of other lanes pass, and its own lane keeps its order.
 func TestProducerRetriesInOrderOverManyPartitions(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const partitions, each = 100, 30
-		_, _, top, p := manyProducer(t, partitions, BatchSize(120))
+	for _, inFlight := range []int{1, 5} {
+		synctest.Test(t, func(t *testing.T) { retryInOrder(t, inFlight) })
+	}
+}
+
+func retryInOrder(t *testing.T, inFlight int) {
+	const partitions, each = 100, 30
+	_, _, top, p := manyProducer(t, partitions, BatchSize(120), MaxInFlight(inFlight))
+	for n := range partitions / 2 {
+		require.NoError(t, partitionOf(t, top, int32(n)).Fence(retriableFence{}))
+	}
+	time.AfterFunc(3*time.Second, func() {
 		for n := range partitions / 2 {
-			require.NoError(t, partitionOf(t, top, int32(n)).Fence(retriableFence{}))
+			_, _ = partitionOf(t, top, int32(n)).Unfence()
 		}
-		time.AfterFunc(3*time.Second, func() {
-			for n := range partitions / 2 {
-				_, _ = partitionOf(t, top, int32(n)).Unfence()
+	})
+	for i := range each {
+		for n := range partitions {
+			require.NoError(t, p.Send(t.Context(), "t", to(n, strconv.Itoa(i)), nil))
+		}
+	}
+	require.NoError(t, p.Flush(t.Context()))
+	for n, list := range values(t, top) {
+		require.Len(t, list, each+1)
+		for i, v := range list[1:] {
+			require.Equal(t, strconv.Itoa(i), v, "partition %d", n)
+		}
+	}
+	require.NoError(t, p.Close())
+}
+
+// Lanes that always have more to send let the others have their turns.
+func TestProducerHotPartitionsStarveNoOthers(t *testing.T) {
+	for name, opts := range map[string][]ProducerOption{"one by one": {BatchSize(1)}, "batches": nil} {
+		t.Run(name, func(t *testing.T) {
+			const hot, most = 12, 10_000_000
+			_, e, top, p := manyProducer(t, hot+20, opts...)
+			require.NoError(t, e.AlterTopic(t.Context(), "t", NoSync()))
+			var sent atomic.Int64
+			var over atomic.Bool
+			for n := range hot {
+				var again func(Position, error)
+				again = func(Position, error) {
+					if !over.Load() && sent.Add(1) < most {
+						assert.NoError(t, p.Send(context.Background(), "t", to(n, "hot"), again))
+					}
+				}
+				for range 10 {
+					again(Position{}, nil)
+				}
 			}
+			for n := hot; n < top.Partitions(); n++ {
+				_, err := p.SendSync(t.Context(), "t", to(n, "cold"))
+				require.NoError(t, err)
+			}
+			assert.Less(t, sent.Load(), int64(most))
+			over.Store(true)
+			require.NoError(t, p.Close())
 		})
-		for i := range each {
-			for n := range partitions {
-				require.NoError(t, p.Send(t.Context(), "t", to(n, strconv.Itoa(i)), nil))
-			}
-		}
+	}
+}
+
+// The bytes of a batch that was given up while the disk had it are no other batch's until the disk returns.
+func TestProducerKeepsTheBufferOfAHungWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk, _, top, p := manyProducer(t, 2, DeliveryTimeout(2*time.Second))
+		release := hang(disk, vfs.OpWrite, 0, 1)
+		var got acks
+		require.NoError(t, p.Send(t.Context(), "t", to(0, "held"), got.cb))
 		require.NoError(t, p.Flush(t.Context()))
-		for n, list := range values(t, top) {
-			require.Len(t, list, each+1)
-			for i, v := range list[1:] {
-				require.Equal(t, strconv.Itoa(i), v, "partition %d", n)
-			}
+		require.ErrorIs(t, got.errs[0], ErrUncertain)
+		for i := range 100 {
+			_, err := p.SendSync(t.Context(), "t", to(1, strconv.Itoa(i)))
+			require.NoError(t, err)
 		}
+		close(release)
+		disk.Clear()
+		synctest.Wait()
+		_, err := p.SendSync(t.Context(), "t", to(0, "next"))
+		require.NoError(t, err)
+		assert.Equal(t, []string{"", "held", "next"}, values(t, top)[0])
 		require.NoError(t, p.Close())
 	})
+}
+
+// With many partitions the next one for records without a key is drawn among some, and any may come.
+func TestPickPartitionOfMany(t *testing.T) {
+	const n = 1000
+	seen, asked := map[int32]bool{}, 0
+	for range 20_000 {
+		seen[pickPartition(n, func(i int) int {
+			asked++
+			if i == 7 {
+				return 1
+			}
+			return 0
+		})] = true
+	}
+	assert.Len(t, seen, n)
+	assert.LessOrEqual(t, asked, 20_000*2*mostCandidates)
 }
 
 func TestBufferPool(t *testing.T) {

@@ -94,16 +94,16 @@ func newProducerConfig(opts []ProducerOption) (*producerConfig, error) {
 }
 
 // Linger is how long a batch that is not full waits for more records. Default 0: in one process batches
-// form by themselves, from the records that come while the batch before is written and synced, so that
-// waiting only adds delay. A linger pays where records trickle and each append costs an fsync.
+// form by themselves, from the records that come while the batch before is written and synced and while
+// other partitions have their turns, so that waiting only adds delay. A linger pays where records trickle and each append costs an fsync.
 func Linger(d time.Duration) ProducerOption { return func(c *producerConfig) { c.linger = d } }
 
 // BatchSize is the size in bytes, before compression, at which a batch is full. A larger record makes a
 // batch of its own. Default 16,384, at most 256 MiB.
 func BatchSize(bytes int) ProducerOption { return func(c *producerConfig) { c.batchSize = bytes } }
 
-// BufferMemory bounds the bytes of batches that are being filled or not yet acknowledged. A Send beyond it
-// waits. Default 32 MiB.
+// BufferMemory bounds the bytes of batches that are being filled or not yet acknowledged; a batch that is not full
+// counts as what it has grown to, at least 1 KiB. A Send beyond it waits. Default 32 MiB.
 func BufferMemory(bytes int64) ProducerOption {
 	return func(c *producerConfig) { c.bufferMemory = bytes }
 }
