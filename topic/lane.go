@@ -109,7 +109,6 @@ func (l *lane) add(ctx context.Context, r *record.Record, bound int, now time.Ti
 		l.mu.Unlock()
 		l.wake(wake)
 		if err == record.ErrFull {
-			err = nil
 			continue // the full batch has been queued, a new one needs memory
 		}
 		if credit > 0 {

@@ -55,7 +55,7 @@ const (
 func (l *lane) send(w *worker) {
 	held := holdsSender
 	defer func() { l.leave(held) }()
-	complete := false
+	var complete bool
 	for sent := 1; ; sent++ {
 		var b *batch
 		if b, complete = l.next(); b == nil {
