@@ -80,7 +80,7 @@ func TestProducerOverManyPartitions(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		assert.Equal(t, before, runtime.NumGoroutine(), "idle again")
+		assert.LessOrEqual(t, runtime.NumGoroutine(), before, "idle again")
 		time.Sleep(3 * stuckTick)
 		p.senders.mu.Lock()
 		assert.False(t, p.senders.ticking, "and no timer")
@@ -306,7 +306,9 @@ func TestProducerHotPartitionsStarveNoOthers(t *testing.T) {
 				var again func(Position, error)
 				again = func(Position, error) {
 					if !over.Load() && sent.Add(1) < most {
-						assert.NoError(t, p.Send(context.Background(), "t", to(n, "hot"), again))
+						if err := p.Send(context.Background(), "t", to(n, "hot"), again); err != ErrClosed {
+							assert.NoError(t, err)
+						}
 					}
 				}
 				for range 10 {
