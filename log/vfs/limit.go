@@ -33,6 +33,7 @@ type Limited struct {
 	count int        // descriptors open, being opened or being closed
 	ring  limitedRing
 	paths map[string]*limitedFile // chained by same
+	under map[string]int          // how many handles lie below a directory
 	busy  map[string]*nameChange  // by each of its names; none is below another
 	above map[string]int          // how many busy names lie below a directory
 	// refused says that there was no witness when last asked for: dirty descriptors go last.
@@ -50,7 +51,7 @@ type nameChange struct {
 // at least 1.
 func Limit(fs FS, n int) *Limited {
 	l := &Limited{fs: fs, limit: max(n, 1), paths: make(map[string]*limitedFile),
-		busy: make(map[string]*nameChange), above: make(map[string]int)}
+		busy: make(map[string]*nameChange), above: make(map[string]int), under: make(map[string]int)}
 	l.ring.init()
 	return l
 }
@@ -234,10 +235,15 @@ func (l *Limited) announce(c *nameChange, by int) {
 		} else {
 			delete(l.busy, name)
 		}
-		for at, parent := name, filepath.Dir(name); parent != at; at, parent = parent, filepath.Dir(parent) {
-			if l.above[parent] += by; l.above[parent] == 0 {
-				delete(l.above, parent)
-			}
+		countAbove(l.above, name, by)
+	}
+}
+
+// countAbove adds to the counts of all directories above a path.
+func countAbove(counts map[string]int, path string, by int) {
+	for at, parent := path, filepath.Dir(path); parent != at; at, parent = parent, filepath.Dir(parent) {
+		if counts[parent] += by; counts[parent] == 0 {
+			delete(counts, parent)
 		}
 	}
 }
@@ -245,6 +251,7 @@ func (l *Limited) announce(c *nameChange, by int) {
 func (l *Limited) enroll(h *limitedFile) {
 	h.same = l.paths[h.path]
 	l.paths[h.path] = h
+	countAbove(l.under, h.path, 1)
 }
 
 // strike takes a handle off the list of its path.
@@ -257,11 +264,13 @@ func (l *Limited) strike(h *limitedFile) {
 			l.paths[h.path] = h.same
 		}
 		h.same = nil
+		countAbove(l.under, h.path, -1)
 		return
 	}
 	for at := first; at != nil; at = at.same {
 		if at.same == h {
 			at.same, h.same = h.same, nil
+			countAbove(l.under, h.path, -1)
 			return
 		}
 	}

@@ -11,10 +11,7 @@ func (l *Limited) Rename(oldname, newname string) error {
 	}
 	c := l.begin(from, to)
 	defer l.end(c)
-	moved, err := l.handlesBelow(from)
-	if err != nil {
-		return err
-	}
+	moved := l.handlesBelow(from)
 	replaced, err := l.keep(to)
 	if err != nil {
 		return err
@@ -80,22 +77,12 @@ func (l *Limited) end(c *nameChange) {
 }
 
 // handlesBelow returns the handles on a path, or in the directory it is, that
-// nobody is opening or closing. Only a directory needs the walk over all.
-func (l *Limited) handlesBelow(path string) ([]*limitedFile, error) {
-	l.mu.Lock()
-	walk := len(l.paths) > 0 && l.paths[path] == nil
-	l.mu.Unlock()
-	if walk {
-		info, err := l.fs.Stat(path)
-		if err != nil {
-			return nil, err
-		}
-		walk = info.IsDir
-	}
+// nobody is opening or closing. Only a directory with some needs the walk over all.
+func (l *Limited) handlesBelow(path string) []*limitedFile {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	handles := l.at(path)
-	if walk {
+	if l.under[path] > 0 {
 		for name := range l.paths {
 			if name != path && below(path, name) {
 				handles = append(handles, l.at(name)...)
@@ -105,7 +92,7 @@ func (l *Limited) handlesBelow(path string) ([]*limitedFile, error) {
 	for _, h := range handles {
 		h.awaitMove()
 	}
-	return handles, nil
+	return handles
 }
 
 func (l *Limited) at(path string) []*limitedFile {
