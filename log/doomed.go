@@ -251,6 +251,21 @@ func (l *Log) buryIdle() {
 	}
 }
 
+// forget leaves all files to those who remove the directory.
+func (d *doomed) forget() {
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range d.waiting {
+		if c.replaced = true; c.idle {
+			d.bytes.Add(-c.bytes)
+		}
+	}
+	clear(d.waiting)
+}
+
 func (d *doomed) takeIdle() []*condemned {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -355,10 +355,7 @@ func newJitter(cfg *Config) time.Duration {
 // idempotent and does not wait for pinned [Slice] values, which stay readable.
 func (l *Log) Close() error {
 	l.closing.Do(func() {
-		l.halt(ErrClosed)
-		l.mu.Lock()
-		l.closed.Store(true) // whoever holds mu after this sees it: nothing is written any more
-		l.mu.Unlock()
+		l.refuse()
 		l.syncer.takeLead()
 		l.closeErr = l.closeWriter()
 		l.syncer.handOn()
@@ -369,20 +366,46 @@ func (l *Log) Close() error {
 	return l.closeErr
 }
 
+// Abandon is Close of a log whose files are about to go: nothing is written or synced any more, and it waits for no
+// fsync. The next Open would find the log as after a kill.
+func (l *Log) Abandon() {
+	l.closing.Do(func() {
+		l.refuse()
+		l.mu.Lock()
+		l.closeErr = l.retireLocked()
+		l.mu.Unlock()
+		l.doomed.Load().forget()
+		l.wakeAll()
+		l.tell()
+	})
+}
+
+// refuse lets no pass and no change begin any more, and waits for those under way.
+func (l *Log) refuse() {
+	l.halt(ErrClosed)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed.Store(true) // whoever holds mu after this sees it: nothing is written any more
+}
+
 // closeWriter makes the clean stop: data, then derived files, then the slot that says so.
 func (l *Log) closeWriter() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	v := l.view.Load()
 	var err error
 	if !l.writer.readOnly && l.writer.opened {
-		err = l.stopCleanLocked(v)
+		err = l.stopCleanLocked(l.view.Load())
 	}
-	l.view.Store(nil)
+	return errors.Join(err, l.retireLocked())
+}
+
+// retireLocked gives back what the log holds open, each segment once no reader has it pinned.
+func (l *Log) retireLocked() error {
+	v := l.view.Swap(nil)
 	for _, s := range v.segments {
 		s.Retire(func() { _ = s.Close() })
 	}
-	return errors.Join(err, l.notes.close())
+	return l.notes.close()
 }
 
 func (l *Log) stopCleanLocked(v *view) error {

@@ -12,19 +12,13 @@ import (
 // RebuildIndexes makes every derived file anew from the batches: offset and time indexes, lists of aborted transactions and side files of
 // sealed segments, the producer snapshots at the begin of each, and the history of leader epochs. The active segment's indexes live in
 // memory and follow when it is sealed. It may run beside appends and reads. Damage in the data is a [CorruptionError], and ends it; what was
-// made until then is whole. A read-only log answers [ErrReadOnly].
+// made until then is whole. It takes turns with compaction, retention and redaction. A read-only log answers [ErrReadOnly].
 func (l *Log) RebuildIndexes(ctx context.Context) error {
-	_, err := bounded.Err(ctx, &l.calls().others, grace, func() error { return l.rebuildIndexes(ctx) })
+	_, err := bounded.Err(ctx, &l.calls().others, grace, func() error { return l.inTurn(ctx, true, l.rebuildIndexes) })
 	return err
 }
 
 func (l *Log) rebuildIndexes(ctx context.Context) error {
-	l.mu.Lock()
-	err := l.changeable()
-	l.mu.Unlock()
-	if err != nil {
-		return err
-	}
 	v := l.view.Load()
 	if v == nil {
 		return ErrClosed
@@ -45,7 +39,7 @@ func (l *Log) rebuildIndexes(ctx context.Context) error {
 	if err := l.rebuildSnapshots(ctx, v); err != nil {
 		return err
 	}
-	return l.rebuildEpochs()
+	return l.rebuildEpochs(ctx, v)
 }
 
 // rebuildSegment makes a sealed segment's derived files anew.
@@ -111,16 +105,27 @@ func (l *Log) rebuildSnapshots(ctx context.Context, v *view) error {
 }
 
 // rebuildEpochs writes the history anew: what memory has is what the batches say, or becomes it.
-func (l *Log) rebuildEpochs() error {
+func (l *Log) rebuildEpochs(ctx context.Context, v *view) error {
 	e := &epochs{}
 	scan := epochScan{history: e}
-	from, to := l.start.Load(), l.end.Load()
-	if err := l.replay(from, to, scan.visit); err != nil {
-		return err
+	at, to := l.start.Load(), l.end.Load()
+	for _, s := range v.segments {
+		if err := bounded.Cause(ctx); err != nil {
+			return err
+		}
+		if next := min(s.Next(), to); next > at {
+			if err := l.replay(at, next, scan.visit); err != nil {
+				return err
+			}
+			at = next
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.replay(to, l.end.Load(), scan.visit); err != nil {
+	if l.closed.Load() {
+		return ErrClosed
+	}
+	if err := l.replay(at, l.end.Load(), scan.visit); err != nil {
 		return err
 	}
 	scan.end(false)
