@@ -28,6 +28,7 @@ func (e *Engine) adopt(found *catalog.Found) (changed bool, err error) {
 	for _, base := range names {
 		tp, ok := parseDirName(base)
 		if !ok {
+			e.removals.find(base)
 			continue
 		}
 		if m.Counts(tp.Topic, tp.Partition) {

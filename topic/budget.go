@@ -256,6 +256,9 @@ func (b *diskBudget) count(mine int64) {
 	for _, p := range b.scope() {
 		bytes += p.diskBytes()
 	}
+	if b.topic == nil { // after the partitions: a topic deleted meanwhile counts twice rather than not at all
+		bytes += b.eng.removals.bytes.Load()
+	}
 	b.counted.Store(b.used.Add(bytes + flight - before))
 }
 
@@ -297,8 +300,13 @@ func (t *Topic) spaceFreed() {
 	if b := t.budget.Load(); b != nil {
 		b.freed()
 	}
-	if b := t.eng.budget; b != nil {
-		b.freed()
+	t.eng.spaceFreed()
+}
+
+// spaceFreed tells the budget of all topics that something has gone from the disk.
+func (e *Engine) spaceFreed() {
+	if e.budget != nil {
+		e.budget.freed()
 	}
 }
 

@@ -82,21 +82,17 @@ func (e *Engine) anyChange() chan struct{} {
 func (e *Engine) nameFree(name string) error {
 	e.mu.RLock()
 	other, taken := e.folded[e.fold(name)]
-	gone, removing := e.removing[e.fold(name)]
+	gone := e.removing[e.fold(name)]
 	e.mu.RUnlock()
 	switch {
 	case taken && other == name:
 		return fmt.Errorf("%w: topic %q", ErrExists, name)
 	case taken:
 		return e.taken(name, other)
-	case !removing:
+	case gone == nil:
 		return nil
 	}
-	entry, found := e.catalog.Topic(gone)
-	if !found {
-		return nil
-	}
-	return e.finishDelete(entry)
+	return e.finishDelete(gone)
 }
 
 // collides tells whether a topic of another name stands in the way of this one.
@@ -114,16 +110,17 @@ func (e *Engine) publish(t *Topic) {
 	e.folded[e.fold(t.name)] = t.name
 }
 
-func (e *Engine) unpublish(t *Topic) {
+// unpublish makes the topic of a removal unknown; its name is not free yet.
+func (e *Engine) unpublish(r *removal) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	delete(e.topics, t.name)
-	delete(e.folded, e.fold(t.name))
-	e.removing[e.fold(t.name)] = t.name
+	delete(e.topics, r.name)
+	delete(e.folded, e.fold(r.name))
+	e.removing[e.fold(r.name)] = r
 }
 
-// removed notes that nothing is left of a deleted topic.
-func (e *Engine) removed(name string) {
+// nameFreed notes that nothing has the name of a deleted topic any more.
+func (e *Engine) nameFreed(name string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.removing, e.fold(name))

@@ -255,7 +255,7 @@ func (e *Engine) Flush(ctx context.Context) error {
 		if l := p.log.Load(); l != nil && err == nil {
 			err = p.waitFault(ctx, l.Flush(ctx))
 		}
-		if err != nil {
+		if err != nil && !p.topic.deleted.Load() {
 			mu.Lock()
 			defer mu.Unlock()
 			faults = append(faults, err)

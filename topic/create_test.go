@@ -317,6 +317,7 @@ func (m *model) check(t *testing.T, fsys vfs.FS) {
 		require.NoError(t, err, "every partition of a topic that exists can be used")
 		require.NoError(t, e.DeleteTopic(t.Context(), tp.name))
 	}
+	removed(t, e)
 	require.NoError(t, e.Close())
 	for _, base := range filesIn(t, fsys, "data") {
 		_, partition := parseDirName(base)

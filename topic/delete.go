@@ -12,90 +12,107 @@ import (
 	"github.com/quirelog/quire/topic/internal/catalog"
 )
 
-// DeleteTopic deletes a topic and its records for good. When it returns nil the files are gone from the disk
-// and stay gone. Calls on the topic, running ones too, return ErrNotFound; what a reader still holds pinned
-// stays readable until its release. If the disk fails half-way the topic is gone, and the next Open, or the
-// next creation of that name, removes what is left. A topic created later under the name has another ID.
+// DeleteTopic deletes a topic and its records for good. The topic is gone, and its name free, as soon as that is
+// durable and its directories have names of deleted ones; DeleteTopic then waits until their files are removed, which
+// holds up no other call. When it returns nil the files are gone from the disk and stay gone. Calls on the topic,
+// running ones too, return ErrNotFound; what a reader still holds pinned stays readable until its release. A topic
+// created later under the name has another ID.
+//
+// If the disk fails half-way the topic is gone, and the next Open, or before the name is free the next creation of
+// it, goes on; so does the next Open with files that Close, or the end of ctx, left to be removed (ErrUncertain).
 //
 // Errors: ErrNotFound, ErrReadOnly, ErrClosed, the context's cause, what the disk says, ErrUncertain.
 func (e *Engine) DeleteTopic(ctx context.Context, name string) error {
-	_, err := changing(ctx, e, []string{name}, func() (*Topic, error) { return e.delete(name) }, func(t *Topic, err error) {
-		if t == nil {
+	r, err := changing(ctx, e, []string{name}, func() (*removal, error) { return e.delete(name) }, func(r *removal, err error) {
+		if r == nil {
 			return
 		}
-		t.spaceFreed()
+		t := r.topic
 		e.logger.InfoContext(ctx, "topic deleted", "topic", name, "err", err)
 		tell(e, e.events.TopicDeleted, TopicFacts{Topic: name, ID: t.id, Partitions: t.Partitions()})
 		e.topicsChanged(name)
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return e.removals.await(ctx, r)
 }
 
 // delete deletes a topic: first the catalog says, durably, that it is gone, then it can be used no more, then its directories get names that
-// mean no partition, then they go, then the catalog forgets it. The next Open resumes after a crash at any point. The caller has begun the
-// change of the name.
-func (e *Engine) delete(name string) (*Topic, error) {
+// mean no partition, durably, then the catalog forgets it. The next Open resumes after a crash at any point. What is left has no name that is
+// used, and is removed behind. The caller has begun the change of the name.
+func (e *Engine) delete(name string) (*removal, error) {
 	t, err := e.lookup(name)
 	if err != nil {
 		return nil, err
 	}
-	entry, _ := e.catalog.Topic(name)
-	change := catalog.Change{Delete: name}
-	if entry.Unused.Covers(entry.Partitions) { // there is nothing to be removed
-		change = catalog.Change{Drop: name}
-	}
-	if err := e.catalog.Commit(change); err != nil {
+	if err := e.catalog.Commit(catalog.Change{Delete: name}); err != nil {
 		return nil, fmt.Errorf("topic: delete %q: %w", name, err)
 	}
 	t.deleted.Store(true)
-	e.unpublish(t)
-	gone := fmt.Errorf("%w: topic %q was deleted", ErrNotFound, name)
-	for _, p := range t.state.Load().partitions {
-		_, _ = p.shut(gone) // what its log says at the end is of no more interest
-	}
+	r := e.removals.hold(t)
+	e.unpublish(r)
+	t.abandon()
 	e.stats.retire(&t.stats)
-	return t, e.finishDelete(entry)
+	return r, e.finishDelete(r)
 }
 
-// finishDelete removes what is left of a topic whose deletion is durable.
-func (e *Engine) finishDelete(entry ManifestTopic) error {
-	err := e.remove(entry)
-	if _, noted := e.catalog.Topic(entry.Name); noted && err == nil {
-		err = e.catalog.Commit(catalog.Change{Drop: entry.Name})
+// abandon ends the partitions of a deleted topic.
+func (t *Topic) abandon() {
+	gone := t.gone()
+	inParallel(t.state.Load().partitions, func(p *Partition) { p.abandon(gone) })
+	t.spaceFreed() // those who wait for room see that it is gone
+}
+
+// gone is what calls on a deleted topic return.
+func (t *Topic) gone() error { return fmt.Errorf("%w: topic %q was deleted", ErrNotFound, t.name) }
+
+// finishDelete frees the name of a topic whose deletion is durable and begins the removal of what is left. It may be called again after an error.
+func (e *Engine) finishDelete(r *removal) error {
+	err := e.freeName(r)
+	if err == nil {
+		e.removals.begin(r)
 	}
-	if err != nil {
-		return fmt.Errorf("topic: delete %q: %w", entry.Name, err)
+	return err
+}
+
+// freeName frees the name of a topic whose deletion is durable. Of one that was never used the catalog knows nothing any more.
+func (e *Engine) freeName(r *removal) error {
+	if entry, noted := e.catalog.Topic(r.name); noted {
+		err := e.setAllAside(entry, r)
+		if err == nil {
+			err = e.catalog.Commit(catalog.Change{Drop: r.name})
+		}
+		if vfs.IsNoSpace(err) && !errors.Is(err, ErrUncertain) {
+			err = nil // what follows makes room; a topic of the name, or the next Open, replaces the entry
+		}
+		if err != nil {
+			return fmt.Errorf("topic: delete %q: %w", r.name, err)
+		}
 	}
-	e.removed(entry.Name)
+	e.nameFreed(r.name)
 	return nil
 }
 
-// remove takes everything of a deleted topic from the disk but what the catalog says of it: it renames the directories, makes the new names
-// durable, and removes them.
-func (e *Engine) remove(entry ManifestTopic) error {
-	var aside []string
-	for n := range entry.Partitions {
-		from := e.partitionDir(entry.Name, int32(n))
-		to := filepath.Join(e.dir, deletedDirName(entry.Name, int32(n), entry.ID))
-		moved, err := e.setAside(entry.ID, from, to)
+// setAllAside gives the directories of a deleted topic names of deleted ones, durably.
+func (e *Engine) setAllAside(entry ManifestTopic, r *removal) error {
+	r.dirs = nil
+	for n := range int32(entry.Partitions) {
+		if entry.Unused.Has(n) {
+			continue
+		}
+		to := filepath.Join(e.dir, deletedDirName(entry.Name, n, entry.ID))
+		moved, err := e.setAside(entry.ID, e.partitionDir(entry.Name, n), to)
 		if err != nil {
 			return err
 		}
 		if moved {
-			aside = append(aside, to)
+			r.dirs = append(r.dirs, to)
 		}
 	}
 	e.removeUncounted(entry)
-	if len(aside) == 0 {
+	if len(r.dirs) == 0 {
 		return nil
-	}
-	if err := e.fs.SyncDir(e.dir); err != nil {
-		return err
-	}
-	for _, dir := range aside {
-		if err := vfs.RemoveAll(e.fs, dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
 	}
 	return e.fs.SyncDir(e.dir)
 }
@@ -110,14 +127,12 @@ func (e *Engine) removeUncounted(entry ManifestTopic) {
 	}
 }
 
-// setAside gives a partition's directory its name of a deleted one; true when that exists afterwards. A
-// directory that belongs to another topic is left alone: whatever a manifest says, it costs no data.
+// setAside gives a partition's directory its name of a deleted one; true when that exists afterwards. A directory that
+// belongs to another topic is left alone: whatever a manifest says, it costs no data.
 func (e *Engine) setAside(id ID, from, to string) (bool, error) {
-	if _, err := e.fs.Stat(to); err == nil {
-		return true, nil
-	}
 	if _, err := e.fs.Stat(from); errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		_, err := e.fs.Stat(to)
+		return err == nil, nil
 	}
 	stored, err := log.ReadPartitionMetadata(e.fs, filepath.Join(from, log.PartitionMetadataFile))
 	switch {

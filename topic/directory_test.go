@@ -148,6 +148,7 @@ func TestNamesFoundAfterAKillAreDurable(t *testing.T) {
 	for n, disk := range killed {
 		e, err := Open("data", On(disk))
 		require.NoError(t, err, "killed at %d", n)
+		removed(t, e)
 		found, after := namesIn(t, disk), disk.After(vfs.KeepNone, 0)
 		require.NoError(t, e.Close())
 		require.Equal(t, found, namesIn(t, after), "killed at %d", n)

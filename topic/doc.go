@@ -82,8 +82,8 @@
 //
 //	I1  A topic is in memory exactly while the manifest on disk says it is ready.
 //	I2  Only the caller that has begun a change of a topic's name creates, alters or deletes that topic; no mutex is held then.
-//	I3  A directory is removed only if the manifest says, durably, that its topic is deleted, and the directory
-//	    does not say that it belongs to another.
+//	I3  A directory gets the name of a deleted one only if the manifest says, durably, that its topic is deleted, and
+//	    the directory does not say that it belongs to another. Only directories of such names are removed.
 //	I4  The clean mark is on disk only while no engine has the directory open and every log was closed in order.
 //	I5  No function of the user runs while a lock is held or a change is under way.
 //	I6  A partition that nobody used since Open has no log, no descriptor, no goroutine and no timer; an engine
@@ -112,7 +112,7 @@
 //
 //	engine.go        Engine, topics by name        open.go, close.go    from the lock to the clean mark
 //	manifest.go      what is stored of topics      entrycopy.go         the same beside their data
-//	create.go        Topic, CreateTopics, AlterTopic   delete.go        DeleteTopic
+//	create.go        Topic, CreateTopics, AlterTopic   delete.go, removals.go   DeleteTopic, and what goes behind it
 //	changing.go      who changes a topic           adopt.go             directories the manifest does not know
 //	directory.go     the small files               checkpoints.go       Kafka's checkpoint files
 //	topic.go         Topic                         partition.go         Partition, opened at first use

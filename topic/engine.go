@@ -65,6 +65,7 @@ type Engine struct {
 	keeper     housekeeper
 	cleaner    cleaner
 	scrub      scrubber
+	removals   removals
 	runner     *timingwheel.Runner // of all deadlines of the engine; asleep, or not there, while there are none
 	delays     delays
 	recurring  recurrences
@@ -82,7 +83,7 @@ type Engine struct {
 	ids    idBlock
 	// changing has the folded names of topics that are being created, altered or deleted; a channel is closed when that is done.
 	changing map[string]chan struct{}
-	removing map[string]string // folded name -> name of deleted topics whose directories are not all removed
+	removing map[string]*removal // by folded name: deleted topics whose directories still have that name
 }
 
 // Dir is the directory of the engine.

@@ -181,8 +181,12 @@ func (p *Partition) fault(err error) error {
 		return err
 	case errors.As(err, &rng):
 		return &OffsetRangeError{Topic: p.topic.name, Partition: p.id, Offset: rng.Offset, First: rng.Start, Next: rng.End}
-	case errors.Is(err, log.ErrClosed) && !errors.Is(err, ErrUncertain):
-		if end := p.ended(); end != nil {
+	case errors.Is(err, log.ErrClosed):
+		switch end := p.ended(); {
+		case end == nil:
+		case errors.Is(err, ErrUncertain):
+			err = fmt.Errorf("%w: %w", ErrUncertain, end)
+		default:
 			err = end
 		}
 	default:

@@ -54,6 +54,7 @@ func Open(dir string, opts ...Option) (*Engine, error) {
 			e.dropReserve()
 		}
 		e.holdReserve()
+		e.removals.resume()
 		e.countBudgets()
 		e.armRetention()
 		e.armCleaner()
@@ -77,7 +78,7 @@ func newEngine(dir string, o *options) *Engine {
 		unlock:  func() error { return nil },
 		closing: make(chan struct{}), done: make(chan struct{}), turn: make(chan struct{}, 1),
 		topics: map[string]*Topic{}, folded: map[string]string{}, members: map[*member]struct{}{},
-		changing: map[string]chan struct{}{}, removing: map[string]string{},
+		changing: map[string]chan struct{}{}, removing: map[string]*removal{},
 	}
 	if o.indexMemory > 0 {
 		e.indexes = log.NewIndexBudget(o.indexMemory)
@@ -90,6 +91,7 @@ func newEngine(dir string, o *options) *Engine {
 	e.cleaner.init(o)
 	e.keeper.init(e, o)
 	e.scrub.init(e, o)
+	e.removals.eng = e
 	e.runner = timingwheel.NewRunner(timingwheel.RunnerConfig{Go: e.goFunc, Panicked: e.timerPanicked})
 	e.delays.init(e, o.delayedNear)
 	e.recurring.init(e)
@@ -205,13 +207,16 @@ func (e *Engine) fillTopics(m *Manifest) error {
 	saved := e.readCheckpoints()
 	for _, entry := range m.Topics {
 		if entry.State != TopicReady {
-			e.removing[e.fold(entry.Name)] = entry.Name
+			r := newRemoval(entry.Name)
+			e.removing[e.fold(entry.Name)] = r
 			if e.readOnly {
 				continue
 			}
-			if err := e.finishDelete(entry); err != nil {
+			if err := e.freeName(r); err != nil {
 				e.logger.Warn("deletion of a topic could not be finished", "topic", entry.Name, "err", err)
+				continue
 			}
+			e.removals.found = append(e.removals.found, r.dirs...)
 			continue
 		}
 		if other, taken := e.folded[e.fold(entry.Name)]; taken { // the directory comes from a disk that does not fold names
@@ -302,7 +307,7 @@ func (p *Partition) prepareDir() error {
 			return err
 		}
 	}
-	if err := p.checkDir(); err != nil || e.readOnly {
+	if err := p.checkDir(unused); err != nil || e.readOnly {
 		return err
 	}
 	if unused {
@@ -328,7 +333,8 @@ func (p *Partition) isUnused() bool {
 	return p.unused
 }
 
-// noteUse notes durably that the partition has a directory: when that is missing later, it is a loss.
+// noteUse notes durably that the partition has a directory: when that is missing later, it is a loss. Of a topic that was deleted meanwhile it takes
+// the directory away again, in which nothing was written yet.
 func (p *Partition) noteUse() error {
 	e := p.topic.eng
 	if err := e.forgetCheckpoint(p); err != nil {
@@ -337,19 +343,27 @@ func (p *Partition) noteUse() error {
 	if err := e.catalog.Commit(catalog.Change{Use: &catalog.Use{Topic: p.topic.name, Partition: p.id}}); err != nil {
 		return err
 	}
+	if entry, found := e.catalog.Topic(p.topic.name); !found || entry.ID != p.topic.id || entry.State != TopicReady {
+		_ = e.fs.Remove(filepath.Join(p.Dir(), log.PartitionMetadataFile))
+		_ = e.fs.Remove(p.Dir())
+		return p.topic.gone()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.unused = false
 	return nil
 }
 
-// checkDir sees that the directory is that of this topic; the topic's id is written where there is none.
-func (p *Partition) checkDir() error {
+// checkDir sees that the directory is that of this topic; the topic's id is written where there is none. An unused partition takes over one without
+// data: a first use that failed has left it, maybe in an earlier topic of the name.
+func (p *Partition) checkDir(unused bool) error {
 	e, path := p.topic.eng, filepath.Join(p.Dir(), log.PartitionMetadataFile)
 	id, err := log.ReadPartitionMetadata(e.fs, path)
 	switch {
 	case err == nil && id == p.topic.id:
 		return nil
+	case err == nil && unused && !e.readOnly && e.holdsNothing(p.Dir()):
+		return log.WritePartitionMetadata(e.fs, path, p.topic.id)
 	case err == nil:
 		return fmt.Errorf("%w: %s says topic id %v, the manifest %v", ErrCorrupt, path, id, p.topic.id)
 	case errors.Is(err, log.ErrNewerFormat):

@@ -142,14 +142,16 @@ func (p *Partition) openClaimed() (*log.Log, error) {
 	waiters := p.opening
 	p.opening = nil
 	p.mu.Unlock()
+	if err == nil && end != nil { // before those go on who take the directory away
+		p.leave(l)
+	}
 	close(waiters)
 
 	switch {
 	case err != nil:
 		p.topic.eng.tellOpenFailed(p, err)
 		return nil, err
-	case end != nil: // deleted or closed meanwhile
-		l.Close()
+	case end != nil:
 		return nil, end
 	}
 	p.chargeOpened()
@@ -217,21 +219,13 @@ func (p *Partition) ended() error {
 // shut ends the partition: calls from now on return why. An open log is closed, after a running opening.
 // The result tells whether the log is known to have stopped in good order.
 func (p *Partition) shut(why error) (clean bool, err error) {
-	p.mu.Lock()
-	if p.end != nil {
-		p.mu.Unlock()
+	l, opened, ended := p.finish(why)
+	switch {
+	case ended:
 		return true, nil
-	}
-	p.end = why
-	p.topic.eng.cleaner.forgive(p) // it need not be known any more
-	l, opening := p.log.Swap(nil), p.opening
-	p.usedLocked()
-	p.mu.Unlock()
-	if opening != nil {
-		<-opening
+	case opened:
 		return false, nil // the opener saw the end and closed its log; how that went is not known here
-	}
-	if l == nil {
+	case l == nil:
 		return p.unused || p.topic.eng.startedOK, nil
 	}
 	err = l.Close()
@@ -240,6 +234,41 @@ func (p *Partition) shut(why error) (clean bool, err error) {
 		return false, p.fault(err)
 	}
 	return true, nil
+}
+
+// abandon ends a partition of a deleted topic: what its log says at the end is of no more interest.
+func (p *Partition) abandon(why error) {
+	if l, _, _ := p.finish(why); l != nil {
+		l.Abandon()
+	}
+}
+
+// finish lets no call use the partition any more, and waits for an opening under way. An open log is the caller's to close.
+func (p *Partition) finish(why error) (l *log.Log, opened, ended bool) {
+	p.mu.Lock()
+	if p.end != nil {
+		p.mu.Unlock()
+		return nil, false, true
+	}
+	p.end = why
+	p.topic.eng.cleaner.forgive(p) // it need not be known any more
+	l = p.log.Swap(nil)
+	opening := p.opening
+	p.usedLocked()
+	p.mu.Unlock()
+	if opening != nil {
+		<-opening
+	}
+	return l, opening != nil, false
+}
+
+// leave closes a log that was opened for a partition that has ended meanwhile.
+func (p *Partition) leave(l *log.Log) {
+	if p.topic.deleted.Load() {
+		l.Abandon()
+		return
+	}
+	_ = l.Close()
 }
 
 // noteOffsets remembers a log's offsets for the checkpoint files.

@@ -271,7 +271,8 @@ func (e *Engine) RebuildIndexes(ctx context.Context, topics ...string) error {
 		if len(topics) > 0 && !slices.Contains(topics, p.topic.name) {
 			continue
 		}
-		if err := p.RebuildIndexes(ctx); err != nil {
+		err := p.RebuildIndexes(ctx)
+		if err != nil && (!p.topic.deleted.Load() || slices.Contains(topics, p.topic.name)) {
 			return err
 		}
 	}

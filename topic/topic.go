@@ -3,9 +3,9 @@ package topic
 import (
 	"fmt"
 	"maps"
-	"sync"
 	"sync/atomic"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/topic/internal/catalog"
 )
@@ -24,8 +24,8 @@ type Topic struct {
 	budget atomic.Pointer[diskBudget]
 	// deleted is set once the deletion is certain to survive anything.
 	deleted atomic.Bool
-	copying sync.Mutex // one writer of the entry's copy at a time
-	copied  *uint64    // the last change that the copy is known to have; guarded by copying
+	copying bounded.Mutex // one writer of the entry's copy at a time
+	copied  *uint64       // the last change that the copy is known to have; guarded by copying
 	// spread numbers the appends without a key, so that they go round the partitions.
 	spread atomic.Uint32
 }

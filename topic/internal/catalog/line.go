@@ -13,7 +13,7 @@ type Change struct {
 	Create *Topic `json:"create,omitempty"` // a topic's entry, in the place of another of that name
 	Alter  *Topic `json:"alter,omitempty"`  // name, number of partitions and settings; new partitions are unused
 	Use    *Use   `json:"use,omitempty"`    // the partition has a directory
-	Delete string `json:"delete,omitempty"` // the topic is gone, its directories may be there
+	Delete string `json:"delete,omitempty"` // the topic is gone, its directories may be there if it was used
 	Drop   string `json:"drop,omitempty"`   // so are its directories
 	// NextProducerID is the first producer id that is not handed out.
 	NextProducerID int64 `json:"nextProducerId,omitempty"`

@@ -49,12 +49,21 @@ func (s *state) apply(l *Line) {
 		case c.Use != nil:
 			s.edit(c.Use.Topic, func(e *Topic) { e.Unused = e.Unused.Without(c.Use.Partition) })
 		case c.Delete != "":
-			s.edit(c.Delete, func(e *Topic) { e.State, e.Settings = Deleting, nil })
+			s.mark(c.Delete)
 		case c.Drop != "":
 			delete(s.topics, c.Drop)
 		}
 		s.nextProducerID = max(s.nextProducerID, c.NextProducerID)
 	}
+}
+
+// mark notes that a topic is deleted. One that was never used leaves nothing, not even that.
+func (s *state) mark(name string) {
+	if e := s.topics[name]; e != nil && e.Unused.Covers(e.Partitions) {
+		delete(s.topics, name)
+		return
+	}
+	s.edit(name, func(e *Topic) { e.State, e.Settings = Deleting, nil })
 }
 
 func (s *state) edit(name string, f func(*Topic)) {
