@@ -13,14 +13,13 @@ func deadlines() map[string]func(*env, io.Writer) ([]string, error) {
 	return map[string]func(*env, io.Writer) ([]string, error){
 		"P14": measureTimers, "delayed": measureDelays,
 		"rebalance": measureRebalance, "commits": measureCommits, "groups": measureIdleGroups, "jetstream": measureQueues, "storm": measureStorm, "bombs": measureBombs, "topics": measureManyTopics,
-		"syncs":    measureSharedSyncs,
-		"pollmany": measurePollMany, "producermany": measureSpread,
+		"syncs": measureSharedSyncs, "pollmany": measurePollMany, "producermany": measureSpread, "waits": measureWaits,
 	}
 }
 
 // splitDeadlines takes the names of deadlines out of a -run list. With an empty list all are wanted.
 func splitDeadlines(run []string) (names, rest []string) {
-	all := []string{"P14", "delayed", "rebalance", "commits", "groups", "jetstream", "storm", "bombs", "topics", "pollmany", "syncs", "producermany"}
+	all := []string{"P14", "delayed", "rebalance", "commits", "groups", "jetstream", "storm", "bombs", "topics", "pollmany", "syncs", "producermany", "waits"}
 	if len(run) == 0 {
 		return all, nil
 	}
