@@ -127,6 +127,7 @@ func TestUnusedPartitionsAreNotOpenedToBeWatched(t *testing.T) {
 			require.ErrorIs(t, err, ErrNotFound)
 			_, err = c.Poll(t.Context())
 			require.ErrorIs(t, err, ErrNotFound, "it comes again")
+			synctest.Wait() // the deletion
 		})
 	}
 }
@@ -153,6 +154,7 @@ func TestPollErrorsComeAgain(t *testing.T) {
 			require.NoError(t, err)
 			require.Len(t, recs, 1)
 		}
+		synctest.Wait() // the deletion
 	})
 }
 
