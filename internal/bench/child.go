@@ -6,11 +6,13 @@ import (
 	"os"
 	"os/exec"
 	"time"
+
+	"github.com/quirelog/quire/internal/bench/growth"
 )
 
 // An order is what a child process does. Children measure what only a fresh process shows: opening after a kill, and idle cost.
 type order struct {
-	Do     string // "open" or "idle"
+	Do     string // "open", "idle" or "tail"
 	System string
 	Dir    string
 	Fill   int64 // payload bytes appended after opening
@@ -53,26 +55,31 @@ func runChild(o order) (report, error) {
 	return rep, nil
 }
 
+// carryOut does what the order says; the store is still open then.
+func (o order) carryOut() (rep report, st Store, err error) {
+	if o.Do == "tail" {
+		return rep, nil, growth.Tail(o.Dir, o.Fill)
+	}
+	sys, err := systemNamed(o.System)
+	if err != nil {
+		return rep, nil, err
+	}
+	switch o.Do {
+	case "open":
+		return o.open(sys)
+	case "idle":
+		return o.idle(sys)
+	}
+	return rep, nil, fmt.Errorf("no such order %q", o.Do)
+}
+
 // child carries out an order and prints the report.
 func child(text string) error {
 	var o order
 	if err := json.Unmarshal([]byte(text), &o); err != nil {
 		return err
 	}
-	sys, err := systemNamed(o.System)
-	if err != nil {
-		return err
-	}
-	var rep report
-	var st Store
-	switch o.Do {
-	case "open":
-		rep, st, err = o.open(sys)
-	case "idle":
-		rep, st, err = o.idle(sys)
-	default:
-		err = fmt.Errorf("no such order %q", o.Do)
-	}
+	rep, st, err := o.carryOut()
 	if err != nil {
 		rep.Err = err.Error()
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/quirelog/quire/internal/bench/machine"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/log/vfs"
@@ -178,7 +179,7 @@ func copyFile(to, from string, n int64) error {
 
 // compact goes over the whole log, in as many passes as the memory makes it.
 func (t *compactTrial) compact() (sample, error) {
-	fsys := &countingFS{FS: vfs.OS()}
+	fsys := &machine.CountingFS{FS: vfs.OS()}
 	l, _, err := log.Open(fsys, t.work, t.config(), log.OpenState{})
 	if err != nil {
 		return sample{}, err

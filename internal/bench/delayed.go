@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/quirelog/quire/internal/bench/machine"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -53,7 +54,7 @@ func costOfDelays(e *env) (c delayedCost, err error) {
 	if err := eng.Close(); err != nil {
 		return c, err
 	}
-	before := heapInUse()
+	before := machine.HeapInUse()
 	begin := time.Now()
 	if eng, err = topic.Open(dir); err != nil {
 		return c, err
@@ -65,7 +66,7 @@ func costOfDelays(e *env) (c delayedCost, err error) {
 			c.ready = time.Since(begin)
 		}
 	}
-	c.heap = (heapInUse() - before) / float64(n)
+	c.heap = (machine.HeapInUse() - before) / float64(n)
 	c.disk = float64(logBytes(eng, topic.DelayedTopic)) / float64(n)
 	if c.listed, err = listDelayed(eng, n); err != nil {
 		return c, errors.Join(err, eng.Close())

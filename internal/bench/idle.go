@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"time"
+
+	"github.com/quirelog/quire/internal/bench/machine"
 )
 
 // idleShape opens many logs in a child, appends one record to each and measures what they cost while nothing happens.
@@ -46,7 +48,7 @@ const (
 )
 
 func (o order) idle(sys System) (rep report, st Store, err error) {
-	heap, goroutines, files := heapInUse(), runtime.NumGoroutine(), openFiles()
+	heap, goroutines, files := machine.HeapInUse(), runtime.NumGoroutine(), openFiles()
 	begin := time.Now()
 	if st, err = openIdle(sys, o.Dir, o.Logs); err != nil {
 		return rep, nil, err
@@ -55,7 +57,7 @@ func (o order) idle(sys System) (rep report, st Store, err error) {
 	time.Sleep(settle)
 	n := float64(o.Logs)
 	rep.Idle = idleCost{
-		Heap:       (heapInUse() - heap) / n,
+		Heap:       (machine.HeapInUse() - heap) / n,
 		Goroutines: float64(runtime.NumGoroutine()-goroutines) / n,
 		Files:      float64(openFiles()-files) / n,
 		Logs:       o.Logs,
@@ -65,14 +67,6 @@ func (o order) idle(sys System) (rep report, st Store, err error) {
 	rep.Idle.CPU = float64(cpuTime()-cpu) / float64(watch)
 	runtime.KeepAlive(st)
 	return rep, st, nil
-}
-
-func heapInUse() float64 {
-	runtime.GC()
-	runtime.GC() // the second empties what pools kept over the first
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return float64(m.HeapAlloc)
 }
 
 func openIdle(sys System, dir string, n int) (Store, error) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/group"
+	"github.com/quirelog/quire/internal/bench/machine"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -81,7 +82,7 @@ func measureIdleGroups(e *env, w io.Writer) (broken []string, err error) {
 
 // costOfGroups makes groups, 64 at a time, and sees what they hold.
 func costOfGroups(make func(i int) error) (c groupCost, err error) {
-	heap, goroutines := heapInUse(), runtime.NumGoroutine()
+	heap, goroutines := machine.HeapInUse(), runtime.NumGoroutine()
 	begin := time.Now()
 	const workers = 64
 	var wg sync.WaitGroup
@@ -99,7 +100,7 @@ func costOfGroups(make func(i int) error) (c groupCost, err error) {
 	}
 	c.made = idleGroups / time.Since(begin).Seconds()
 	time.Sleep(settle)
-	c.heap = (heapInUse() - heap) / idleGroups
+	c.heap = (machine.HeapInUse() - heap) / idleGroups
 	c.goroutines = float64(runtime.NumGoroutine()-goroutines) / idleGroups
 	cpu := cpuTime()
 	time.Sleep(watch)

@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/quirelog/quire/internal/bench/growth"
 )
 
 // settings are the command line.
@@ -51,23 +53,33 @@ func mainCode(args []string) (int, error) {
 	case s.list:
 		return 0, printList(os.Stdout)
 	}
-	names, rest := splitDeadlines(s.run)
-	if len(s.run) > 0 && len(rest) == 0 {
-		return measureDeadlines(s, names, os.Stdout)
-	}
-	s.run = rest
-	code, err := measure(s)
-	if err != nil || s.profiled() || len(s.systems) > 0 {
-		return code, err
+	return measureAll(s)
+}
+
+// measureAll does the three kinds of measurements one after the other: workloads, deadlines, growth curves.
+func measureAll(s settings) (code int, err error) {
+	all := len(s.run) == 0
+	grown, curves, rest := splitCurves(s.run)
+	names, rest := splitDeadlines(rest, all)
+	if all || len(rest) > 0 {
+		s.run = rest
+		code, err = measure(s)
+		if err != nil || s.profiled() || len(s.systems) > 0 {
+			return code, err
+		}
 	}
 	more, err := measureDeadlines(s, names, os.Stdout)
+	if code = max(code, more); err != nil || !grown {
+		return code, err
+	}
+	more, err = measureCurves(s, curves, os.Stdout)
 	return max(code, more), err
 }
 
 func parse(args []string) (s settings, err error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	f.StringVar(&s.tier, "tier", "quick", "quick (under 3 minutes) or full")
-	run := f.String("run", "", "only these workloads, by target, id or group: P4,P5-..,append")
+	f.StringVar(&s.tier, "tier", "quick", "quick (about 4 minutes) or full")
+	run := f.String("run", "", "only these workloads, by target, id or group: P4,P5-..,append,growth/partitions")
 	systems := f.String("systems", "", "only these systems (raw always takes part): "+strings.Join(systemNames(), ","))
 	f.BoolVar(&s.check, "check", false, "fail on missed times and ratios too, not only on counts")
 	f.StringVar(&s.page, "md", "", "write a markdown page to this `file`, plots beside it")
@@ -98,6 +110,9 @@ func printList(w io.Writer) error {
 	t := table{{"#", "group", "workload", "target"}}
 	for _, x := range workloads(tiers["full"]) {
 		t = append(t, []string{x.id, x.group, x.name, x.target.String()})
+	}
+	for _, c := range growth.List() {
+		t = append(t, []string{growthName + "/" + c[0], c[3], c[1] + ", " + c[2], "step < 1.3"})
 	}
 	return t.writeText(w, 4)
 }

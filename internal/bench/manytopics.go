@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/group"
+	"github.com/quirelog/quire/internal/bench/machine"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/topic"
 )
@@ -82,7 +83,7 @@ func rawChange(dir string, slice time.Duration) (each time.Duration, err error) 
 		if _, err := f.WriteAt(entry, n*topicEntry); err != nil {
 			return 0, err
 		}
-		if err := datasync(f); err != nil {
+		if err := machine.Datasync(f); err != nil {
 			return 0, err
 		}
 	}

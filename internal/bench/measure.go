@@ -61,7 +61,7 @@ func (m *meter) stop() sample {
 	var after runtime.MemStats
 	runtime.ReadMemStats(&after)
 	calls, _ := callsOf(m.store)
-	s.calls = calls.minus(m.calls)
+	s.calls = calls.Minus(m.calls)
 	s.allocs = after.Mallocs - m.mem.Mallocs
 	s.allocBytes = after.TotalAlloc - m.mem.TotalAlloc
 	return s

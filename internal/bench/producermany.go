@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/quirelog/quire/internal/bench/machine"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -147,7 +148,7 @@ func (m spread) produce(s *quireStore, long time.Duration) (r spreadResult, err 
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, long)
 	defer cancel()
-	calls, batches, begin := s.fs.calls.load(), s.eng.Metrics().Total.BatchesIn, time.Now()
+	calls, batches, begin := s.fs.Calls.Load(), s.eng.Metrics().Total.BatchesIn, time.Now()
 	var records atomic.Int64
 	var senders sync.WaitGroup
 	for i := range spreadSenders {
@@ -171,7 +172,7 @@ func (m spread) produce(s *quireStore, long time.Duration) (r spreadResult, err 
 	senders.Wait()
 	err = p.Flush(s.ctx)
 	r.took, r.records = time.Since(begin), records.Load()
-	r.syncs, r.batches = s.fs.calls.load().minus(calls).Syncs, s.eng.Metrics().Total.BatchesIn-batches
+	r.syncs, r.batches = s.fs.Calls.Load().Minus(calls).Syncs, s.eng.Metrics().Total.BatchesIn-batches
 	if failure := failed.Load(); failure != nil {
 		err = errors.Join(err, *failure)
 	}
@@ -222,5 +223,5 @@ func (m spread) writeOne(files []*os.File, i int64, batch []byte) error {
 	if _, err := f.WriteAt(batch, i/n*int64(len(batch))); err != nil || !m.sync {
 		return err
 	}
-	return datasync(f)
+	return machine.Datasync(f)
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/quirelog/quire/internal/bench/machine"
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/topic"
@@ -45,7 +46,7 @@ func (o Options) topicOptions() []topic.TopicOption {
 }
 
 func openQuire(dir string, o Options, partitions int, opts ...topic.Option) (*quireStore, error) {
-	s := &quireStore{fs: &countingFS{FS: vfs.OS()}, ctx: context.Background()}
+	s := &quireStore{fs: &machine.CountingFS{FS: vfs.OS()}, ctx: context.Background()}
 	var err error
 	if s.eng, err = topic.Open(dir, append(opts, topic.On(s.fs))...); err != nil {
 		return nil, err
@@ -94,7 +95,7 @@ func (s *quireStore) touchAll(n, recordBytes int) error {
 
 type quireStore struct {
 	ctx   context.Context
-	fs    *countingFS
+	fs    *machine.CountingFS
 	eng   *topic.Engine
 	topic *topic.Topic
 	part  *topic.Partition
@@ -110,7 +111,7 @@ type quireStore struct {
 
 func (s *quireStore) Close() error { return s.eng.Close() }
 
-func (s *quireStore) Calls() Calls { return s.fs.calls.load() }
+func (s *quireStore) Calls() Calls { return s.fs.Calls.Load() }
 
 func (s *quireStore) Count() (int64, error) { return s.part.End() }
 

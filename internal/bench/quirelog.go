@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/quirelog/quire/internal/bench/machine"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/log/vfs"
@@ -25,7 +26,7 @@ func (quireLog) Takes(group string, l Level) bool {
 }
 
 func (quireLog) Open(dir string, o Options) (Store, error) {
-	s := &logStore{ctx: context.Background(), fs: &countingFS{FS: vfs.OS()}}
+	s := &logStore{ctx: context.Background(), fs: &machine.CountingFS{FS: vfs.OS()}}
 	cfg := &log.Config{SegmentBytes: o.SegmentBytes, Durability: log.Sync, Indexes: log.NewIndexBudget(64 << 20)}
 	if o.Level == OS {
 		cfg.Durability = log.OS
@@ -37,7 +38,7 @@ func (quireLog) Open(dir string, o Options) (Store, error) {
 
 type logStore struct {
 	ctx context.Context
-	fs  *countingFS
+	fs  *machine.CountingFS
 	log *log.Log
 
 	mu    sync.Mutex
@@ -50,7 +51,7 @@ type logStore struct {
 
 func (s *logStore) Close() error { return s.log.Close() }
 
-func (s *logStore) Calls() Calls { return s.fs.calls.load() }
+func (s *logStore) Calls() Calls { return s.fs.Calls.Load() }
 
 func (s *logStore) Count() (int64, error) { return s.log.End(), nil }
 

@@ -7,8 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/quirelog/quire/internal/bench/machine"
 )
 
 // raw is what the machine gives: one pwrite a batch, one CRC32C a batch, checked on every read, and a dense index of positions in memory.
@@ -102,7 +103,7 @@ type rawLog struct {
 	stop    chan struct{}
 	syncers sync.WaitGroup
 	get     []byte // Get's buffer
-	calls   atomicCalls
+	calls   machine.Counter
 }
 
 // stamp is the time of the batch that begins with a record.
@@ -136,7 +137,7 @@ func (l *rawLog) write(values [][]byte) (end int64, err error) {
 	if _, err := l.f.WriteAt(l.buf, l.end); err != nil {
 		return 0, err
 	}
-	l.calls.wrote(len(l.buf))
+	l.calls.Wrote(len(l.buf))
 	l.index(l.end, int32(len(l.buf)), values, now)
 	l.end += int64(len(l.buf))
 	return l.end, nil
@@ -178,8 +179,8 @@ func (l *rawLog) commit(end int64) error {
 		l.syncing = true
 		upTo := l.end
 		l.mu.Unlock()
-		err := datasync(l.f)
-		l.calls.synced()
+		err := machine.Datasync(l.f)
+		l.calls.Synced()
 		l.mu.Lock()
 		l.syncing = false
 		if err != nil {
@@ -215,31 +216,10 @@ func (l *rawLog) syncLoop() {
 
 func (l *rawLog) Count() (int64, error) { return int64(len(l.places)), nil }
 
-func (l *rawLog) Calls() Calls { return l.calls.load() }
+func (l *rawLog) Calls() Calls { return l.calls.Load() }
 
 func (l *rawLog) Close() error {
 	close(l.stop)
 	l.syncers.Wait()
 	return l.f.Close()
-}
-
-// atomicCalls counts for stores that make their own system calls.
-type atomicCalls struct {
-	writes, writeBytes, reads, readBytes, syncs atomic.Int64
-}
-
-func (c *atomicCalls) wrote(n int) {
-	c.writes.Add(1)
-	c.writeBytes.Add(int64(n))
-}
-
-func (c *atomicCalls) read(n int) {
-	c.reads.Add(1)
-	c.readBytes.Add(int64(n))
-}
-
-func (c *atomicCalls) synced() { c.syncs.Add(1) }
-
-func (c *atomicCalls) load() Calls {
-	return Calls{c.writes.Load(), c.writeBytes.Load(), c.reads.Load(), c.readBytes.Load(), c.syncs.Load()}
 }

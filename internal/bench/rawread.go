@@ -112,7 +112,7 @@ func (c *rawCursor) Read(deadline time.Time) (t Tally, err error) {
 		if err != nil {
 			return t, err
 		}
-		c.l.calls.read(got)
+		c.l.calls.Read(got)
 		used, err := scanRun(c.buf[:got], &t)
 		if err != nil {
 			return t, err
@@ -149,7 +149,7 @@ func (l *rawLog) Get(offset int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.calls.read(n)
+	l.calls.Read(n)
 	b, err := rawBatch(l.get[:n])
 	if err != nil {
 		return nil, err

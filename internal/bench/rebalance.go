@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/quirelog/quire/group"
+	"github.com/quirelog/quire/internal/bench/classic"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -19,86 +19,13 @@ const (
 	rebalancePartitions = 10_000
 )
 
-// rebalanced is a group of the classic protocol, as a broker would have it: every member's calls are the coordinator's.
-type rebalanced struct {
-	coord *group.Coordinator
-	name  string
-	how   group.Assignor
-	meta  group.Metadata
-	ids   []string
-	owned [][]topic.TopicPartition
-	round byte
-	last  int32 // generation
-}
-
-// generation has everybody join anew, the leader decide, and everybody learn what it is to read; all of it is on disk then.
-func (r *rebalanced) generation(ctx context.Context) error {
-	r.round++ // a member that says the same as before would not begin a generation
-	faults := make([]error, len(r.ids))
-	var wg sync.WaitGroup
-	for i := range r.ids {
-		wg.Go(func() { faults[i] = r.member(ctx, i) })
-	}
-	wg.Wait()
-	return errors.Join(faults...)
-}
-
-func (r *rebalanced) member(ctx context.Context, i int) error {
-	said := group.Subscription{Topics: []string{quireTopic}, UserData: []byte{r.round}, Owned: r.owned[i], Generation: r.last}
-	j := r.coord.Join(ctx, r.name, group.JoinRequest{
-		MemberID: r.ids[i], ClientID: "c", SessionTimeout: time.Minute, RebalanceTimeout: time.Minute, ProtocolType: group.ProtocolType,
-		Fresh: fmt.Sprint(i), Protocols: []group.Protocol{{Name: r.how.Name(), Metadata: group.AppendSubscription(nil, 3, said)}},
-	})
-	if j.Err != nil {
-		return j.Err
-	}
-	r.ids[i] = j.MemberID
-	req := group.SyncRequest{MemberID: j.MemberID, Generation: j.Generation}
-	if j.Leader == j.MemberID {
-		r.last = j.Generation
-		plan, err := r.plan(j.Members)
-		if err != nil {
-			return err
-		}
-		req.Assignments = plan
-	}
-	s := r.coord.Sync(ctx, r.name, req)
-	if s.Err != nil {
-		return s.Err
-	}
-	parts, _, err := group.ParseAssignment(s.Assignment)
-	r.owned[i] = parts
-	return err
-}
-
-func (r *rebalanced) plan(members []group.JoinedMember) (map[string][]byte, error) {
-	list := make([]group.Subscriber, len(members))
-	for i, m := range members {
-		s, err := group.ParseSubscription(m.Metadata)
-		if err != nil {
-			return nil, err
-		}
-		list[i] = group.Subscriber{MemberID: m.MemberID, Subscription: s}
-	}
-	plan, err := r.how.Assign(r.meta, list)
-	if err != nil {
-		return nil, err
-	}
-	out := make(map[string][]byte, len(plan))
-	for id, parts := range plan {
-		out[id] = group.AppendAssignment(nil, 3, parts, nil)
-	}
-	return out, nil
-}
-
 // costOfRebalances rebalances a group again and again, after two generations in which it comes together.
 func costOfRebalances(coord *group.Coordinator, how group.Assignor, rounds int) (list []sample, err error) {
 	ctx := context.Background()
-	r := &rebalanced{coord: coord, name: how.Name(), how: how, meta: group.Metadata{quireTopic: {Partitions: rebalancePartitions}}, last: group.NoGeneration,
-		ids: make([]string, rebalanceMembers), owned: make([][]topic.TopicPartition, rebalanceMembers)}
+	r := classic.New(coord, how, quireTopic, rebalanceMembers, rebalancePartitions)
 	for round := range rounds + 2 {
 		m := startMeter(nil)
-		if err := r.generation(ctx); err != nil {
+		if err := r.Next(ctx); err != nil {
 			return nil, err
 		}
 		if s := m.stop(); round > 1 {
@@ -106,11 +33,7 @@ func costOfRebalances(coord *group.Coordinator, how group.Assignor, rounds int) 
 			list = append(list, s)
 		}
 	}
-	had := 0
-	for _, parts := range r.owned {
-		had += len(parts)
-	}
-	if had != rebalancePartitions {
+	if had := r.Read(); had != rebalancePartitions {
 		return nil, fmt.Errorf("%d of %d partitions are read", had, rebalancePartitions)
 	}
 	return list, nil

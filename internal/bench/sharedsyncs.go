@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/quirelog/quire/internal/bench/machine"
 )
 
 const (
@@ -113,7 +115,7 @@ func (s *syncShelf) make(dir string, n int) (err error) {
 	if s.dir, err = os.Open(dir); err != nil {
 		return err
 	}
-	return diskSync(s.dir)
+	return machine.DiskSync(s.dir)
 }
 
 func (s *syncShelf) close() (err error) {
@@ -159,14 +161,14 @@ func (s *syncShelf) own(f *shelfFile, entry []byte) error {
 	if err := f.append(entry); err != nil {
 		return err
 	}
-	return f.sync.do(func() error { s.syncs.Add(1); return datasync(f.File) })
+	return f.sync.do(func() error { s.syncs.Add(1); return machine.Datasync(f.File) })
 }
 
 func (s *syncShelf) wholeDisk(f *shelfFile, entry []byte) error {
 	if err := f.append(entry); err != nil {
 		return err
 	}
-	return s.all.do(func() error { s.syncs.Add(1); return diskSync(s.dir) })
+	return s.all.do(func() error { s.syncs.Add(1); return machine.DiskSync(s.dir) })
 }
 
 func (s *syncShelf) journaled(f *shelfFile, entry []byte) error {
@@ -188,7 +190,7 @@ func (s *syncShelf) syncJournal() error {
 	j.wait, j.free = j.free[:0], run
 	j.mu.Unlock()
 	if j.end+int64(len(run)) > journalBytes {
-		if err := diskSync(s.dir); err != nil {
+		if err := machine.DiskSync(s.dir); err != nil {
 			return err
 		}
 		j.end = 0
@@ -198,7 +200,7 @@ func (s *syncShelf) syncJournal() error {
 	}
 	j.end += int64(len(run))
 	s.syncs.Add(1)
-	return datasync(j.File)
+	return machine.Datasync(j.File)
 }
 
 // sharedCall lets those who come while a call runs share the next one.

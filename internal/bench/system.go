@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"time"
+
+	"github.com/quirelog/quire/internal/bench/machine"
 )
 
 // A System is one contestant: a way to keep a log in a directory. Systems hold no state; what they open does.
@@ -131,13 +133,7 @@ type Measured interface {
 }
 
 // Calls are system calls on files and the bytes they moved.
-type Calls struct {
-	Writes, WriteBytes, Reads, ReadBytes, Syncs int64
-}
-
-func (c Calls) minus(o Calls) Calls {
-	return Calls{c.Writes - o.Writes, c.WriteBytes - o.WriteBytes, c.Reads - o.Reads, c.ReadBytes - o.ReadBytes, c.Syncs - o.Syncs}
-}
+type Calls = machine.Calls
 
 // An Idler opens n logs, appends one record to each and lets them be. Systems without it have n stores opened by the harness.
 type Idler interface {

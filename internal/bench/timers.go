@@ -13,6 +13,7 @@ import (
 
 	russell "github.com/RussellLuo/timingwheel"
 	antlabs "github.com/antlabs/timer"
+	"github.com/quirelog/quire/internal/bench/machine"
 	"github.com/quirelog/quire/timingwheel"
 )
 
@@ -190,7 +191,7 @@ func costOfTimers(sys timerSystem) (c timerCost) {
 		delays[i] = time.Minute + time.Duration(r.Int64N(int64(10*time.Minute)))
 	}
 	order := r.Perm(pendingTimers)
-	before := heapInUse()
+	before := machine.HeapInUse()
 	t := sys.make(pendingTimers, nil)
 	var m0, m1 runtime.MemStats
 	runtime.ReadMemStats(&m0)
@@ -201,7 +202,7 @@ func costOfTimers(sys timerSystem) (c timerCost) {
 	c.add = time.Since(begin)
 	runtime.ReadMemStats(&m1)
 	c.allocs = float64(m1.Mallocs-m0.Mallocs) / pendingTimers
-	c.bytes = (heapInUse() - before) / pendingTimers
+	c.bytes = (machine.HeapInUse() - before) / pendingTimers
 	begin = time.Now()
 	for i := range delays {
 		t.cancel(i)
