@@ -18,7 +18,6 @@ import (
 const (
 	sizeRecord, sizeBatch = 1000, 4 // a batch fits into a page of 4 KiB
 	sizeTail              = 4 << 20 // appended before a kill
-	sizeIndexes           = 8 << 20 // IndexMemory
 )
 
 func sizeFamilies() []*family {
@@ -124,8 +123,7 @@ type sizedEngine struct {
 
 func openSized(e *env, _ int, ground any) (*rig, error) {
 	l := ground.(*sized)
-	g := &sizedEngine{log: l, engine: e.at(l.dir, topic.IndexMemory(sizeIndexes))}
-	g.heapBound = sizeIndexes + engineHeap
+	g := &sizedEngine{log: l, engine: e.at(l.dir)}
 	if err := g.open(); err != nil {
 		return nil, err
 	}
