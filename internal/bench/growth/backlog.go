@@ -20,7 +20,7 @@ func backlogFamilies() []*family {
 	limits := unlimited
 	limits.Allocs = 200
 	return []*family{{id: "backlog", axis: "jobs", once: true, quire: waiting{}.quire, raw: waiting{}.raw,
-		points: [3][]int{{20, 200}, {1000, 10_000}, {10_000, 100_000, 1_000_000}},
+		points: [3][]int{{50, 500}, {1000, 10_000}, {10_000, 100_000, 1_000_000}},
 		curves: []Curve{
 			{ID: "deliver", Name: "Queue.Run until all are acknowledged, 16 workers", Unit: "job", Machine: "an fdatasync for all who wait", Limits: limits},
 			{ID: "open", Name: "OpenQueue, half of them done", Unit: "opening", Machine: "reading the state", Limits: unlimited},
@@ -56,26 +56,26 @@ func (g *engine) backlog(n int) ([]sample, error) {
 			return nil, err
 		}
 	}
-	s := &stages{n: n, calls: &g.fs.Calls}
+	calls := &g.fs.Calls
 	q, err := group.OpenQueue(ctx, g.Engine, growing)
 	if err != nil {
 		return nil, err
 	}
-	half, err := timed(s.calls, func() (int, error) { return run(ctx, q, n/2) })
+	half, err := timed(calls, func() (int, error) { return run(ctx, q, n/2) })
 	if err != nil {
 		return nil, err
 	}
 	if err := errors.Join(q.Close(), g.Close(), g.reopen()); err != nil {
 		return nil, err
 	}
-	opened, err := timed(s.calls, func() (n int, err error) {
+	opened, err := timed(calls, func() (n int, err error) {
 		q, err = group.OpenQueue(ctx, g.Engine, growing)
 		return 1, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	rest, err := timed(s.calls, func() (int, error) { return run(ctx, q, n-half.ops) })
+	rest, err := timed(calls, func() (int, error) { return run(ctx, q, n-half.ops) })
 	g.hold(&rest)
 	return []sample{half.plus(rest), opened}, errors.Join(err, q.Close())
 }
@@ -87,8 +87,11 @@ func (s sample) plus(o sample) sample {
 	return o
 }
 
-// run has so many jobs done, and those that are in hand then, and counts.
+// run has so many jobs done, and those that are in hand then, and counts. When those in hand before were all, there is nothing to do.
 func run(ctx context.Context, q *group.Queue, jobs int) (int, error) {
+	if jobs <= 0 {
+		return 0, nil
+	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var done atomic.Int64

@@ -187,7 +187,7 @@ func (l *rawLife) part(i int) string { return filepath.Join(l.dir, fmt.Sprint(i)
 
 // make makes a directory with its files and syncs what names them; the log stays open.
 func (l *rawLife) make(i int) error {
-	if err := os.Mkdir(l.part(i), 0o755); err != nil {
+	if err := os.Mkdir(l.part(i), 0o750); err != nil {
 		return err
 	}
 	for k, name := range rawNames {

@@ -28,7 +28,7 @@ type rawFile struct {
 }
 
 func createRaw(name string) (*rawFile, error) {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
 	r := &rawFile{f: f}
 	r.synced.L = &r.mu
 	return r, err

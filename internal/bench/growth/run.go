@@ -252,5 +252,5 @@ func (c *contest) take(all ...*entrant) error {
 func (e *env) fresh(name string) (string, error) {
 	e.next++
 	dir := filepath.Join(e.Dir, fmt.Sprintf("%s-%d", name, e.next))
-	return dir, os.MkdirAll(dir, 0o755)
+	return dir, os.MkdirAll(dir, 0o750)
 }
