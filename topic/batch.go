@@ -57,8 +57,7 @@ func (b *batch) seal() error {
 	return nil
 }
 
-// takeBatch gives an empty batch that is full at limit bytes.
-// takeBatch gives an empty batch. Its buffer has the given size; with none it grows by itself.
+// takeBatch gives an empty batch that is full at limit bytes. Its buffer has the given size; with none it grows by itself.
 func (p *Producer) takeBatch(limit, size int, r *route) *batch {
 	p.mu.Lock()
 	var b *batch
