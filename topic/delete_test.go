@@ -368,7 +368,7 @@ func TestLeftoverOfAFailedFirstUse(t *testing.T) {
 	require.NoError(t, e.Close())
 }
 
-// A directory whose records are another topic's is nobody's leftover.
+// A directory whose records are another topic's is no leftover.
 func TestUnusedPartitionTakesOverNoData(t *testing.T) {
 	mem := vfs.NewMem()
 	e := openOn(t, mem)

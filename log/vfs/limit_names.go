@@ -77,7 +77,7 @@ func (l *Limited) end(c *nameChange) {
 }
 
 // handlesBelow returns the handles on a path, or in the directory it is, that
-// nobody is opening or closing. Only a directory with some needs the walk over all.
+// no call is opening or closing. Only a directory with some needs the walk over all.
 func (l *Limited) handlesBelow(path string) []*limitedFile {
 	l.mu.Lock()
 	defer l.mu.Unlock()
