@@ -385,7 +385,7 @@ func (l *Log) refuse() {
 	l.halt(ErrClosed)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.closed.Store(true) // whoever holds mu after this sees it: nothing is written any more
+	l.closed.Store(true) // a holder of mu after this sees it: nothing is written any more
 }
 
 // closeWriter makes the clean stop: data, then derived files, then the slot that says so.

@@ -30,7 +30,7 @@ type Config struct {
 	Only     []string // ids of curves or their first parts; empty: all
 	NoRaw    bool     // quire alone, for a profile
 	Progress io.Writer
-	// Kill starts a process that appends so many bytes to the log of topic in dir, tells nobody, and kills itself: see Tail.
+	// Kill starts a process that appends so many bytes to the log of topic in dir, tells of none, and kills itself: see Tail.
 	Kill func(dir string, bytes int64) error
 }
 
