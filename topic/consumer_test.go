@@ -382,6 +382,7 @@ func TestConsumerTopicDeleted(t *testing.T) {
 		pos, err := c.Position(TopicPartition{"t", 0})
 		require.NoError(t, err)
 		assert.Zero(t, pos)
+		synctest.Wait() // the deletion
 	})
 }
 

@@ -158,6 +158,7 @@ func TestReadTopicDeleted(t *testing.T) {
 			last = err
 		}
 		assert.ErrorIs(t, last, ErrNotFound)
+		synctest.Wait() // the deletion
 	})
 }
 
