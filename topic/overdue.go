@@ -115,15 +115,14 @@ func (l *lane) replaceLocked(due []*batch, closing bool) {
 
 // concludeLocked gives a batch its outcome. One that a goroutine still holds is replaced.
 func (l *lane) concludeLocked(b *batch, held, attempted, closing bool) *batch {
-	err := l.lateness(b, b.last)
+	err := l.lateness(b, b.last) // it names the place
 	if closing {
-		err = ErrClosed
+		err = &PartitionError{Topic: l.route.name, Partition: l.id, Err: ErrClosed}
 	}
 	if attempted || b.unsure {
 		err = fmt.Errorf("%w: the disk does not answer: %w", ErrUncertain, err)
 		l.renumber = true
 	}
-	err = &PartitionError{Topic: l.route.name, Partition: l.id, Err: err}
 	if !held {
 		b.err = err
 		return b
