@@ -367,7 +367,8 @@ func (l *Log) Close() error {
 }
 
 // Abandon is Close of a log whose files are about to go: nothing is written or synced any more, and it waits for no
-// fsync. The next Open would find the log as after a kill.
+// fsync of appended data, only for the call that a pass, a change of the log or a write of the slot has under way. The
+// next Open would find the log as after a kill.
 func (l *Log) Abandon() {
 	l.closing.Do(func() {
 		l.refuse()

@@ -81,10 +81,7 @@ func (e *Engine) freeName(r *removal) error {
 	if entry, noted := e.catalog.Topic(r.name); noted {
 		err := e.setAllAside(entry, r)
 		if err == nil {
-			err = e.catalog.Commit(catalog.Change{Drop: r.name})
-		}
-		if vfs.IsNoSpace(err) && !errors.Is(err, ErrUncertain) {
-			err = nil // what follows makes room; a topic of the name, or the next Open, replaces the entry
+			err = e.dropTombstone(r.name)
 		}
 		if err != nil {
 			return fmt.Errorf("topic: delete %q: %w", r.name, err)
@@ -92,6 +89,16 @@ func (e *Engine) freeName(r *removal) error {
 	}
 	e.nameFreed(r.name)
 	return nil
+}
+
+// dropTombstone has the catalog forget a deleted topic whose directories have names of deleted ones. That the disk has no room for it is no
+// error: the removal that follows makes room, and a topic of the name, or the next Open, replaces the entry.
+func (e *Engine) dropTombstone(name string) error {
+	err := e.catalog.Commit(catalog.Change{Drop: name})
+	if vfs.IsNoSpace(err) && !errors.Is(err, ErrUncertain) {
+		return nil
+	}
+	return err
 }
 
 // setAllAside gives the directories of a deleted topic names of deleted ones, durably.

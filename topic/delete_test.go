@@ -194,13 +194,46 @@ func TestSmallRemovalBesideALargeOne(t *testing.T) {
 	})
 }
 
+// Topics of one partition that are deleted side by side are removed as many at once as the partitions of one topic.
+func TestManySmallRemovals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := vfs.NewMem()
+		disk := vfs.NewFault(mem)
+		e, err := Open("data", On(disk))
+		require.NoError(t, err)
+		name := func(i int) string { return fmt.Sprintf("t%d", i) }
+		for i := range 2 * removers {
+			usedTopic(t, e, name(i), 1)
+		}
+		var underWay atomic.Int64
+		open := make(chan struct{})
+		disk.Add(vfs.Rule{Op: vfs.OpRemove, Path: "-delete", Count: vfs.Forever, Hook: func(vfs.Op, string) {
+			underWay.Add(1)
+			<-open
+			underWay.Add(-1)
+		}})
+		var wg sync.WaitGroup
+		for i := range 2 * removers {
+			wg.Go(func() { assert.NoError(t, e.DeleteTopic(t.Context(), name(i))) })
+			synctest.Wait()
+		}
+		assert.EqualValues(t, removers, underWay.Load())
+		close(open)
+		wg.Wait()
+		assert.Empty(t, left(t, mem))
+		require.NoError(t, e.Close())
+	})
+}
+
 // Whatever the disk refuses, the topic is gone or wholly there, its name can be used, and what is left goes with the next Open.
 func TestDeleteOnFailingDisk(t *testing.T) {
 	for _, rule := range []vfs.Rule{
 		{Op: vfs.OpRename, Path: "orders-1", Err: syscall.EIO},
 		{Op: vfs.OpRename, Path: "orders-2", Err: syscall.EIO, Done: true},
+		{Op: vfs.OpRename, Path: "orders-1", Err: syscall.ENOSPC},
 		{Op: vfs.OpSyncDir, Path: "data", Err: syscall.EIO},
 		{Op: vfs.OpSyncDir, Path: "data", K: 2, Err: syscall.EIO},
+		{Op: vfs.OpSyncDir, Path: "data", Err: syscall.ENOSPC},
 		{Op: vfs.OpOpenRead, Path: "orders-0/" + log.PartitionMetadataFile, Err: syscall.EIO},
 		{Op: vfs.OpSync, Path: ".journal", Err: syscall.EIO},
 		{Op: vfs.OpSync, Path: ".journal", K: 2, Err: syscall.EIO},

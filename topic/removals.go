@@ -67,7 +67,7 @@ func (r *removals) begin(one *removal) {
 		return
 	}
 	r.queue = append(r.queue, one)
-	for r.running < min(removers, len(one.dirs)) && r.eng.goFunc(r.run) {
+	for n := min(len(one.dirs), removers-r.running); n > 0 && r.eng.goFunc(r.run); n-- {
 		r.running++
 	}
 }
@@ -103,7 +103,10 @@ func (r *removals) take() (one *removal, dir string) {
 func (r *removals) finish(one *removal, dir string, err error) {
 	r.mu.Lock()
 	if err != nil {
-		one.fault, one.refused = err, append(one.refused, dir)
+		one.refused = append(one.refused, dir)
+		if one.fault == nil || errors.Is(one.fault, ErrClosed) { // what the disk said counts for more than that the engine was closed
+			one.fault = err
+		}
 	}
 	one.left--
 	last := one.left == 0

@@ -182,6 +182,18 @@ func TestWriteFileFailsCleanly(t *testing.T) {
 	}
 }
 
+// What another call removes meanwhile is gone: both succeed.
+func TestRemoveAllBesideAnother(t *testing.T) {
+	for _, before := range []vfs.Rule{{Op: vfs.OpRemove}, {Op: vfs.OpList}, {Op: vfs.OpRemove, K: 2}, {Op: vfs.OpRemove, K: 3}} {
+		mem := vfs.NewMem()
+		require.NoError(t, mem.MkdirAll("/d"))
+		require.NoError(t, vfs.WriteFile(mem, "/d/a", nil))
+		before.Hook = func(vfs.Op, string) { require.NoError(t, vfs.RemoveAll(mem, "/d")) }
+		require.NoError(t, vfs.RemoveAll(vfs.NewFault(mem, before), "/d"), "%v %d", before.Op, before.K)
+		assert.Empty(t, must(mem.List("/")))
+	}
+}
+
 func TestRemoveAllGoesOn(t *testing.T) {
 	mem := vfs.NewMem()
 	require.NoError(t, mem.MkdirAll("/d/e"))

@@ -115,8 +115,11 @@ func RemoveAll(fsys FS, dir string) error {
 			first = err
 		}
 	}
-	if first != nil {
-		return first
+	if first == nil {
+		first = fsys.Remove(dir)
 	}
-	return fsys.Remove(dir)
+	if errors.Is(first, fs.ErrNotExist) { // another call has removed it meanwhile
+		return nil
+	}
+	return first
 }
