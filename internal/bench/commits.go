@@ -53,16 +53,11 @@ func (c commitShape) commitFor(coord *group.Coordinator, d time.Duration) (s sam
 
 // measureCommits prints how many offsets a second can be committed, beside raw, which writes and syncs 64 bytes for each commit.
 func measureCommits(e *env, w io.Writer) (broken []string, err error) {
-	dir, err := e.fresh(quire{})
+	eng, end, err := e.freshEngine()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	eng, err := topic.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, eng.Close()) }()
+	defer func() { err = errors.Join(err, end()) }()
 	if _, err := eng.Topic(context.Background(), quireTopic, topic.Partitions(100)); err != nil {
 		return nil, err
 	}

@@ -67,9 +67,9 @@ func measureCurves(s settings, only []string, w io.Writer) (code int, err error)
 	for _, f := range about {
 		out.line("%s", f)
 	}
-	out.table(table(growth.Points(curves)).writeText, 3)
+	out.table(growthPoints(curves).writeText, 3)
 	out.line("\nGROWTH, SUMMARY (a step is by ten times the size; raw is the same by system calls)")
-	out.table(table(growth.Summary(curves)).writeText, 2)
+	out.table(growthSummary(curves).writeText, 2)
 	if out.err != nil {
 		return 1, out.err
 	}
@@ -124,10 +124,10 @@ func writeCurves(page string, about []string, curves []*growth.Curve) error {
 			out.line("- %s", f)
 		}
 		out.line("\n## Summary\n")
-		out.table(table(growth.Summary(curves)).writeMarkdown, 2)
+		out.table(growthSummary(curves).writeMarkdown, 2)
 		for _, name := range names {
 			out.line("\n## By %s\n\n![%s](%s)\n", of[name][0].Axis, name, fmt.Sprintf("%s-%s.svg", filepath.Base(stem), name))
-			out.table(table(growth.Points(of[name])).writeMarkdown, 3)
+			out.table(growthPoints(of[name]).writeMarkdown, 3)
 		}
 		return out.err
 	})

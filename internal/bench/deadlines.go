@@ -8,34 +8,39 @@ import (
 	"slices"
 )
 
-// deadlines are the rows that have no log beneath them to be compared with; each prints a table of its own.
-func deadlines() map[string]func(*env, io.Writer) ([]string, error) {
-	return map[string]func(*env, io.Writer) ([]string, error){
-		"P14": measureTimers, "delayed": measureDelays,
-		"rebalance": measureRebalance, "commits": measureCommits, "groups": measureIdleGroups, "jetstream": measureQueues, "storm": measureStorm, "bombs": measureBombs, "topics": measureManyTopics,
-		"syncs": measureSharedSyncs, "pollmany": measurePollMany, "producermany": measureSpread, "waits": measureWaits,
+// A deadline is a row that has no log beneath it to be compared with; it prints a table of its own and lists what is broken.
+type deadline struct {
+	name    string
+	measure func(*env, io.Writer) (broken []string, err error)
+	asked   bool // only when -run names it
+}
+
+func deadlines() []deadline {
+	return []deadline{
+		{name: "P14", measure: measureTimers}, {name: "delayed", measure: measureDelays},
+		{name: "rebalance", measure: measureRebalance}, {name: "commits", measure: measureCommits}, {name: "groups", measure: measureIdleGroups},
+		{name: "jetstream", measure: measureQueues}, {name: "storm", measure: measureStorm}, {name: "bombs", measure: measureBombs},
+		{name: "topics", measure: measureManyTopics}, {name: "pollmany", measure: measurePollMany}, {name: "waits", measure: measureWaits},
+		{name: "syncs", measure: measureSharedSyncs, asked: true},
 	}
 }
 
-// splitDeadlines takes the names of deadlines out of a -run list; or gives them all.
-func splitDeadlines(run []string, everything bool) (names, rest []string) {
-	all := []string{"P14", "delayed", "rebalance", "commits", "groups", "jetstream", "storm", "bombs", "topics", "pollmany", "pollmany", "syncs", "producermany", "waits"}
-	if everything {
-		return all, nil
-	}
-	for _, name := range run {
-		if slices.Contains(all, name) {
-			names = append(names, name)
-		} else {
-			rest = append(rest, name)
+// splitDeadlines takes the names of deadlines out of a -run list; or gives those that nothing has to name.
+func splitDeadlines(run []string, everything bool) (list []deadline, rest []string) {
+	rest = slices.Clone(run)
+	for _, d := range deadlines() {
+		named := func(name string) bool { return name == d.name }
+		if everything && !d.asked || slices.ContainsFunc(run, named) {
+			list = append(list, d)
 		}
+		rest = slices.DeleteFunc(rest, named)
 	}
-	return names, rest
+	return list, rest
 }
 
-// measureDeadlines runs the named ones. The code is 1 when something is broken that noise cannot move.
-func measureDeadlines(s settings, names []string, w io.Writer) (code int, err error) {
-	if len(names) == 0 {
+// measureDeadlines runs them. The code is 1 when something is broken that noise cannot move.
+func measureDeadlines(s settings, list []deadline, w io.Writer) (code int, err error) {
+	if len(list) == 0 {
 		return 0, nil
 	}
 	e, err := newEnv(s)
@@ -43,10 +48,10 @@ func measureDeadlines(s settings, names []string, w io.Writer) (code int, err er
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(e.dir)) }()
-	for _, name := range names {
-		broken, err := deadlines()[name](e, w)
+	for _, d := range list {
+		broken, err := d.measure(e, w)
 		if err != nil {
-			return 1, fmt.Errorf("%s: %w", name, err)
+			return 1, fmt.Errorf("%s: %w", d.name, err)
 		}
 		for _, b := range broken {
 			code = 1

@@ -15,7 +15,7 @@ import (
 type idleShape struct{}
 
 // idleFewer is for systems whose creation costs so many syncs that the full number would take minutes. Costs are given per log.
-var idleFewer = map[string]int{"raft-wal": 100, "tidwall": 5000, "raw": 5000}
+var idleFewer = map[string]int{"raft-wal": 100, "tidwall": 1000, "raw": 1000}
 
 func (idleShape) open(e *env, sys System) (trial, error) {
 	n := e.idleLogs

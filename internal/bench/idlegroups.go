@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"sync"
 	"time"
@@ -31,16 +30,11 @@ type groupCost struct {
 
 // measureIdleGroups prints what ten thousand groups cost that nobody uses: first those that have a committed offset, then those with a member.
 func measureIdleGroups(e *env, w io.Writer) (broken []string, err error) {
-	dir, err := e.fresh(quire{})
+	eng, end, err := e.freshEngine()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	eng, err := topic.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, eng.Close()) }()
+	defer func() { err = errors.Join(err, end()) }()
 	ctx := context.Background()
 	if _, err := eng.Topic(ctx, quireTopic); err != nil {
 		return nil, err

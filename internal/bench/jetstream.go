@@ -174,16 +174,11 @@ func queueContests() []queueContest {
 const contestBytes = 100
 
 func deliverByQuire(e *env, workers, jobs int) (s sample, err error) {
-	dir, err := e.fresh(quire{})
+	eng, end, err := e.freshEngine()
 	if err != nil {
 		return s, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	eng, err := topic.Open(dir)
-	if err != nil {
-		return s, err
-	}
-	defer func() { err = errors.Join(err, eng.Close()) }()
+	defer func() { err = errors.Join(err, end()) }()
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	q, err := group.OpenQueue(ctx, eng, jetSubject)
@@ -238,7 +233,7 @@ func deliverByJetStream(e *env, workers, jobs int, synced bool) (s sample, err e
 func measureQueues(e *env, w io.Writer) (broken []string, err error) {
 	t := table{{"workers", "queue", "jobs/s", "allocs/job", "x quire"}}
 	for _, workers := range []int{1, 16} {
-		jobs := int(e.slice.Microseconds()) / 60 * min(workers, 4)
+		jobs := int(e.slice.Microseconds()) / 200 * min(workers, 4)
 		all := make([]outcome, len(queueContests()))
 		for range min(e.rounds, 3) {
 			for i, c := range queueContests() {

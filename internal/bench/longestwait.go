@@ -16,29 +16,33 @@ import (
 	"github.com/quirelog/quire/topic"
 )
 
-// longestWait is what no call that is not itself long is to take beside a long one, on a disk whose own syncs do not.
-const longestWait = 50 * time.Millisecond
+const (
+	// longestWait is what no call that is not itself long is to take beside a long one, on a disk whose own syncs do not.
+	longestWait = 50 * time.Millisecond
+	// waitPause lies between two calls of a kind, so that the long one has a disk to itself for a part of its time.
+	waitPause = 10 * time.Millisecond
+)
 
 // waits measures calls beside long ones, on disk.
 type waits struct {
 	eng   *topic.Engine
-	dir   string
+	dir   string       // of the file of raw and of the backup
 	n     int          // partitions of each large topic
 	named atomic.Int64 // topics made
 }
 
 // measureWaits prints the longest time that calls took beside long ones.
 func measureWaits(e *env, w io.Writer) (broken []string, err error) {
-	dir, err := e.fresh(quire{})
+	m := &waits{n: e.used}
+	if m.dir, err = e.fresh(raw{}); err != nil {
+		return nil, err
+	}
+	eng, end, err := e.freshEngine()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	m := &waits{dir: dir, n: min(e.topics/3, 10_000)}
-	if m.eng, err = topic.Open(filepath.Join(dir, "waits")); err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, m.eng.Close()) }()
+	defer func() { err = errors.Join(err, end()) }()
+	m.eng = eng
 	if err := m.fill(); err != nil {
 		return nil, err
 	}
@@ -67,9 +71,9 @@ func measureWaits(e *env, w io.Writer) (broken []string, err error) {
 func (m *waits) fill() error {
 	ctx := context.Background()
 	for name, opts := range map[string][]topic.TopicOption{
-		"deleted": {topic.Partitions(m.n)},
-		"kept":    {topic.Partitions(m.n), topic.CleanupWith(topic.CleanupCompact), topic.SegmentBytes(4096), topic.NoSync()},
-		"beside":  {topic.Partitions(8)},
+		"old":    {topic.Partitions(m.n), topic.SegmentBytes(4096)},
+		"kept":   {topic.Partitions(m.n), topic.CleanupWith(topic.CleanupCompact), topic.SegmentBytes(4096), topic.NoSync()},
+		"beside": {topic.Partitions(8)},
 	} {
 		t, err := m.eng.Topic(ctx, name, opts...)
 		if err != nil {
@@ -107,13 +111,30 @@ func (m *waits) longCalls() []longCall {
 		{"scrub", func(ctx context.Context) error { _, err := m.eng.Scrub(ctx, topic.ScrubOptions{}); return err }},
 		{"verify", func(ctx context.Context) error { _, err := m.eng.Verify(ctx, topic.VerifyOptions{}); return err }},
 		{"compaction", func(ctx context.Context) error { return m.eng.Compact(ctx) }},
-		{"retention", func(ctx context.Context) error { return m.eng.ApplyRetention(ctx) }},
+		{"retention", m.retain},
+		{"deletion", func(ctx context.Context) error { return m.eng.DeleteTopic(ctx, "old") }},
 		{"backup", func(ctx context.Context) error {
 			_, err := m.eng.Backup(ctx, filepath.Join(m.dir, "backup"), topic.BackupOptions{Copy: true})
 			return err
 		}},
-		{"deletion", func(ctx context.Context) error { return m.eng.DeleteTopic(ctx, "deleted") }},
 	}
+}
+
+// retain lets all but the newest segments of a topic be due, and removes them.
+func (m *waits) retain(ctx context.Context) error {
+	if err := errors.Join(m.eng.AlterTopic(ctx, "old", topic.RetentionBytes(1)), m.eng.ApplyRetention(ctx)); err != nil {
+		return err
+	}
+	for i := range m.n {
+		p, err := m.eng.Partition("old", int32(i))
+		if err != nil {
+			return err
+		}
+		if start, err := p.Start(); err != nil || start == 0 {
+			return errors.Join(err, fmt.Errorf("nothing of partition %d was due", i))
+		}
+	}
+	return nil
 }
 
 func (m *waits) shortCalls() map[string]func(ctx context.Context) error {
@@ -166,7 +187,7 @@ func (m *waits) beside(long func(context.Context) error, short map[string]func(c
 	done := make(chan struct{})
 	var callers sync.WaitGroup
 	var mu sync.Mutex
-	var faults []error
+	var fault error
 	worst = map[string]time.Duration{}
 	for name, call := range calls {
 		callers.Go(func() {
@@ -175,13 +196,12 @@ func (m *waits) beside(long func(context.Context) error, short map[string]func(c
 				err := call(ctx)
 				wait := time.Since(begin)
 				mu.Lock()
-				worst[name] = max(worst[name], wait)
-				faults = append(faults, err)
+				worst[name], fault = max(worst[name], wait), errors.Join(fault, err)
 				mu.Unlock()
 				select {
 				case <-done:
 					over = true
-				default:
+				case <-time.After(waitPause):
 				}
 			}
 		})
@@ -191,5 +211,5 @@ func (m *waits) beside(long func(context.Context) error, short map[string]func(c
 	took = time.Since(begin)
 	close(done)
 	callers.Wait()
-	return took, worst, errors.Join(append(faults, err)...)
+	return took, worst, errors.Join(fault, err)
 }

@@ -60,7 +60,7 @@ func mainCode(args []string) (int, error) {
 func measureAll(s settings) (code int, err error) {
 	all := len(s.run) == 0
 	grown, curves, rest := splitCurves(s.run)
-	names, rest := splitDeadlines(rest, all)
+	rows, rest := splitDeadlines(rest, all)
 	if all || len(rest) > 0 {
 		s.run = rest
 		code, err = measure(s)
@@ -68,7 +68,7 @@ func measureAll(s settings) (code int, err error) {
 			return code, err
 		}
 	}
-	more, err := measureDeadlines(s, names, os.Stdout)
+	more, err := measureDeadlines(s, rows, os.Stdout)
 	if code = max(code, more); err != nil || !grown {
 		return code, err
 	}
@@ -237,7 +237,7 @@ func facts(e *env, took time.Duration, before string) []string {
 	fs, _ := fileSystem(e.dir)
 	return []string{
 		fmt.Sprintf("%s, %d cores, %s/%s %s, %s, %s", cpuModel(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, kernel(), runtime.Version(), fs),
-		fmt.Sprintf("tier %s: %d rounds, systems in turns, took %.0f s; load %s before, %s after (above 1 somebody else was at work: trust ratios, not times)",
+		fmt.Sprintf("tier %s: %d rounds, systems in turns, took %.0f s; load %s before, %s after (above 1 other programs were at work: trust ratios, not times)",
 			e.name, e.rounds, took.Seconds(), before, load()),
 		fmt.Sprintf("logs read: %d MB sequentially, %d MB at random; opened: %d MB; page cache warm", e.dataBytes>>20, e.randBytes>>20, e.openBytes>>20),
 		"peers: " + peerVersions(),

@@ -50,7 +50,7 @@ type queueTrial struct {
 func (t *queueTrial) close() error { return nil }
 
 // jobs is how many there are: as many as fill some slices.
-func (t *queueTrial) jobs() int { return int(t.e.slice.Microseconds()) / 100 * min(t.shape.workers, 8) }
+func (t *queueTrial) jobs() int { return int(t.e.slice.Microseconds()) / 300 * min(t.shape.workers, 8) }
 
 func (t *queueTrial) sample() (s sample, err error) {
 	dir, err := t.e.fresh(t.sys)

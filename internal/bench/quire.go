@@ -18,9 +18,6 @@ type quire struct{}
 
 const quireTopic = "bench"
 
-// idleFiles is the engine's file budget with ten thousand partitions.
-const idleFiles = 400
-
 func (quire) Name() string { return "quire" }
 
 func (quire) Note() string {
@@ -45,6 +42,18 @@ func (o Options) topicOptions() []topic.TopicOption {
 	return list
 }
 
+// freshEngine opens an engine in a new directory; end closes it and removes the directory.
+func (e *env) freshEngine() (eng *topic.Engine, end func() error, err error) {
+	dir, err := e.fresh(quire{})
+	if err != nil {
+		return nil, nil, err
+	}
+	if eng, err = topic.Open(dir); err != nil {
+		return nil, nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return eng, func() error { return errors.Join(eng.Close(), os.RemoveAll(dir)) }, nil
+}
+
 func openQuire(dir string, o Options, partitions int, opts ...topic.Option) (*quireStore, error) {
 	s := &quireStore{fs: &machine.CountingFS{FS: vfs.OS()}, ctx: context.Background()}
 	var err error
@@ -61,12 +70,12 @@ func openQuire(dir string, o Options, partitions int, opts ...topic.Option) (*qu
 	return s, nil
 }
 
-// OpenIdle uses each partition once and leaves it.
+// OpenIdle uses each partition once and leaves it, with files for few of them.
 func (quire) OpenIdle(dir string, n int) (Store, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	s, err := openQuire(dir, Options{}, n, topic.MaxOpenFiles(idleFiles))
+	s, err := openQuire(dir, Options{}, n, topic.MaxOpenFiles(max(16, n/25)))
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/quirelog/quire/group"
@@ -41,16 +40,11 @@ func costOfRebalances(coord *group.Coordinator, how group.Assignor, rounds int) 
 
 // measureRebalance prints what a rebalance costs.
 func measureRebalance(e *env, w io.Writer) (broken []string, err error) {
-	dir, err := e.fresh(quire{})
+	eng, end, err := e.freshEngine()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	eng, err := topic.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, eng.Close()) }()
+	defer func() { err = errors.Join(err, end()) }()
 	if _, err := eng.Topic(context.Background(), quireTopic, topic.Partitions(rebalancePartitions)); err != nil {
 		return nil, err
 	}

@@ -23,16 +23,17 @@ type tier struct {
 	openBytes  int64 // payload of the logs that are opened
 	paced      time.Duration
 	idleLogs   int
+	opened     int // partitions of an engine that is opened, at most
 	topics     int
-	spread     int  // partitions of a producer at most
+	used       int  // partitions of each topic that a long call is about
 	fullMatrix bool // every combination of level, size and batch
 }
 
 var tiers = map[string]tier{
 	"quick": {name: "quick", rounds: 5, slice: 60 * time.Millisecond, appendCap: 64 << 20, durableCap: 16 << 20,
-		dataBytes: 128 << 20, randBytes: 128 << 20, openBytes: 256 << 20, paced: 250 * time.Millisecond, idleLogs: 10000, topics: 3000, spread: 1000},
+		dataBytes: 128 << 20, randBytes: 128 << 20, openBytes: 128 << 20, paced: 250 * time.Millisecond, idleLogs: 4000, opened: 10000, topics: 3000, used: 200},
 	"full": {name: "full", rounds: 9, slice: 400 * time.Millisecond, appendCap: 512 << 20, durableCap: 128 << 20,
-		dataBytes: 512 << 20, randBytes: 1 << 30, openBytes: 1 << 30, paced: time.Second, idleLogs: 10000, topics: 34000, spread: 10000, fullMatrix: true},
+		dataBytes: 512 << 20, randBytes: 1 << 30, openBytes: 1 << 30, paced: time.Second, idleLogs: 10000, opened: 10000, topics: 34000, used: 10000, fullMatrix: true},
 }
 
 // An env is what workloads share within one run.

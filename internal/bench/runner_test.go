@@ -14,7 +14,7 @@ import (
 )
 
 var tiny = tier{name: "tiny", rounds: 2, slice: 2 * time.Millisecond, appendCap: 1 << 20, durableCap: 64 << 10,
-	dataBytes: 1 << 20, randBytes: 1 << 20, openBytes: 1 << 20, paced: 2 * time.Millisecond, idleLogs: 20, fullMatrix: true}
+	dataBytes: 1 << 20, randBytes: 1 << 20, openBytes: 1 << 20, paced: 2 * time.Millisecond, idleLogs: 20, opened: 20, fullMatrix: true}
 
 // TestEverythingRuns goes through every workload with every system and prints both forms.
 func TestEverythingRuns(t *testing.T) {

@@ -17,12 +17,12 @@ const (
 	syncWriters  = 64
 	syncEntry    = 170      // bytes: a batch of one record of 100
 	syncAhead    = 16 << 10 // zeros that lie in each file before the clock starts
-	journalBytes = 64 << 20 // what the journal takes before a checkpoint
+	journalBytes = 16 << 20 // zeros that lie in the journal: more than a sample writes
 )
 
 // measureSharedSyncs prints what the machine gives to durable appends of 64 writers to many files, by raw calls: an fdatasync for
 // each file, shared by those who wait for the same; a syncfs shared by all; a journal's fdatasync shared by all, the files
-// written behind it and synced when it is full.
+// written behind it.
 func measureSharedSyncs(e *env, w io.Writer) (broken []string, err error) {
 	rows := table{{"files", "own rec/s", "own syncs/s", "syncfs rec/s", "syncfs/s", "journal rec/s", "journal syncs/s", "journal x own"}}
 	most := 1000
@@ -182,19 +182,13 @@ func (s *syncShelf) journaled(f *shelfFile, entry []byte) error {
 	return s.all.do(s.syncJournal)
 }
 
-// syncJournal writes what waits, after a checkpoint when the journal is full.
+// syncJournal writes what waits.
 func (s *syncShelf) syncJournal() error {
 	j := &s.journal
 	j.mu.Lock()
 	run := j.wait
 	j.wait, j.free = j.free[:0], run
 	j.mu.Unlock()
-	if j.end+int64(len(run)) > journalBytes {
-		if err := machine.DiskSync(s.dir); err != nil {
-			return err
-		}
-		j.end = 0
-	}
 	if _, err := j.WriteAt(run, j.end); err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -45,16 +44,11 @@ func measureStorm(e *env, w io.Writer) (broken []string, err error) {
 
 // storm runs one, and counts the records that the queue's state took.
 func storm(e *env, jobs int) (took time.Duration, records int64, err error) {
-	dir, err := e.fresh(quire{})
+	eng, end, err := e.freshEngine()
 	if err != nil {
 		return 0, 0, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	eng, err := topic.Open(dir)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer func() { err = errors.Join(err, eng.Close()) }()
+	defer func() { err = errors.Join(err, end()) }()
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	t, err := eng.Topic(ctx, quireTopic)

@@ -270,10 +270,14 @@ func lateness(sys timerSystem, span time.Duration) (p punctuality) {
 func measureTimers(e *env, w io.Writer) (broken []string, err error) {
 	t := table{{"P14", "add ns", "cancel ns", "in another order", "bytes", "allocs", "p50 late", "p99 late", "early"}}
 	var notes []string
+	rounds := 1
+	if e.fullMatrix {
+		rounds = min(e.rounds, 3)
+	}
 	for _, sys := range timerSystems() {
 		var adds, cancels, scattered []time.Duration
 		var c timerCost
-		for range min(e.rounds, 3) {
+		for range rounds {
 			c = costOfTimers(sys)
 			adds, cancels, scattered = append(adds, c.add), append(cancels, c.cancel), append(scattered, c.scattered)
 		}

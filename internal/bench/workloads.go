@@ -80,9 +80,9 @@ func durables() []*workload {
 	return []*workload{
 		appending("P4-1", g, appendShape{Durable, 1, 100, 1}, workload{target: at, why: prewritten, short: shortP4}),
 		appending("P4-100", g, appendShape{Durable, 100, 100, 1}, workload{target: at, why: prewritten, short: shortP4,
-			limits: []limit{writtenAtMost(2.6)}}),
+			limits: []limit{writtenTwice()}}),
 		appending("P4-1000", g, appendShape{Durable, 1000, 100, 1}, workload{target: at, why: prewritten, short: shortP4,
-			limits: []limit{writtenAtMost(2.6)}}),
+			limits: []limit{writtenTwice()}}),
 		appending("P4-1-1000B", g, appendShape{Durable, 1, 1000, 1}, workload{full: true}),
 		appending("P4-100-1000B", g, appendShape{Durable, 100, 1000, 1}, workload{full: true}),
 		appending("P4-1000-1000B", g, appendShape{Durable, 1000, 1000, 1}, workload{full: true}),

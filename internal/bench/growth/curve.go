@@ -54,11 +54,14 @@ const (
 	Grows   Verdict = "grows"
 )
 
-func quireCost(p Point) time.Duration { return p.Cost }
-func rawCost(p Point) time.Duration   { return p.Raw }
+// QuireCost is the cost of a unit for quire.
+func QuireCost(p Point) time.Duration { return p.Cost }
 
-// exponent is the slope of log cost over log N by least squares: 0 is flat, 1 is in proportion. It is 0 with fewer than two points.
-func (c *Curve) exponent(of func(Point) time.Duration) float64 {
+// RawCost is that of the same by system calls.
+func RawCost(p Point) time.Duration { return p.Raw }
+
+// Exponent is the slope of log cost over log N by least squares: 0 is flat, 1 is in proportion. It is 0 with fewer than two points.
+func (c *Curve) Exponent(of func(Point) time.Duration) float64 {
 	var n, sx, sy, sxx, sxy float64
 	for _, p := range c.Points {
 		if p.N <= 0 || of(p) <= 0 {
@@ -74,8 +77,8 @@ func (c *Curve) exponent(of func(Point) time.Duration) float64 {
 	return (n*sxy - sx*sy) / d
 }
 
-// step is how much a cost rises from point i-1 to i for ten times the size; 0 when it cannot be told.
-func (c *Curve) step(i int, of func(Point) time.Duration) float64 {
+// Step is how much a cost rises from point i-1 to i for ten times the size; 0 when it cannot be told.
+func (c *Curve) Step(i int, of func(Point) time.Duration) float64 {
 	if i < 1 {
 		return 0
 	}
@@ -88,7 +91,7 @@ func (c *Curve) step(i int, of func(Point) time.Duration) float64 {
 
 // stepVerdict judges one step: what raw rises by is the machine's.
 func (c *Curve) stepVerdict(i int) Verdict {
-	ours, its := c.step(i, quireCost), c.step(i, rawCost)
+	ours, its := c.Step(i, QuireCost), c.Step(i, RawCost)
 	switch {
 	case ours < mostStep:
 		return Flat
@@ -98,12 +101,12 @@ func (c *Curve) stepVerdict(i int) Verdict {
 	return Grows
 }
 
-// worst is the point whose step is the worst: one that grows before one that is the machine's, then the steeper.
-func (c *Curve) worst() (at int) {
+// Worst is the point whose step is the worst: one that grows before one that is the machine's, then the steeper.
+func (c *Curve) Worst() (at int) {
 	rank := map[Verdict]int{Flat: 0, Machine: 1, Grows: 2}
 	for i := 1; i < len(c.Points); i++ {
 		a, b := rank[c.stepVerdict(i)], rank[c.stepVerdict(at)]
-		if at == 0 || a > b || a == b && c.step(i, quireCost) > c.step(at, quireCost) {
+		if at == 0 || a > b || a == b && c.Step(i, QuireCost) > c.Step(at, QuireCost) {
 			at = i
 		}
 	}
@@ -111,7 +114,19 @@ func (c *Curve) worst() (at int) {
 }
 
 // Verdict is that of the worst step.
-func (c *Curve) Verdict() Verdict { return c.stepVerdict(c.worst()) }
+func (c *Curve) Verdict() Verdict { return c.stepVerdict(c.Worst()) }
+
+// Says is the verdict with its reason.
+func (c *Curve) Says() string {
+	at := c.Worst()
+	switch c.Verdict() {
+	case Machine:
+		return "machine: " + c.Machine
+	case Grows:
+		return fmt.Sprintf("GROWS: %.1f x at %d", c.Step(at, QuireCost), c.Points[at].N)
+	}
+	return string(Flat)
+}
 
 // Broken lists what noise cannot move and is not as it must be, at every size.
 func (c *Curve) Broken() (list []string) {

@@ -52,25 +52,25 @@ func TestCurveArithmetic(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			x := curved(c.ours, c.raw)
-			assert.InDelta(t, c.exponent, x.exponent(quireCost), 0.001)
-			assert.Equal(t, c.worst, x.worst())
-			assert.InDelta(t, c.step, x.step(c.worst, quireCost), 0.001)
+			assert.InDelta(t, c.exponent, x.Exponent(QuireCost), 0.001)
+			assert.Equal(t, c.worst, x.Worst())
+			assert.InDelta(t, c.step, x.Step(c.worst, QuireCost), 0.001)
 			assert.Equal(t, c.verdict, x.Verdict())
-			assert.Equal(t, c.says, x.says())
+			assert.Equal(t, c.says, x.Says())
 		})
 	}
 }
 
 func TestStepIsByDecade(t *testing.T) {
 	c := &Curve{Points: []Point{{N: 100, Cost: 100}, {N: 10_000, Cost: 400}, {N: 20_000, Cost: 800}}}
-	assert.InDelta(t, 2, c.step(1, quireCost), 0.001, "two decades: the root")
-	assert.InDelta(t, 10, c.step(2, quireCost), 0.001, "less than a decade: more")
+	assert.InDelta(t, 2, c.Step(1, QuireCost), 0.001, "two decades: the root")
+	assert.InDelta(t, 10, c.Step(2, QuireCost), 0.001, "less than a decade: more")
 }
 
 func TestExponentIsByLeastSquares(t *testing.T) {
 	c := curved([]int{10, 100, 100, 1000}, []int{7, 7, 7, 7})
-	assert.InDelta(t, 0.6, c.exponent(quireCost), 0.001)
-	assert.InDelta(t, 0, c.exponent(rawCost), 0.001)
+	assert.InDelta(t, 0.6, c.Exponent(QuireCost), 0.001)
+	assert.InDelta(t, 0, c.Exponent(RawCost), 0.001)
 }
 
 func TestBrokenCounts(t *testing.T) {
@@ -113,17 +113,8 @@ func TestPointsTakeMediansAndLeasts(t *testing.T) {
 	assert.Zero(t, point(7, []sample{at(30, 20, 1, 2)}, nil).Raw)
 }
 
-func TestTablesAndPlot(t *testing.T) {
+func TestPlot(t *testing.T) {
 	curves := []*Curve{curved([]int{1, 2, 4}, []int{1, 1, 1}), curved([]int{5}, nil), curved(nil, nil)}
-	points, summary := Points(curves), Summary(curves)
-	assert.Len(t, points, 5, "a head and a line for each point")
-	assert.Len(t, summary, 3, "a curve without points is left out")
-	for _, all := range [][][]string{points, summary} {
-		for _, line := range all {
-			assert.Len(t, line, len(all[0]))
-		}
-	}
-	assert.Equal(t, []string{"x/y", "record", "1 us at 1", "4 us at 100 things", "+0.30", "+0.00", "2.00", "1.00", "GROWS: 2.0 x at 10"}, summary[1])
 	var b bytes.Buffer
 	require.NoError(t, Draw(&b, "x", curves))
 	assert.Equal(t, 6, strings.Count(b.String(), "<polyline"))

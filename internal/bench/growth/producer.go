@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 
 	"github.com/quirelog/quire/topic"
@@ -14,6 +15,8 @@ const (
 	producerBatch  = topic.DefaultBatchSize
 	// engineHeap is what an engine may take beside what an option names, for each partition and in all.
 	engineHeap, partitionHeap = 24 << 20, 16 << 10
+	// mostProducerGoroutines is what a producer may add at most, however many partitions there are.
+	mostProducerGoroutines = 200
 )
 
 // producing is one goroutine that sends records to all partitions in turn.
@@ -50,12 +53,17 @@ func (s producing) quire(m *manyPartitions) (show func() (sample, error), end fu
 	}
 	ctx, rec := context.Background(), topic.Record{Value: make([]byte, s.size)}
 	return m.show(func() (int, error) {
+		before := runtime.NumGoroutine()
 		for range s.count(m.e) {
 			if err := p.Send(ctx, growing, rec, nil); err != nil {
 				return 0, err
 			}
 		}
+		more := runtime.NumGoroutine() - before
 		err := p.Flush(ctx)
+		if more > mostProducerGoroutines {
+			err = errors.Join(err, fmt.Errorf("the producer has %d goroutines > %d", more, mostProducerGoroutines))
+		}
 		if first := lost.Load(); first != nil {
 			err = errors.Join(err, *first)
 		}

@@ -124,6 +124,7 @@ type sizedEngine struct {
 func openSized(e *env, _ int, ground any) (*rig, error) {
 	l := ground.(*sized)
 	g := &sizedEngine{log: l, engine: e.at(l.dir)}
+	g.heapBound = topic.DefaultIndexMemory + engineHeap
 	if err := g.open(); err != nil {
 		return nil, err
 	}
