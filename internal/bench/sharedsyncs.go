@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,14 +18,14 @@ const (
 	syncWriters  = 64
 	syncEntry    = 170      // bytes: a batch of one record of 100
 	syncAhead    = 16 << 10 // zeros that lie in each file before the clock starts
-	journalBytes = 16 << 20 // zeros that lie in the journal: more than a sample writes
+	journalBytes = 64 << 20 // zeros that lie in the journal: more than a row writes
 )
 
 // measureSharedSyncs prints what the machine gives to durable appends of 64 writers to many files, by raw calls: an fdatasync for
 // each file, shared by those who wait for the same; a syncfs shared by all; a journal's fdatasync shared by all, the files
 // written behind it.
 func measureSharedSyncs(e *env, w io.Writer) (broken []string, err error) {
-	rows := table{{"files", "own rec/s", "own syncs/s", "syncfs rec/s", "syncfs/s", "journal rec/s", "journal syncs/s", "journal x own"}}
+	rows := table{{"files", "own rec/s", "syncs/s", "syncfs rec/s", "syncs/s", "journal rec/s", "syncs/s", "syncfs x own", "journal x own"}}
 	most := 1000
 	if e.fullMatrix {
 		most = e.idleLogs
@@ -41,6 +42,7 @@ func measureSharedSyncs(e *env, w io.Writer) (broken []string, err error) {
 	}
 	out := &lines{w: w}
 	out.line("\nSYNCS OF MANY FILES: raw calls, %d writers append %d bytes in turn to their files, each waits until it is on disk", syncWriters, syncEntry)
+	out.line("  medians of %d rounds, the ways in turns; ratios: the median of those within a round, and the least and the most", e.rounds)
 	out.table(rows.writeText, 1)
 	return nil, out.err
 }
@@ -56,18 +58,37 @@ func sharedSyncs(e *env, n int) (row []string, err error) {
 		return nil, errors.Join(err, s.close())
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	row = []string{fmt.Sprint(n)}
-	var rates [3]float64
-	for i, way := range []func(f *shelfFile, entry []byte) error{s.own, s.wholeDisk, s.journaled} {
-		s.syncs.Store(0)
-		records, took, err := s.run(e.slice, way)
-		if err != nil {
-			return nil, err
+	ways := []func(f *shelfFile, entry []byte) error{s.own, s.wholeDisk, s.journaled}
+	rates, syncs := make([][]float64, len(ways)), make([][]float64, len(ways))
+	for round := range e.rounds {
+		for k := range ways {
+			i := (round + k) % len(ways)
+			if err := machine.DiskSync(s.dir); err != nil { // of what the way before has left in memory
+				return nil, err
+			}
+			s.syncs.Store(0)
+			records, took, err := s.run(e.slice, ways[i])
+			if err != nil {
+				return nil, err
+			}
+			rates[i] = append(rates[i], float64(records)/took.Seconds())
+			syncs[i] = append(syncs[i], float64(s.syncs.Load())/took.Seconds())
 		}
-		rates[i] = float64(records) / took.Seconds()
-		row = append(row, fmt.Sprintf("%.0f", rates[i]), fmt.Sprintf("%.0f", float64(s.syncs.Load())/took.Seconds()))
 	}
-	return append(row, fmt.Sprintf("%.2f", rates[2]/rates[0])), nil
+	row = []string{fmt.Sprint(n)}
+	for i := range ways {
+		row = append(row, fmt.Sprintf("%.0f", median(rates[i])), fmt.Sprintf("%.0f", median(syncs[i])))
+	}
+	return append(row, spread(rates[1], rates[0]), spread(rates[2], rates[0])), nil
+}
+
+// spread shows the ratios of a to b.
+func spread(a, b []float64) string {
+	x := make([]float64, len(a))
+	for i := range a {
+		x[i] = a[i] / b[i]
+	}
+	return fmt.Sprintf("%.2f (%.2f-%.2f)", median(x), slices.Min(x), slices.Max(x))
 }
 
 // syncShelf is files that stand for partitions, and a journal.
