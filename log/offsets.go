@@ -50,6 +50,9 @@ func (l *Log) Limit(b Bound) int64 { return l.mark(b).Load() }
 // to what is written, and at level [Sync] at most to what is on disk. It reports
 // the high watermark.
 func (l *Log) AdvanceHigh(offset int64) int64 {
+	if offset <= l.high.Load() {
+		return l.high.Load()
+	}
 	if l.cfg.Load().Durability == Sync {
 		l.moveHigh(offset, &l.durable)
 	} else {
@@ -67,11 +70,13 @@ func (l *Log) raiseHigh(offset int64) {
 	}
 }
 
-// raiseHighLocked is raiseHigh for the holder of mu.
+// raiseHighLocked is raiseHigh for the holder of mu. What has been raised already is told once more: a sync round that did so may not have come
+// to that yet, and those who appended return when the caller has settled their records.
 func (l *Log) raiseHighLocked(offset int64) {
-	if l.cfg.Load().Replicated || !l.high.Advance(offset) {
+	if l.cfg.Load().Replicated {
 		return
 	}
+	l.high.Advance(offset)
 	if l.transactions.Load() {
 		l.raiseStableLocked()
 	} else {
@@ -81,21 +86,19 @@ func (l *Log) raiseHighLocked(offset int64) {
 	l.watchers.notify()
 }
 
-// moveHigh raises the high watermark to offset, at most to limit. It holds tip.mu, under
-// which a truncation lowers the limit.
+// moveHigh raises the high watermark to offset, at most to limit, and tells it, as raiseHighLocked does. It holds tip.mu, under which a
+// truncation lowers the limit.
 func (l *Log) moveHigh(offset int64, limit *watermark.Mark) {
 	t := &l.syncer.tip
 	t.mu.Lock()
 	offset = min(offset, limit.Load())
-	raised, transactions := l.high.Advance(offset), l.transactions.Load()
-	if raised && !transactions {
+	l.high.Advance(offset)
+	transactions := l.transactions.Load()
+	if !transactions {
 		// A transaction begun meanwhile starts at or above the offset: it cannot be passed.
 		l.stable.Advance(offset)
 	}
 	t.mu.Unlock()
-	if !raised {
-		return
-	}
 	if transactions {
 		l.mu.Lock()
 		l.raiseStableLocked()

@@ -25,9 +25,7 @@ func (l *Log) Truncate(offset int64) error {
 	err := l.truncate(offset)
 	l.uncleaned()
 	l.tell()
-	if err == nil {
-		l.watchers.notify()
-	}
+	l.watchers.notify()
 	return err
 }
 
@@ -240,9 +238,7 @@ func (l *Log) TruncateFully(offset int64) error {
 	err := l.truncateFully(offset)
 	l.uncleaned()
 	l.tell()
-	if err == nil {
-		l.watchers.notify()
-	}
+	l.watchers.notify()
 	return err
 }
 

@@ -121,3 +121,27 @@ func TestWatchAtAWeakLevel(t *testing.T) {
 		}
 	}
 }
+
+// A record whose append has returned has been told of, also where the one that made it visible, a sync round or the writer that rolls, has
+// not come to that yet when the other settles it.
+func TestVisibleIsTold(t *testing.T) {
+	settle := map[string]func(l *Log){
+		"by a roll":  func(l *Log) { l.mu.Lock(); defer l.mu.Unlock(); l.tipSyncedLocked() },
+		"by a round": func(l *Log) { require.NoError(t, l.Flush(t.Context())) },
+	}
+	for name, settle := range settle {
+		l := openLog(t, vfs.NewMem(), &Config{})
+		_, err := l.Append(t.Context(), batchOf(t, "v"), AppendOptions{Relaxed: true, NoWait: true})
+		require.NoError(t, err)
+		ch := make(chan struct{}, 1)
+		stop := l.Watch(ch)
+		require.True(t, l.high.Advance(1), "%s: by the other, which goes on later", name)
+		require.Empty(t, ch)
+		settle(l)
+		require.NoError(t, l.Commit(t.Context(), 1))
+		require.Len(t, ch, 1, name)
+		require.EqualValues(t, 1, l.Stable(), name)
+		stop()
+		require.NoError(t, l.Close())
+	}
+}
