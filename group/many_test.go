@@ -131,3 +131,28 @@ func TestQueueLooksAtWhatChanged(t *testing.T) {
 		require.Nil(t, q.news.Front(), "a closed queue is told nothing")
 	})
 }
+
+// A queue that ends while it takes in new partitions leaves no watch of them behind.
+func TestQueueThatEndsTakesInNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		eng, err := topic.Open("", topic.InMemory())
+		require.NoError(t, err)
+		defer eng.Close()
+		a, err := eng.Topic(t.Context(), "a")
+		require.NoError(t, err)
+		q, err := OpenQueue(t.Context(), eng, "a")
+		require.NoError(t, err)
+		require.NoError(t, eng.AlterTopic(t.Context(), "a", topic.Partitions(2)))
+		require.True(t, q.finish(topic.ErrClosed)) // half of a Close
+		require.ErrorIs(t, q.grow(t.Context()), topic.ErrClosed)
+		require.NoError(t, q.quit())
+		for n := range int32(2) {
+			_, err = a.Append(t.Context(), topic.Record{}, topic.AppendTo(n))
+			require.NoError(t, err)
+		}
+		for m := q.news.Front(); m != nil; m = q.news.Next(m) {
+			require.Zero(t, m.Of.part.ID(), "told of a partition that it gave up")
+		}
+		require.Len(t, q.stalls(), 1)
+	})
+}

@@ -54,10 +54,9 @@ type Queue struct {
 	rota   rota  // who waits for a record
 	full   int   // how many windows were full at the last fetch
 
-	news      *ready.List[*stall] // those whose partitions have changed
-	unwatched []*stall            // those that could not be opened, and tell nothing of their changes
-	touched   []*stall            // those whose windows may have become full, or full no more
-	unstored  []*stall            // those with something staged
+	news     *ready.List[*stall] // those whose partitions have changed
+	touched  []*stall            // those whose windows may have become full, or full no more
+	unstored []*stall            // those with something staged
 
 	kept  int // bytes of records held in memory
 	stats QueueMetrics
@@ -83,6 +82,7 @@ type stall struct {
 	touched bool
 	dirty   bool // it is among the unstored
 	mark    ready.Mark[*stall]
+	unwatch func() // nil where nothing is told
 	staged  map[int64]stateRun
 	stories map[int64]story
 	seq     uint64 // counts what was staged
@@ -174,10 +174,7 @@ func (q *Queue) takeInLocked(parts []*stall) {
 		q.news.Init(&s.mark, s)
 		q.news.Add(&s.mark)
 		q.touchLocked(s)
-		if s.part.Opened() && s.part.AddWatcher(&s.mark) == nil {
-			continue
-		}
-		q.unwatched = append(q.unwatched, s)
+		s.unwatch, _ = s.part.Watch(s.mark.Changed) // of one that has ended the reading says why
 	}
 	q.parts = parts
 }
@@ -356,7 +353,9 @@ func (q *Queue) quit() error {
 		err = q.feed.Close()
 	}
 	for _, s := range q.stalls() {
-		s.part.RemoveWatcher(&s.mark)
+		if s.unwatch != nil {
+			s.unwatch()
+		}
 		s.seal()
 	}
 	q.hub.leave(q)

@@ -97,6 +97,9 @@ func (q *Queue) grow(ctx context.Context) (err error) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.end != nil { // what it had was given up without them
+		return q.end
+	}
 	q.takeInLocked(parts)
 	if w := q.rota.watcher; w != nil { // it was told of those of before
 		w.wake()

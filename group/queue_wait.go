@@ -143,9 +143,6 @@ func (q *Queue) wait(ctx context.Context) error {
 
 // watch sleeps as the watcher: until its partitions change, or at.
 func (q *Queue) watch(ctx context.Context, w *sleeper, at time.Time) error {
-	if err := q.watchAll(ctx); err != nil {
-		return err
-	}
 	q.mu.Lock()
 	q.advanceLocked(time.Now()) // from here on a change is told
 	q.mu.Unlock()
@@ -164,26 +161,6 @@ func (q *Queue) watch(ctx context.Context, w *sleeper, at time.Time) error {
 	case <-q.feed.Signal(): // the feed may be told after news, and have had nothing when it was asked
 	case <-expiry:
 	case <-ctx.Done():
-	}
-	return nil
-}
-
-// watchAll opens the partitions that could not be opened before. The watches of the others stay as long as the queue is open.
-func (q *Queue) watchAll(ctx context.Context) error {
-	q.mu.Lock()
-	list := q.unwatched
-	q.mu.Unlock()
-	for _, s := range list {
-		if err := s.part.Warm(ctx); err != nil { // one that another worker may be opening
-			return err
-		}
-		if err := s.part.AddWatcher(&s.mark); err != nil {
-			return err
-		}
-		q.mu.Lock()
-		q.unwatched = slices.DeleteFunc(slices.Clone(q.unwatched), func(x *stall) bool { return x == s })
-		q.news.Add(&s.mark)
-		q.mu.Unlock()
 	}
 	return nil
 }

@@ -339,7 +339,7 @@ func TestCloseWakesWaiters(t *testing.T) {
 			go func() { got <- l.Wait(context.Background(), 0, b) }()
 		}
 		ch := make(chan struct{}, 1)
-		defer l.Watch(ch)()
+		defer watch(l, ch)()
 		synctest.Wait()
 		require.NoError(t, l.Close())
 		for range 3 {

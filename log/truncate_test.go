@@ -65,7 +65,7 @@ func TestTruncateFully(t *testing.T) {
 		slice, err := l.Slice(2, ReadOptions{})
 		require.NoError(t, err)
 		ch := make(chan struct{}, 1)
-		defer l.Watch(ch)()
+		defer watch(l, ch)()
 		require.NoError(t, l.TruncateFully(to))
 		<-ch
 		require.Equal(t, []int64{to, to, to, to, to}, []int64{l.Start(), l.Stable(), l.High(), l.End(), l.Durable()})

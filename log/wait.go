@@ -32,16 +32,8 @@ func (l *Log) Wait(ctx context.Context, offset int64, b Bound) error {
 	}
 }
 
-// Watch sends on ch, without ever blocking, whenever the high watermark, the
-// last stable offset or the start has changed, and when the log closes. Give ch a
-// capacity of at least one; many logs may share it. stop ends the watch.
-func (l *Log) Watch(ch chan<- struct{}) (stop func()) {
-	w := &channel{ch}
-	l.AddWatcher(w)
-	return func() { l.RemoveWatcher(w) }
-}
-
-// Watcher is told of a log's changes, as [Log.Watch] tells them. Changed is called with
+// Watcher is told whenever the high watermark, the last stable offset or the start of a log has
+// changed, and when the log closes; now and then also when nothing has. Changed is called with
 // locks held, in the goroutine that makes the change: it must neither wait nor call the log.
 type Watcher interface{ Changed() }
 
@@ -50,15 +42,6 @@ func (l *Log) AddWatcher(w Watcher) { l.watchers.add(w) }
 
 // RemoveWatcher ends that: when it returns, w is not called any more.
 func (l *Log) RemoveWatcher(w Watcher) { l.watchers.remove(w) }
-
-type channel struct{ ch chan<- struct{} }
-
-func (c *channel) Changed() {
-	select {
-	case c.ch <- struct{}{}:
-	default: // a token is waiting there already
-	}
-}
 
 // keptWatchers is for how many watchers the memory is kept: those who follow a log come back
 // each time they have read all there is.

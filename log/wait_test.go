@@ -56,11 +56,27 @@ func TestWait(t *testing.T) {
 	})
 }
 
+// watch has changes sent on ch, as far as it has room.
+func watch(l *Log, ch chan<- struct{}) (stop func()) {
+	w := &channel{ch}
+	l.AddWatcher(w)
+	return func() { l.RemoveWatcher(w) }
+}
+
+type channel struct{ ch chan<- struct{} }
+
+func (c *channel) Changed() {
+	select {
+	case c.ch <- struct{}{}:
+	default: // a token is waiting there already
+	}
+}
+
 func TestWatch(t *testing.T) {
 	l := openLog(t, vfs.NewMem(), &Config{})
 	shared, other := make(chan struct{}, 1), make(chan struct{}, 1)
-	stop := l.Watch(shared)
-	stopOther := l.Watch(other)
+	stop := watch(l, shared)
+	stopOther := watch(l, other)
 	put(t, l, "a")
 	put(t, l, "b")
 	<-shared
@@ -110,7 +126,7 @@ func TestWaitLooksAgain(t *testing.T) {
 func TestWatchAtAWeakLevel(t *testing.T) {
 	l := openLog(t, vfs.NewMem(), &Config{Durability: OS})
 	ch := make(chan struct{}, 1)
-	defer l.Watch(ch)()
+	defer watch(l, ch)()
 	for range 3 {
 		_, err := l.Append(t.Context(), batchOf(t, "v"), AppendOptions{Relaxed: true})
 		require.NoError(t, err)
@@ -134,7 +150,7 @@ func TestVisibleIsTold(t *testing.T) {
 		_, err := l.Append(t.Context(), batchOf(t, "v"), AppendOptions{Relaxed: true, NoWait: true})
 		require.NoError(t, err)
 		ch := make(chan struct{}, 1)
-		stop := l.Watch(ch)
+		stop := watch(l, ch)
 		require.True(t, l.high.Advance(1), "%s: by the other, which goes on later", name)
 		require.Empty(t, ch)
 		settle(l)

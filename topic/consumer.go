@@ -336,7 +336,7 @@ func (c *Consumer) Resume(parts ...TopicPartition) error {
 	return c.each(parts, func(cur *cursor) error {
 		if cur.paused {
 			cur.paused = false
-			c.f.ready.Add(&cur.mark)
+			c.f.again(cur)
 		}
 		return nil
 	})

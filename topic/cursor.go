@@ -39,12 +39,12 @@ type cursor struct {
 	afloat  bool
 	stride  int // how many bytes to read at a time; 0 is as many as may be
 	paused  bool
-	waits   bool   // the partition tells when it is used for the first time
+	failed  bool   // its last look was an error
 	moved   uint64 // when the position was last set from outside, by the owner's count
 	until   int64  // no record at or after it is wanted
 	filter  abortFilter
 	mark    ready.Mark[*cursor]
-	watched *log.Log // that tells mark of its changes
+	watched bool // the partition tells mark of its changes
 }
 
 func newCursor(part *Partition, policy ResetPolicy) *cursor {
@@ -119,27 +119,17 @@ func (c *cursor) locateTime(ctx context.Context, t time.Time, level IsolationLev
 	return found.Offset, nil
 }
 
-// watch has the mark told of changes, until unwatch. A partition that was never used is not opened for that: it tells when it is opened, or
-// ends.
+// watch has the mark told of changes, until unwatch. A partition that was never used is not opened for that.
 func (c *cursor) watch() {
-	if c.watched == nil && c.log != nil {
-		c.unwatch()
-		c.log.AddWatcher(&c.mark)
-		c.watched = c.log
-	}
-	if c.log == nil && !c.waits {
-		c.waits = c.part.awaitUse(&c.mark)
+	if !c.watched {
+		c.watched = c.part.addWatcher(&c.mark) == nil
 	}
 }
 
 func (c *cursor) unwatch() {
-	if c.watched != nil {
-		c.watched.RemoveWatcher(&c.mark)
-		c.watched = nil
-	}
-	if c.waits {
-		c.part.leaveUse(&c.mark)
-		c.waits = false
+	if c.watched {
+		c.part.removeWatcher(&c.mark)
+		c.watched = false
 	}
 }
 
@@ -159,9 +149,9 @@ func (c *cursor) unused() bool {
 // resting tells that there is nothing for the cursor, and that what changes that is told.
 func (c *cursor) resting(level IsolationLevel) bool {
 	if c.log == nil {
-		return c.waits && c.unused()
+		return c.watched && c.unused()
 	}
-	return c.watched == c.log && c.part.log.Load() == c.log && c.pos != unresolved && c.idle(level)
+	return c.watched && c.part.log.Load() == c.log && c.pos != unresolved && c.idle(level)
 }
 
 // idle tells, without reading, that there is nothing for the cursor now.

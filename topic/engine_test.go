@@ -229,7 +229,7 @@ func TestClosedEngine(t *testing.T) {
 		"Offsets":       func() error { _, err := p.Offsets(); return err },
 		"High":          func() error { _, err := p.High(); return err },
 		"Wait":          func() error { return p.Wait(ctx, 9, ReadUncommitted) },
-		"Watch":         func() error { _, err := p.Watch(make(chan struct{}, 1)); return err },
+		"Watch":         func() error { _, err := p.Watch(func() {}); return err },
 		"OffsetForTime": func() error { _, _, _, err := p.OffsetForTime(ctx, time.Now()); return err },
 		"DeleteRecords": func() error { _, err := p.DeleteRecords(ctx, -1); return err },
 		"Commit":        func() error { return p.Commit(ctx, 1) },

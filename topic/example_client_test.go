@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/quirelog/quire/compress"
@@ -146,6 +147,41 @@ func ExampleTopic_Batches() {
 		fmt.Println(batch.BaseOffset(), batch.LastOffset(), batch.Count(), batch.Codec())
 	}
 	// Output: 0 1 2 none
+}
+
+// A loop that chooses whom to read, and waits for other things, too.
+func ExampleConsumer_Ready() {
+	ctx := context.Background()
+	eng := must(topic.Open("", topic.InMemory()))
+	defer eng.Close()
+	orders := must(eng.Topic(ctx, "orders", topic.Partitions(1000)))
+	c := must(eng.NewConsumer())
+	defer c.Close()
+	if err := c.AssignTopics("orders"); err != nil {
+		fmt.Println(err)
+		return
+	}
+	must(orders.Append(ctx, topic.Record{Value: []byte("two books")}, topic.AppendTo(700)))
+	must(orders.Append(ctx, topic.Record{Value: []byte("a pen")}, topic.AppendTo(42)))
+
+	for got := 0; got < 2; {
+		list := must(c.Ready())
+		slices.SortFunc(list, topic.TopicPartition.Compare) // low numbers first
+		recs := must(c.PollFrom(list...))
+		for _, rec := range recs {
+			fmt.Println(rec.Partition, string(rec.Value))
+		}
+		if got += len(recs); len(recs) > 0 {
+			continue
+		}
+		select {
+		case <-c.Signal():
+		case <-ctx.Done():
+		}
+	}
+	// Output:
+	// 42 a pen
+	// 700 two books
 }
 
 type order struct {

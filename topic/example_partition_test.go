@@ -197,3 +197,30 @@ func ExampleInterceptConsumed() {
 	// 2 a pen
 	// 3 <nil>
 }
+
+// One goroutine waits for many partitions, and for something else.
+func ExamplePartition_Watch() {
+	ctx := context.Background()
+	eng := must(topic.Open("", topic.InMemory()))
+	defer eng.Close()
+	orders := must(eng.Topic(ctx, "orders", topic.Partitions(4)))
+
+	changed := make(chan struct{}, 1)
+	for n := range int32(4) {
+		stop := must(must(orders.Partition(n)).Watch(func() {
+			select {
+			case changed <- struct{}{}:
+			default: // there is word already
+			}
+		}))
+		defer stop()
+	}
+	must(orders.Append(ctx, topic.Record{Value: []byte("two books")}, topic.AppendTo(2)))
+	select {
+	case <-changed:
+		fmt.Println(must(must(orders.Partition(2)).High()))
+	case <-ctx.Done():
+	}
+	// Output:
+	// 1
+}

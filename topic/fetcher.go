@@ -82,23 +82,37 @@ func (f *fetcher) settle(c *cursor) {
 // fail has a cursor with an error wait until the others have had their turn.
 func (f *fetcher) fail(c *cursor) {
 	f.ready.Drop(&c.mark)
+	c.failed = true
 	f.failed = append(f.failed, c)
 }
 
-// retry gives a cursor that failed another turn, behind the others; false if there is none.
+// forgive takes a cursor out of those that failed: it is about to be looked at, or let go of.
+func (f *fetcher) forgive(c *cursor) {
+	if c.failed {
+		c.failed = false
+		f.failed = slices.DeleteFunc(f.failed, func(x *cursor) bool { return x == c })
+	}
+}
+
+// again gives a cursor another turn, behind the others.
+func (f *fetcher) again(c *cursor) {
+	f.forgive(c)
+	f.ready.Add(&c.mark)
+}
+
+// retry gives a cursor that failed another turn; false if there is none.
 func (f *fetcher) retry() bool {
 	if len(f.failed) == 0 {
 		return false
 	}
-	f.ready.Add(&f.failed[0].mark)
-	f.failed = slices.Delete(f.failed, 0, 1)
+	f.again(f.failed[0])
 	return true
 }
 
 // leave lets go of a cursor.
 func (f *fetcher) leave(c *cursor) {
 	c.unwatch()
-	f.failed = slices.DeleteFunc(f.failed, func(x *cursor) bool { return x == c })
+	f.forgive(c)
 	f.ready.Leave(&c.mark)
 }
 
@@ -197,7 +211,7 @@ func (f *fetcher) moved(c *cursor) {
 	if f.owner == c {
 		f.run, f.owner = nil, nil
 	}
-	f.ready.Add(&c.mark)
+	f.again(c)
 }
 
 // take gives the run's next batch with something to return, borrowed until the next load, and moves the

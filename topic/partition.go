@@ -35,7 +35,8 @@ type Partition struct {
 	expiry  int64          // of an unused partition: when the oldest records' time is up, ms; 0 not known, -1 never
 	cleanAt int64          // the same of compaction: when to look
 	unused  bool           // never used: there is no directory, and nothing to recover
-	waiting []log.Watcher  // of an unused one: to be told when it is opened
+	waiting []log.Watcher  // of one that is not open: its log has them when it is
+	watched *log.Log       // that has the watchers, also when it has ended
 }
 
 // checkpoint is what Kafka's checkpoint files hold of a partition; -1 where they say nothing.
@@ -133,11 +134,12 @@ func (p *Partition) openClaimed() (*log.Log, error) {
 	p.mu.Lock()
 	end := p.end
 	if err == nil && end == nil {
+		p.passWatchersLocked(l)
 		p.log.Store(l)
 		if facts.notable() {
 			p.opened = &facts
 		}
-		p.usedLocked()
+		p.tellWaitingLocked()
 	}
 	waiters := p.opening
 	p.opening = nil
@@ -164,37 +166,51 @@ func (p *Partition) openClaimed() (*log.Log, error) {
 	return l, nil
 }
 
-// neverUsed tells that there is nothing in the partition, without a look at the disk, and that it is not about to be opened.
+// neverUsed tells that there is nothing in the partition, without a look at the disk.
 func (p *Partition) neverUsed() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.neverUsedLocked()
+	return p.unused && !p.topic.eng.readOnly && p.end == nil && p.log.Load() == nil
 }
 
-func (p *Partition) neverUsedLocked() bool {
-	return p.unused && !p.topic.eng.readOnly && p.end == nil && p.opening == nil && p.log.Load() == nil
-}
-
-// awaitUse has w told, once, when an unused partition is opened, or ends. False: it is not one.
-func (p *Partition) awaitUse(w log.Watcher) bool {
+// addWatcher has w told of changes of the log, and when the partition is opened, or ends, until removeWatcher. It opens nothing. An error is why
+// the partition has ended.
+func (p *Partition) addWatcher(w log.Watcher) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.neverUsedLocked() {
+	switch {
+	case p.end != nil:
+		return p.end
+	case p.watched != nil:
+		p.watched.AddWatcher(w)
+	default:
 		p.waiting = append(p.waiting, w)
-		return true
 	}
-	return false
+	return nil
 }
 
-func (p *Partition) leaveUse(w log.Watcher) {
+// removeWatcher ends that: when it returns, w is not called any more.
+func (p *Partition) removeWatcher(w log.Watcher) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if i := slices.Index(p.waiting, w); i >= 0 {
 		p.waiting = slices.Delete(p.waiting, i, i+1)
 	}
+	if p.watched != nil {
+		p.watched.RemoveWatcher(w)
+	}
 }
 
-func (p *Partition) usedLocked() {
+// passWatchersLocked gives those who wait to the log that has been opened.
+func (p *Partition) passWatchersLocked(l *log.Log) {
+	p.watched = l
+	for _, w := range p.waiting {
+		l.AddWatcher(w)
+	}
+}
+
+// tellWaitingLocked tells those who waited that the partition is open, or has ended.
+func (p *Partition) tellWaitingLocked() {
 	for _, w := range p.waiting {
 		w.Changed()
 	}
@@ -254,7 +270,7 @@ func (p *Partition) finish(why error) (l *log.Log, opened, ended bool) {
 	p.topic.eng.cleaner.forgive(p) // it need not be known any more
 	l = p.log.Swap(nil)
 	opening := p.opening
-	p.usedLocked()
+	p.tellWaitingLocked()
 	p.mu.Unlock()
 	if opening != nil {
 		<-opening
@@ -407,35 +423,26 @@ func (p *Partition) waitFault(ctx context.Context, err error) error {
 	return p.fault(err)
 }
 
-// Watch sends on ch, without ever blocking, whenever one of the marks has changed, and when the partition
-// ends. Give ch room for at least one; many partitions may share it. stop ends the watch.
-func (p *Partition) Watch(ch chan<- struct{}) (stop func(), err error) {
-	l, err := p.open()
-	if err != nil {
-		return nil, err
+// Watch has f called whenever one of the marks has changed, when the partition is used for the first time since the engine was opened, and when
+// it ends; now and then also for nothing. It does not open the partition, and says nothing of what is there already: look after Watch has
+// returned. f is called in the goroutine that makes the change, with locks held, by one at a time: it must neither wait nor use the engine, as
+// one that sends on a channel with room for one, or gives up. When stop returns, f is not called any more; stop may be called again.
+// Errors: ErrNotFound and ErrClosed when the partition has ended.
+func (p *Partition) Watch(f func()) (stop func(), err error) {
+	if p.topic == nil {
+		return nil, unmade("Partition")
 	}
-	return l.Watch(ch), nil
+	w := &watcher{f}
+	if err := p.addWatcher(w); err != nil {
+		return nil, p.fault(err)
+	}
+	return func() { p.removeWatcher(w) }, nil
 }
 
-// Watcher is told of a partition's changes: see [Partition.AddWatcher].
-type Watcher = log.Watcher
+// watcher is a function that is told of changes.
+type watcher struct{ f func() }
 
-// AddWatcher has w told of what [Partition.Watch] tells, until RemoveWatcher. Changed is called with locks held, in the goroutine that makes
-// the change: it must neither wait nor use the engine.
-func (p *Partition) AddWatcher(w Watcher) error {
-	l, err := p.open()
-	if err == nil {
-		l.AddWatcher(w)
-	}
-	return err
-}
-
-// RemoveWatcher ends that: when it returns, w is not called any more.
-func (p *Partition) RemoveWatcher(w Watcher) {
-	if l := p.log.Load(); l != nil {
-		l.RemoveWatcher(w)
-	}
-}
+func (w *watcher) Changed() { w.f() }
 
 // Fence makes appends fail with an error that matches ErrFenced and reason until Unfence; reads go on.
 func (p *Partition) Fence(reason error) error {

@@ -108,7 +108,12 @@ func TestWaitAndWatch(t *testing.T) {
 	p := partitionOf(t, tp, 0)
 	ch := make(chan struct{}, 1)
 	for n := range int32(2) {
-		stop, err := partitionOf(t, tp, n).Watch(ch)
+		stop, err := partitionOf(t, tp, n).Watch(func() {
+			select {
+			case ch <- struct{}{}:
+			default:
+			}
+		})
 		require.NoError(t, err)
 		defer stop()
 	}

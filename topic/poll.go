@@ -56,8 +56,9 @@ func (c *Consumer) PollFromWithin(ctx context.Context, parts ...TopicPartition) 
 	return p.intercepted(p.recs, nil)
 }
 
-// Ready lists the partitions that may have something to read now, in the order of their turns; others have nothing. Paused ones are not among
-// them. It costs what there is, not what is assigned, and does not read.
+// Ready lists the partitions that may have something to read now, in the order of their turns, those whose last look was an error last; others
+// have nothing. Paused ones are not among them. It costs what there is, not what is assigned, does not read, and is for callers that choose who
+// is next with [Consumer.PollFrom]. The list is the caller's. Errors: ErrClosed, ErrConcurrentUse.
 func (c *Consumer) Ready() ([]TopicPartition, error) {
 	if err := c.enter(); err != nil {
 		return nil, err
@@ -67,7 +68,7 @@ func (c *Consumer) Ready() ([]TopicPartition, error) {
 	for m := c.f.ready.Front(); m != nil; {
 		cur := m.Of
 		m = c.f.ready.Next(m)
-		if cur.paused {
+		if cur.paused || cur.failed {
 			c.f.ready.Drop(&cur.mark)
 			continue
 		}
@@ -81,8 +82,9 @@ func (c *Consumer) Ready() ([]TopicPartition, error) {
 	return list, nil
 }
 
-// Signal receives when there may be something to read after a Poll that found nothing, for callers that wait for other things too. A Poll
-// that waits takes what is sent.
+// Signal receives when there may be something to read after a Poll, or Ready, that found nothing, for callers that wait for other things too;
+// now and then also when there is not. A Poll that waits takes what is sent. The channel is the same as long as the consumer lives, is not closed
+// when it ends, and may be asked for from any goroutine.
 func (c *Consumer) Signal() <-chan struct{} {
 	if c.eng == nil {
 		return nil
@@ -194,9 +196,6 @@ func (p *poll) gather(ctx context.Context) error {
 		some, err := p.from(ctx, cur)
 		switch {
 		case err != nil:
-			if len(p.recs) == 0 {
-				f.fail(cur) // the others have their turn before this error comes again
-			}
 			return err
 		case !some:
 			f.settle(cur)
@@ -232,8 +231,16 @@ func (p *poll) turnOf(ctx context.Context, cur *cursor) error {
 }
 
 // from takes records of one partition: what is left of its turn, or a new run. some says that there was
-// anything, be it only something to pass over.
+// anything, be it only something to pass over. After an error the others have their turn before it comes again.
 func (p *poll) from(ctx context.Context, cur *cursor) (some bool, err error) {
+	p.c.f.forgive(cur)
+	if some, err = p.look(ctx, cur); err != nil {
+		p.c.f.fail(cur)
+	}
+	return some, err
+}
+
+func (p *poll) look(ctx context.Context, cur *cursor) (some bool, err error) {
 	if len(cur.pending) > 0 {
 		p.takePending(cur)
 		return true, nil

@@ -314,3 +314,125 @@ func note(t *testing.T, seen map[TopicPartition]int64, recs []Record) {
 		seen[tp] = recs[i].Offset + 1
 	}
 }
+
+// outOfRange gives a consumer of two partitions of which the first is an error at each look.
+func outOfRange(t *testing.T) (*Topic, *Consumer, []TopicPartition) {
+	eng := clientEngine(t)
+	top := clientTopic(t, eng, "t", Partitions(2), quick())
+	c := clientConsumer(t, eng, OnOutOfRange(Fail), MaxWait(0))
+	parts := partsOf("t", 2)
+	require.NoError(t, c.Assign(parts...))
+	require.NoError(t, c.Seek(parts[0], 7))
+	return top, c, parts
+}
+
+// A partition with an error is ready once, however often it was sought, resumed or read beside that, and behind those without one.
+func TestFailedPartitionsAreListedOnce(t *testing.T) {
+	top, c, parts := outOfRange(t)
+	for range 2 { // then the other has been looked at, too
+		_, err := c.Poll(t.Context())
+		require.ErrorIs(t, err, ErrOffsetOutOfRange)
+	}
+	meddle := map[string]func() error{
+		"seek": func() error { return c.Seek(parts[0], 7) },
+		"resume": func() error {
+			return errors.Join(c.Pause(parts[0]), c.Resume(parts[0]))
+		},
+		"poll from": func() error {
+			_, err := c.PollFrom(parts[0])
+			require.ErrorIs(t, err, ErrOffsetOutOfRange)
+			return nil
+		},
+	}
+	for name, f := range meddle {
+		for range 5 {
+			_, err := c.Poll(t.Context())
+			require.ErrorIs(t, err, ErrOffsetOutOfRange, name)
+			require.NoError(t, f(), name)
+			list, err := c.Ready()
+			require.NoError(t, err)
+			require.Equal(t, parts[:1], list, name)
+		}
+	}
+	put(t, top, 1, 0, 1, 1)
+	require.NoError(t, c.Seek(parts[0], 0))
+	_, err := c.Poll(t.Context())
+	require.NoError(t, err)
+	list, err := c.Ready()
+	require.NoError(t, err)
+	require.Empty(t, list, "what could be read is no failure any more")
+}
+
+// Callers that choose by Ready come to the others, too, when a partition is an error again and again.
+func TestReadyHasFailedPartitionsLast(t *testing.T) {
+	top, c, parts := outOfRange(t)
+	for i := range 4 {
+		put(t, top, 1, i, 1, 1)
+		var got []Record
+		for range 2 {
+			list, err := c.Ready()
+			require.NoError(t, err)
+			recs, err := c.PollFrom(list...)
+			if err != nil {
+				require.ErrorIs(t, err, ErrOffsetOutOfRange)
+			}
+			got = append(got, recs...)
+		}
+		require.Len(t, got, 1, "round %d", i)
+		require.Equal(t, parts[1].Partition, got[0].Partition)
+	}
+}
+
+// A watch outlives the first use of its partition, which it does not bring about, and is told of the end.
+func TestWatchFromBeforeTheFirstUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		eng := clientEngine(t)
+		top := clientTopic(t, eng, "t", quick())
+		part := partitionOf(t, top, 0)
+		var told, early, late int
+		watch := func(n *int) (stop func()) {
+			stop, err := part.Watch(func() { *n++ })
+			require.NoError(t, err)
+			return stop
+		}
+		news := func() bool {
+			had := told
+			told = 0
+			return had > 0
+		}
+		stop, stopEarly, stopLate := watch(&told), watch(&early), watch(&late)
+		stopEarly()
+		stopEarly()
+		require.Empty(t, eng.openPartitions())
+		require.False(t, news())
+		require.NoError(t, part.Warm(t.Context()))
+		require.True(t, news(), "opened")
+		put(t, top, 0, 0, 1, 1)
+		require.True(t, news(), "appended")
+		l, _, _ := part.finish(ErrNotFound) // half of a deletion
+		stopLate()
+		had := late
+		l.Abandon()
+		require.True(t, news(), "ended")
+		require.Equal(t, had, late, "stop ends it also between the two")
+		require.Zero(t, early)
+		stop()
+		_, err := part.Watch(func() {})
+		require.ErrorIs(t, err, ErrNotFound)
+		_, err = new(Partition).Watch(func() {})
+		require.Error(t, err)
+		require.NoError(t, eng.DeleteTopic(t.Context(), "t"))
+	})
+}
+
+// One that waits for the first use is told of an end, too.
+func TestWatchOfAnUnusedPartitionThatEnds(t *testing.T) {
+	eng := clientEngine(t)
+	top := clientTopic(t, eng, "t", quick())
+	told := 0
+	stop, err := partitionOf(t, top, 0).Watch(func() { told++ })
+	require.NoError(t, err)
+	require.NoError(t, eng.DeleteTopic(t.Context(), "t"))
+	require.Equal(t, 1, told)
+	stop()
+}
