@@ -56,8 +56,8 @@ func (w compactShape) open(e *env, sys System) (trial, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &compactTrial{shape: w, segment: min(readSegment, e.dataBytes/4), master: filepath.Join(dir, "master"), work: filepath.Join(dir, "work"), plain: isRaw}
-	return t, t.fill(e.dataBytes / 2)
+	t := &compactTrial{shape: w, segment: min(readSegment, e.dataBytes/2), master: filepath.Join(dir, "master"), work: filepath.Join(dir, "work"), plain: isRaw}
+	return t, t.fill(e.dataBytes)
 }
 
 type compactTrial struct {
