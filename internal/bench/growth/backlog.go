@@ -17,13 +17,11 @@ const (
 )
 
 func backlogFamilies() []*family {
-	limits := unlimited
-	limits.Allocs = 200
 	return []*family{{id: "backlog", axis: "jobs", once: true, quire: waiting{}.quire, raw: waiting{}.raw,
 		points: [3][]int{{50, 500}, {1000, 10_000}, {10_000, 100_000, 1_000_000}},
 		curves: []Curve{
-			{ID: "deliver", Name: "Queue.Run until all are acknowledged, 16 workers", Unit: "job", Machine: "an fdatasync for all who wait", Limits: limits},
-			{ID: "open", Name: "OpenQueue, half of them done", Unit: "opening", Machine: "reading the state", Limits: unlimited},
+			{ID: "deliver", Name: "Queue.Run until all are acknowledged, 16 workers", Unit: "job", Machine: "an fdatasync for all who wait", Limits: Limits{15, 1.1, -1, 1.1, 0.1}},
+			{ID: "open", Name: "OpenQueue, half of them done", Unit: "opening", Machine: "reading the state", Limits: Limits{-1, 0, -1, 0, 20}},
 		}}}
 }
 

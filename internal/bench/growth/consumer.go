@@ -12,8 +12,7 @@ import (
 type polling struct{}
 
 func (polling) curve() Curve {
-	c := Curve{ID: "consumer", Name: "append, wake a waiting Consumer, Poll; 1 % active", Unit: "record", Machine: "waking a goroutine", Limits: unlimited}
-	c.Limits.Opens = 0.05
+	c := Curve{ID: "consumer", Name: "append, wake a waiting Consumer, Poll; 1 % active", Unit: "record", Machine: "waking a goroutine", Limits: Limits{25, 1.1, -1, 0.05, 0.05}}
 	return c
 }
 

@@ -19,6 +19,7 @@ type Curve struct {
 	Unit    string // what one cost is of: "record"
 	Machine string // the limit of the machine where raw rises as much
 	Limits  Limits
+	Call    Counts // what a call that does all N may cost beside them
 	Points  []Point
 }
 
@@ -136,14 +137,15 @@ func (c *Curve) Broken() (list []string) {
 				list = append(list, fmt.Sprintf("%s at %d %s: %s %.4g > %.4g", c.ID, p.N, c.Axis, what, got, most))
 			}
 		}
-		l := c.Limits
+		l, all := c.Limits, c.Call
 		for _, f := range []struct {
-			what      string
-			got, most float64
-		}{{"allocations", p.Counts.Allocs, l.Allocs}, {"writes", p.Counts.Writes, l.Writes}, {"bytes written", p.Counts.WriteBytes, l.WriteBytes},
-			{"syncs", p.Counts.Syncs, l.Syncs}, {"files opened", p.Counts.Opens, l.Opens}} {
+			what            string
+			got, most, call float64
+		}{{"allocations", p.Counts.Allocs, l.Allocs, all.Allocs}, {"writes", p.Counts.Writes, l.Writes, all.Writes},
+			{"bytes written", p.Counts.WriteBytes, l.WriteBytes, all.WriteBytes}, {"syncs", p.Counts.Syncs, l.Syncs, all.Syncs},
+			{"files opened", p.Counts.Opens, l.Opens, all.Opens}} {
 			if f.most >= 0 {
-				most(f.what+" a "+c.Unit, f.got, f.most)
+				most(f.what+" a "+c.Unit, f.got, f.most+f.call/float64(p.N))
 			}
 		}
 		if p.HeapBound > 0 {

@@ -104,6 +104,15 @@ func TestBrokenCounts(t *testing.T) {
 	}
 }
 
+func TestCallsCostBesideTheirUnits(t *testing.T) {
+	c := curved(nil, nil)
+	c.Limits, c.Call = Limits{1, 0, -1, 0, 0}, Counts{Allocs: 10, Syncs: 2}
+	c.Points = []Point{{N: 1, Counts: Counts{Allocs: 11, Syncs: 2}}, {N: 100, Counts: Counts{Allocs: 1.1, Syncs: 0.02}}}
+	assert.Empty(t, c.Broken())
+	c.Points[1].Counts = Counts{Allocs: 1.2, Syncs: 0.03}
+	assert.Equal(t, []string{"x/y at 100 things: allocations a record 1.2 > 1.1", "x/y at 100 things: syncs a record 0.03 > 0.02"}, c.Broken())
+}
+
 func TestPointsTakeMediansAndLeasts(t *testing.T) {
 	at := func(ms int, allocs uint64, heap float64, files int) sample {
 		return sample{ops: 10, elapsed: time.Duration(ms) * time.Millisecond, allocs: allocs, heap: heap, files: files, heapBound: 9, filesBound: 8}

@@ -16,18 +16,18 @@ import (
 // The curves of a topic's life, in the order of its samples. All but the calls for one partition are costs of the whole by partition.
 func lifeFamilies() []*family {
 	const mark, files = "the syncs of one mark", "files made, synced and removed"
-	curve := func(id, name, why string) Curve {
-		return Curve{ID: id, Name: name, Unit: "partition", Machine: why, Limits: unlimited}
+	curve := func(id, name, why string, each Limits, call Counts) Curve {
+		return Curve{ID: id, Name: name, Unit: "partition", Machine: why, Limits: each, Call: call}
 	}
 	f := &family{id: "topics", axis: "partitions", points: partitionPoints, once: true, quire: living{}.quire, raw: living{}.raw, curves: []Curve{
-		curve("create", "CreateTopic", mark),
-		curve("use", "first append to each", files),
-		curve("alter", "AlterTopic, all in use", mark),
-		curve("delete", "DeleteTopic, all in use", mark),
-		curve("gone", "the same until its files are gone", files),
-		curve("close", "Engine.Close, all in use", files),
-		curve("open", "Open", mark),
-		curve("warm", "first Warm of each after that", files),
+		curve("create", "CreateTopic", mark, Limits{0.2, 0, -1, 0, 0}, Counts{Allocs: 500, Writes: 1, Syncs: 1, Opens: 1}),
+		curve("use", "first append to each", files, Limits{230, 6, -1, 7, 5}, Counts{Allocs: 100, Writes: 2, Syncs: 3, Opens: 2}),
+		curve("alter", "AlterTopic, all in use", mark, Limits{15, 0, -1, 0, 0}, Counts{Allocs: 400, Writes: 2, Syncs: 3, Opens: 3}),
+		curve("delete", "DeleteTopic, all in use", mark, Limits{100, 0, -1, 0, 1}, Counts{Allocs: 300, Writes: 2, Syncs: 4, Opens: 2}),
+		curve("gone", "the same until its files are gone", files, Limits{-1, 0, -1, 0, 1}, Counts{Writes: 2, Syncs: 4, Opens: 2}),
+		curve("close", "Engine.Close, all in use", files, Limits{100, 3, -1, 4, 3}, Counts{Allocs: 400, Writes: 6, Syncs: 10, Opens: 6}),
+		curve("open", "Open", mark, Limits{30, 0, -1, 0, 0}, Counts{Allocs: 900, Writes: 1, Syncs: 2, Opens: 10}),
+		curve("warm", "first Warm of each after that", files, Limits{250, 0, -1, 0, 5}, Counts{Allocs: 200, Writes: 1, Syncs: 2, Opens: 1}),
 	}}
 	return []*family{f}
 }

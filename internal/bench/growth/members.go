@@ -14,16 +14,14 @@ import (
 const memberShare = 10
 
 func memberFamilies() []*family {
-	curve := func(id, name, why string, allocs float64) Curve {
-		l := unlimited
-		l.Allocs = allocs
+	curve := func(id, name, why string, l Limits) Curve {
 		return Curve{ID: id, Name: name, Unit: "member", Machine: why, Limits: l}
 	}
 	return []*family{{id: "members", axis: "members", points: [3][]int{{1, 10}, {1, 10, 100, 1000}, {1, 10, 100, 1000}}, quire: belonging{}.quire, raw: belonging{}.raw,
 		curves: []Curve{
-			curve("heartbeat", "heartbeats of all, 64 goroutines", "a lock and a map", 20),
-			curve("commit", "each commits an offset, 64 goroutines", "an fdatasync for all who wait", 100),
-			curve("rebalance", "all join, one decides, all know, on disk", "a write and an fdatasync", -1),
+			curve("heartbeat", "heartbeats of all, 64 goroutines", "a lock and a map", Limits{16, 0.01, -1, 0.01, 0.01}),
+			curve("commit", "each commits an offset, 64 goroutines", "an fdatasync for all who wait", Limits{40, 2.1, -1, 1.1, 0.01}),
+			curve("rebalance", "all join, one decides, all know, on disk", "a write and an fdatasync", Limits{200, 2.1, -1, 1.1, 0.1}),
 		}}}
 }
 

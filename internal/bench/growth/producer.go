@@ -26,13 +26,13 @@ type producing struct {
 }
 
 func (s producing) curve(id string) Curve {
-	c := Curve{ID: id, Name: fmt.Sprintf("Producer, %d B, NoSync", s.size), Unit: "record", Limits: unlimited,
+	c := Curve{ID: id, Name: fmt.Sprintf("Producer, %d B, NoSync", s.size), Unit: "record", Limits: Limits{2, 0.5, -1, 0.05, 0.1},
 		Machine: "a write for each batch, and the less in a batch the more partitions share the buffer"}
 	if s.durable {
 		c.Name = fmt.Sprintf("Producer, %d B, durable", s.size)
 		c.Machine = "an fdatasync for each file, and the less in a batch the more partitions share the buffer"
+		c.Limits.Syncs = 0.5
 	}
-	c.Limits.Allocs = 5
 	return c
 }
 

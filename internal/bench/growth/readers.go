@@ -13,7 +13,7 @@ const headBatch = 20
 
 func readerFamilies() []*family {
 	limits := unlimited
-	limits.Allocs = 10
+	limits.Allocs = 2
 	return []*family{{id: "readers", axis: "readers", points: [3][]int{{1, 4}, {1, 10, 100}, {1, 10, 100}}, quire: heading{}.quire, raw: heading{}.raw,
 		curves: []Curve{{ID: "head", Name: "append 20 of 100 B, every Consumer at the head has them", Unit: "record and reader", Machine: "waking goroutines", Limits: limits}}}}
 }

@@ -30,7 +30,7 @@ func sizeFamilies() []*family {
 	return []*family{{id: "size", axis: "MB", points: [3][]int{{1, 4}, {10, 100}, {100, 1000, 15_000}},
 		ground: fillLog, quire: openSized, raw: openSizedRaw, leave: leaveLog,
 		curves: []Curve{
-			curve("read", "sequential read, borrowed", "record", unlimited), curve("get", "Partition.View at random", "record", get),
+			curve("read", "sequential read, borrowed", "record", Limits{0.05, 0, -1, 0, 0.01}), curve("get", "Partition.View at random", "record", get),
 			curve("time", "OffsetForTime at random", "look-up", get), curve("open", "open after a clean stop", "opening", unlimited),
 			curve("killed", "open after a kill", "opening", unlimited),
 		}}}
