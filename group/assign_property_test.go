@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quirelog/quire/group"
+	"github.com/quirelog/quire/internal/thin"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -194,7 +195,7 @@ func (h *history) keeps(t *testing.T, plan group.Plan) {
 
 // forHistories runs body four times in each of the histories, ten thousand of them over the tests below.
 func forHistories(t *testing.T, body func(h *history)) {
-	for seed := range 2500 {
+	for seed := range thin.Raced(2500, 200) {
 		h := newHistory(uint64(seed))
 		for range 4 {
 			body(h)

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quirelog/quire/internal/ready"
+	"github.com/quirelog/quire/internal/thin"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -340,7 +341,7 @@ func replayWalk(c wakeCase, path []step) *wakeWalk {
 func TestSleepersMissNothing(t *testing.T) {
 	most := 6_000
 	if testing.Short() {
-		most = 2_500
+		most = thin.Raced(2_500, 600)
 	}
 	for name, c := range restingCases() {
 		synctest.Test(t, func(t *testing.T) {

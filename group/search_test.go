@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/quirelog/quire/internal/thin"
 )
 
 var (
@@ -54,7 +56,7 @@ func search(t *testing.T, first world) {
 		slices.Reverse(steps)
 		return strings.Join(steps, ", ")
 	}
-	full := func() bool { return *searchStates >= 0 && len(nodes) >= *searchStates }
+	full := func() bool { return *searchStates >= 0 && len(nodes) >= thin.Raced(*searchStates, 1000) }
 	start := time.Now()
 	for len(level) > 0 && depth < *searchDepth && !full() {
 		depth++
@@ -112,7 +114,7 @@ func walks(t *testing.T, fresh func() world) {
 		walk(t, *walkSeed, fresh())
 		return
 	}
-	for seed := range *walkSeeds {
+	for seed := range thin.Raced(*walkSeeds, 15) {
 		walk(t, uint64(seed+1), fresh())
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/quirelog/quire/internal/thin"
 )
 
 // modelRecord is what the model knows of a record that is not finished.
@@ -370,7 +372,7 @@ func (w *shareWalk) check() {
 
 // The machine and the order of records agree with a model that looks at everything, step by step.
 func TestShareWalk(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(thin.Raced(20, 4)) {
 		w := newShareWalk(t, seed)
 		for range 400 {
 			w.step()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/quirelog/quire/internal/thin"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -29,7 +30,7 @@ func TestWalkMixedFull(t *testing.T) { walkMixed(t, 3) }
 
 // walkMixed walks in a group of at most size members, 0 is no limit.
 func walkMixed(t *testing.T, size int) {
-	seeds := *walkSeeds
+	seeds := thin.Raced(*walkSeeds, 15)
 	first := uint64(1)
 	if *walkSeed != 0 {
 		first, seeds = *walkSeed, 1

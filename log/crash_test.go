@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/internal/invariant"
+	"github.com/quirelog/quire/internal/thin"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/stretchr/testify/require"
 )
@@ -405,12 +406,12 @@ func TestCrashWhileATruncationIsFinished(t *testing.T) {
 		scenario := func(p *player) { p.add(6); p.truncate(to) }
 		whole := vfs.NewCrash()
 		play(t, whole, cfg, 0, scenario)
-		for n := whole.Ops() / 2; n <= whole.Ops(); n++ {
+		for n := whole.Ops() / 2; n <= whole.Ops(); n += thin.Raced(1, 3) {
 			first := vfs.NewCrash()
 			p := play(t, first, cfg, n, scenario)
 			probe := first.After(vfs.KeepAll, 0)
 			require.NoError(t, openLog(t, probe, cfg).Close())
-			for m := 1; m <= probe.Ops(); m++ {
+			for m := 1; m <= probe.Ops(); m += thin.Raced(1, 5) {
 				second := first.After(vfs.KeepAll, 0)
 				second.CrashAt(m)
 				if l, _, err := Open(second, testDir, cfg, OpenState{}); err == nil {

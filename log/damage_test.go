@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/quirelog/quire/internal/thin"
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/stretchr/testify/require"
@@ -17,7 +18,7 @@ import (
 
 // However many batches are damaged, first or last, sealed or not: each read tells exactly which offsets, and everything else is read.
 func TestDamageIsToldAndTheRestIsRead(t *testing.T) {
-	eachHarmed(t, 300, 4, harmBatch, func(hint string, disk *vfs.Mem, want map[int64]bool) {
+	eachHarmed(t, thin.Raced(300, 50), 4, harmBatch, func(hint string, disk *vfs.Mem, want map[int64]bool) {
 		v := verified(t, disk, identified)
 		told := map[int64]bool{}
 		for _, f := range v.Faults {

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/quirelog/quire/internal/thin"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/segment"
 	"github.com/stretchr/testify/require"
@@ -158,7 +159,7 @@ func TestRemovedSegmentsLeaveNothing(t *testing.T) {
 		for n := whole.Ops() / 2; n <= whole.Ops(); n += every(1) {
 			disk := vfs.NewCrash()
 			p := play(t, disk, c.cfg, n, c.run)
-			for seed := range uint64(16) {
+			for seed := range uint64(thin.Raced(16, 4)) {
 				hint := fmt.Sprintf("%s: operation %d, seed %d", name, n, seed)
 				after := disk.After(vfs.RandomEntries, seed)
 				p.requireNoStrays(t, after, hint)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/quirelog/quire/internal/thin"
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/stretchr/testify/require"
@@ -39,7 +40,7 @@ func TestRottenHeaderCostsItsBatchOnly(t *testing.T) {
 		cfg := &Config{Durability: level}
 		for batch := range int64(5) {
 			for at := range uncovered {
-				for _, bit := range []byte{1, 16, 128} {
+				for _, bit := range []byte{1, 16, 128}[:thin.Raced(3, 1)] {
 					name := fmt.Sprintf("level %v, byte %d of batch %d, bit %d", level, at, batch, bit)
 					disk := killedLog(t, cfg)
 					edit(t, disk, logFile(0), func(b []byte) []byte { b[int(batch)*size+at] ^= bit; return b })

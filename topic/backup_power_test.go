@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/quirelog/quire/internal/thin"
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/stretchr/testify/require"
@@ -14,7 +15,7 @@ import (
 func TestBackupAfterPowerCuts(t *testing.T) {
 	told := 0
 	for _, policy := range vfs.Policies() {
-		for seed := range uint64(4) {
+		for seed := range uint64(thin.Raced(4, 1)) {
 			hint := fmt.Sprintf("%v, seed %d", policy, seed)
 			disk := vfs.NewCrash()
 			e := openOn(t, disk)

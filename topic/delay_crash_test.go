@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/internal/invariant"
+	"github.com/quirelog/quire/internal/thin"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/stretchr/testify/require"
 )
@@ -167,7 +168,7 @@ func TestDelayedMessagesBearPowerCuts(t *testing.T) {
 		require.NoError(t, p.verify(t, disk))
 	})
 	t.Logf("%d calls", calls)
-	states, stride := 0, 3
+	states, stride := 0, thin.Raced(3, 9)
 	if invariant.Enabled {
 		stride = 23
 	}

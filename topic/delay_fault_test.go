@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/internal/invariant"
+	"github.com/quirelog/quire/internal/thin"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/stretchr/testify/require"
 )
@@ -157,6 +158,7 @@ func TestDelayedMessagesBearFaults(t *testing.T) {
 		if invariant.Enabled {
 			stride *= 7
 		}
+		stride *= thin.Raced(1, 5)
 		if os.Getenv("QUIRE_EVERY_CUT") != "" {
 			stride = 1
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/internal/invariant"
+	"github.com/quirelog/quire/internal/thin"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -147,7 +148,7 @@ func (j *jumps) step(i int) {
 }
 
 // seedsFor are the seeds of a random test: the first n, or QUIRE_SEED alone.
-func seedsFor(t *testing.T, n uint64) []uint64 {
+func seedsFor(t *testing.T, n int) []uint64 {
 	if text := os.Getenv("QUIRE_SEED"); text != "" {
 		seed, err := strconv.ParseUint(text, 10, 64)
 		require.NoError(t, err)
@@ -161,7 +162,7 @@ func seedsFor(t *testing.T, n uint64) []uint64 {
 }
 
 func TestDelayedMessagesUnderAClockThatJumps(t *testing.T) {
-	for _, seed := range seedsFor(t, 6) {
+	for _, seed := range seedsFor(t, thin.Raced(6, 2)) {
 		synctest.Test(t, func(t *testing.T) {
 			j := &jumps{t: t, seed: seed, r: rand.New(rand.NewPCG(seed, 7)), disk: vfs.NewMem(), clock: new(wrongClock),
 				due: map[int]int64{}, part: map[int]int32{}, at: map[int]Position{}, ripe: map[int]bool{},
@@ -242,7 +243,7 @@ func TestClockThatWasPutBackBearsPowerCuts(t *testing.T) {
 		calls = disk.Ops()
 		require.NoError(t, p.verify(t, disk))
 	})
-	stride := 3
+	stride := thin.Raced(3, 9)
 	if invariant.Enabled {
 		stride = 17
 	}

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/quirelog/quire/internal/thin"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -16,7 +17,7 @@ import (
 // A listing in many selections, over blocks of which it reads only those that matter again, shows everything once and in
 // order, what was stored after it began too if it had not come so far.
 func TestListingInManySelections(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range uint64(thin.Raced(6, 2)) {
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 5))
 			e := openOn(t, vfs.NewMem())

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/quirelog/quire/internal/thin"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -104,7 +105,7 @@ func (h *history) check() {
 }
 
 func TestDelayedMessagesAgreeWithModel(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := range uint64(thin.Raced(12, 4)) {
 		synctest.Test(t, func(t *testing.T) {
 			h := &history{t: t, r: rand.New(rand.NewPCG(seed, 1)), disk: vfs.NewMem(), due: map[int]int64{}, at: map[int]Position{}}
 			h.open()

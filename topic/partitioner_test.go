@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/quirelog/quire/internal/thin"
 )
 
 func TestPartitionForKey(t *testing.T) {
@@ -63,7 +65,7 @@ func TestRoundRobinTurnsPerTopic(t *testing.T) {
 // with beyond two, and it is left at the first boundary in between.
 func TestStickySwitching(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	for range 500 {
+	for range thin.Raced(500, 50) {
 		size := 100 + rng.IntN(1000)
 		var s sticky
 		s.move(0)

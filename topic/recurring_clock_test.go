@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/quirelog/quire/internal/thin"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -118,7 +119,7 @@ func TestRecurringMessagesFollowTheClockLater(t *testing.T) {
 // TestRecurringMessagesUnderAClockThatJumps: each due time comes once, none before some clock has shown it, and with [CatchUp] none is
 // left out, over jumps ahead and back, rests and restarts.
 func TestRecurringMessagesUnderAClockThatJumps(t *testing.T) {
-	for _, seed := range seedsFor(t, 6) {
+	for _, seed := range seedsFor(t, thin.Raced(6, 2)) {
 		synctest.Test(t, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 31))
 			disk, clock := vfs.NewMem(), new(wrongClock)

@@ -19,6 +19,7 @@ internal/bounded      :
 internal/choice       :
 internal/errjson      :
 internal/handletest   :
+internal/thin         :
 internal/ready        :
 compress              :
 timingwheel           :
