@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/quirelog/quire/internal/thin"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -92,7 +93,7 @@ func TestNoCallWaitsForALongOne(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(longCalls)) {
 		t.Run(name, func(t *testing.T) {
 			holds := 0
-			for k, over := 1, false; !over; k += 1 + k/16 {
+			for k, over := 1, false; !over; k += 1 + k/thin.Raced(16, 4) {
 				synctest.Test(t, func(t *testing.T) {
 					held, shared := besideHeld(t, name, k)
 					if over = !held; held && !shared {
