@@ -1,4 +1,3 @@
-// Package thin has sweeps do less where they show less. For tests alone.
 package thin
 
 import "testing"
