@@ -3,6 +3,7 @@ package topic
 import (
 	"time"
 
+	"github.com/quirelog/quire/compress"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/record"
 )
@@ -13,9 +14,10 @@ type batch struct {
 	builder record.Builder
 	calls   []func(Position, error) // one a record, in order; entries may be nil
 
-	mark int64     // place in the lane; 0 for all but the last part of a batch that was split
-	born time.Time // when its first record came
-	cost int64     // bytes of the producer's memory it holds
+	limit int       // size at which it is full
+	mark  int64     // place in the lane; 0 for all but the last part of a batch that was split
+	born  time.Time // when its first record came
+	cost  int64     // bytes of the producer's memory it holds
 
 	sealed   record.Batch // set when the sender first takes it
 	maxTime  int64        // the largest record time, to undo what an append wrote
@@ -71,6 +73,7 @@ func (p *Producer) takeBatch(limit, size int, r *route) *batch {
 	if size > 0 {
 		b.builder.UseBuffer(p.buffers.take(size))
 	}
+	b.limit = limit
 	b.builder.Reset(p.builderConfig(limit, r))
 	return b
 }
@@ -83,12 +86,19 @@ func (p *Producer) builderConfig(limit int, r *route) record.BuilderConfig {
 	return record.BuilderConfig{Codec: codec, Level: level, LimitBytes: limit}
 }
 
-// mostSpare is how many batches are kept, without the buffers of their records.
-const mostSpare = 1 << 12
+// mostSpare is how many batches are kept, without the buffers of their records. Of those that have memory of their own
+// for compressed records or for many callbacks, as many are kept as there are full buffers.
+const (
+	mostSpare  = 1 << 12
+	smallCalls = 1 << 7
+)
 
 // giveBatch keeps a batch for later, unless it has grown beyond the usual.
 func (p *Producer) giveBatch(b *batch) {
-	big := b.builder.Buffered() > 2*p.cfg.batchSize
+	big, most := b.builder.Buffered() > 2*p.cfg.batchSize, mostSpare
+	if b.builder.Codec() != compress.None || cap(b.calls) > smallCalls {
+		most = min(most, p.buffers.most/p.buffers.largest+1)
+	}
 	p.buffers.give(b.builder.TakeBuffer())
 	if big {
 		return
@@ -97,7 +107,7 @@ func (p *Producer) giveBatch(b *batch) {
 	calls := b.calls[:0]
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.spare) >= mostSpare {
+	if len(p.spare) >= most {
 		return
 	}
 	// Only the memory is kept: everything else begins anew.

@@ -59,8 +59,20 @@ func (p *bufferPool) give(b []byte) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.makeRoomLocked(size)
 	if p.kept+size <= p.most {
 		p.kept += size
 		p.free[size] = append(p.free[size], b[:0])
+	}
+}
+
+// makeRoomLocked lets go of buffers of other sizes: batches may have become larger, or smaller, for good.
+func (p *bufferPool) makeRoomLocked(size int) {
+	for other, list := range p.free {
+		for n := len(list); other != size && n > 0 && p.kept+size > p.most; n-- {
+			list[n-1] = nil
+			p.free[other] = list[:n-1]
+			p.kept -= other
+		}
 	}
 }

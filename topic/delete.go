@@ -53,6 +53,7 @@ func (e *Engine) delete(name string) (*removal, error) {
 	r := e.removals.hold(t)
 	e.unpublish(r)
 	t.abandon()
+	e.tellMembers(t)
 	e.stats.retire(&t.stats)
 	return r, e.finishDelete(r)
 }

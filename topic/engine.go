@@ -239,6 +239,15 @@ func (e *Engine) register(c interface{ closeFromEngine() }) (unregister func(), 
 	}, nil
 }
 
+// tellMembers tells those who keep something of a topic that it is gone.
+func (e *Engine) tellMembers(t *Topic) {
+	for _, m := range e.takeMembers() {
+		if c, ok := m.c.(interface{ topicDeleted(*Topic) }); ok {
+			c.topicDeleted(t)
+		}
+	}
+}
+
 func (e *Engine) takeMembers() []*member {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -43,7 +43,7 @@ type lane struct {
 
 	mu         sync.Mutex
 	open       *batch
-	ready      []*batch
+	ready      fifo[*batch]
 	flight     []*batch
 	mark       int64 // of the newest batch
 	accepted   int64 // records
@@ -149,7 +149,7 @@ func (l *lane) needLocked(bound int) (least, usual int64) {
 		return least, max(least, int64(l.usual))
 	}
 	size := b.builder.Buffered() + bound - record.HeaderSize
-	if size > l.limit || int64(size) <= b.cost {
+	if size > b.limit || int64(size) <= b.cost {
 		return 0, 0
 	}
 	least = int64(l.p.buffers.round(size)) - b.cost
@@ -205,7 +205,7 @@ func (l *lane) queueLocked() {
 		return
 	}
 	l.usual = min(l.p.buffers.round(l.open.builder.Buffered()), l.p.buffers.largest)
-	l.ready = append(l.ready, l.open)
+	l.ready.push(l.open)
 	l.open = nil
 	if l.timer != nil {
 		l.timer.Stop()
@@ -301,7 +301,7 @@ func (l *lane) sendableLocked() bool {
 	if l.resting || len(l.flight) >= l.p.cfg.maxInFlight || l.held && len(l.flight) > 0 {
 		return false
 	}
-	return len(l.ready) > 0 || l.open != nil && (l.p.cfg.linger == 0 || l.p.memory.contended())
+	return l.ready.len() > 0 || l.open != nil && (l.p.cfg.linger == 0 || l.p.memory.contended())
 }
 
 // next gives the sender its next batch, or nil, which ends its duty; it goes on as the completer if there is none.
@@ -313,12 +313,14 @@ func (l *lane) next() (b *batch, complete bool) {
 		l.sending = false
 		return nil, l.claimCompleterLocked()
 	}
+	if len(l.flight) > 0 && !l.completing {
+		l.p.senders.watch()
+	}
 	l.held = false
-	if len(l.ready) == 0 {
+	if l.ready.len() == 0 {
 		l.queueLocked()
 	}
-	l.hands = l.ready[0]
-	l.ready = slices.Delete(l.ready, 0, 1)
+	l.hands = l.ready.pop()
 	return l.hands, false
 }
 
@@ -328,7 +330,7 @@ func (l *lane) rewindLocked() {
 		return
 	}
 	l.rewind, l.held = false, false
-	l.ready = slices.Insert(l.ready, 0, l.flight...)
+	l.ready.putBack(l.flight...)
 	l.flight = l.flight[:0]
 }
 
@@ -372,7 +374,7 @@ func (l *lane) putBack(rest time.Duration, parts ...*batch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.hands = nil
-	l.ready = slices.Insert(l.ready, 0, parts...)
+	l.ready.putBack(parts...)
 	if rest <= 0 || l.p.isAborting() {
 		return
 	}
@@ -381,6 +383,17 @@ func (l *lane) putBack(rest time.Duration, parts ...*batch) {
 		l.rest = time.AfterFunc(rest, l.rested)
 	} else {
 		l.rest.Reset(rest)
+	}
+}
+
+// dropHands puts back what a sender had in its hands when an event function ended its goroutine: nothing of it was written.
+func (l *lane) dropHands() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.trying = false
+	if l.hands != nil {
+		l.ready.putBack(l.hands)
+		l.hands = nil
 	}
 }
 

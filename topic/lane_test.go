@@ -95,7 +95,8 @@ func TestProducerMaxInFlight(t *testing.T) {
 func TestLaneTakesBackInOrder(t *testing.T) {
 	l := &lane{p: &Producer{cfg: &producerConfig{maxInFlight: 5}}}
 	flown, behind := &batch{mark: 1}, &batch{mark: 2}
-	l.flight, l.ready = []*batch{flown}, []*batch{behind}
+	l.flight = []*batch{flown}
+	l.ready.push(behind)
 	l.completing, l.sending = true, true
 	assert.True(t, l.holdBack())
 	assert.Nil(t, nextOf(l), "held until what is in flight has its outcome")

@@ -51,7 +51,7 @@ func (l *lane) pendingLocked() []*batch {
 	if l.hands != nil {
 		list = append(list, l.hands)
 	}
-	list = append(list, l.ready...)
+	list = append(list, l.ready.all()...)
 	if l.open != nil {
 		list = append(list, l.open)
 	}
@@ -85,29 +85,29 @@ func (l *lane) dueLocked(closing bool) []*batch {
 // replaceLocked puts the outcomes of the batches that are due at the head of the flight, in the hands of a new
 // completer.
 func (l *lane) replaceLocked(due []*batch, closing bool) {
-	var told []*batch
+	told := make([]*batch, len(due))
+	waiting := 0 // of those that are ready
 	for i, b := range due {
 		switch {
 		case i < len(l.flight):
-			if b.err == nil {
-				b = l.concludeLocked(b, i == 0 && l.awaiting, true, closing)
+			if held := i == 0 && l.awaiting; b.err == nil && (held || !l.settled(b)) {
+				b = l.concludeLocked(b, held, true, closing)
 			}
 		case b == l.hands:
 			b = l.concludeLocked(b, true, true, closing)
 			l.hands = nil
 		default:
 			b = l.concludeLocked(b, false, false, closing)
+			if b == l.open {
+				l.open = nil
+			} else {
+				waiting++
+			}
 		}
-		told = append(told, b)
+		told[i] = b
 	}
-	rest := len(due) - len(l.flight)
 	l.flight = append(told, l.flight[min(len(due), len(l.flight)):]...)
-	for ; rest > 0 && len(l.ready) > 0 && slices.Contains(due, l.ready[0]); rest-- {
-		l.ready = slices.Delete(l.ready, 0, 1)
-	}
-	if l.open != nil && slices.Contains(due, l.open) {
-		l.open = nil
-	}
+	l.ready.drop(waiting)
 	l.completing, l.queued, l.awaiting = true, true, false
 	l.turn++
 	l.p.workers.join()

@@ -234,7 +234,7 @@ func (p *Producer) route(topic string) (*route, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	old := *p.routes.Load()
-	if r := old[topic]; r != nil {
+	if r := old[topic]; r != nil && r.topic == t {
 		return r, nil
 	}
 	r := newRoute(p, t)
@@ -244,9 +244,19 @@ func (p *Producer) route(topic string) (*route, error) {
 	return r, nil
 }
 
-// retire forgets a route whose topic is gone. Its lanes take no more records; a Send that comes now looks
+// topicDeleted is the engine's word that a topic is gone: what was accepted for it fails, and nothing of it is kept.
+func (p *Producer) topicDeleted(t *Topic) {
+	if r := (*p.routes.Load())[t.name]; r != nil && r.topic == t {
+		p.retire(r)
+	}
+}
+
+// retire forgets a route whose topic is gone. Its lanes take no more records, and what lingers in them fails; a Send that comes now looks
 // the topic up again and finds either nothing or a new topic of the same name.
 func (p *Producer) retire(r *route) {
+	if r.retired.Swap(true) {
+		return
+	}
 	p.mu.Lock()
 	old := *p.routes.Load()
 	if old[r.name] == r {
@@ -259,11 +269,13 @@ func (p *Producer) retire(r *route) {
 	// A lane's lock comes before the producer's, so the lanes are asked in between.
 	spent := make(map[*lane]bool)
 	for _, l := range lanes {
-		if l.route != r {
-			spent[l] = l.spent()
-			continue
+		if l.route == r {
+			l.refuse(errRetired)
+			l.press()
 		}
-		l.refuse(errRetired)
+		if l.spent() {
+			spent[l] = true
+		}
 	}
 	p.mu.Lock()
 	p.lanes = slices.DeleteFunc(p.lanes, func(l *lane) bool { return spent[l] })

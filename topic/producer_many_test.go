@@ -3,7 +3,9 @@ package topic
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -13,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/quirelog/quire/compress"
 	"github.com/quirelog/quire/log/vfs"
 )
 
@@ -382,7 +385,164 @@ func TestBufferPool(t *testing.T) {
 	p.give(make([]byte, 0, 3000))
 	p.give(p.take(5001))
 	p.give(nil)
-	p.give(p.take(5000))
-	assert.Equal(t, 1024, p.kept, "of no size, and more than may be kept")
+	assert.Equal(t, 1024, p.kept, "of no size")
+	for range 6 {
+		p.give(make([]byte, 0, 1024+bufferSlack))
+	}
+	assert.Equal(t, 5*1024, p.kept, "no more than may be kept")
+	large := p.take(5000)
+	p.give(large)
+	assert.Equal(t, 5000, p.kept, "others go for it")
+	assert.Same(t, &large[:1][0], &p.take(5000)[:1][0])
+	assert.Zero(t, p.kept)
 	assert.Equal(t, 100, newBufferPool(100, 0).round(1))
+}
+
+// A batch that was opened before the lane's limit was halved grows within what it is charged with.
+func TestBatchOlderThanTheLimitIsCharged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, _, _, p := manyProducer(t, 1, Linger(time.Hour), DeliveryTimeout(2*time.Hour))
+		require.NoError(t, p.Send(t.Context(), "t", to(0, "x"), nil))
+		l := p.everyLane()[0]
+		l.mu.Lock()
+		l.limit = 512
+		l.mu.Unlock()
+		for range 100 {
+			require.NoError(t, p.Send(t.Context(), "t", Record{Value: make([]byte, 100)}, nil))
+			l.mu.Lock()
+			assert.LessOrEqual(t, int64(l.open.builder.Buffered()), l.open.cost)
+			l.mu.Unlock()
+		}
+		require.NoError(t, p.Close())
+		assert.Zero(t, p.memory.used())
+	})
+}
+
+// Many batches that the log finds too large make the next ones half as large as they are, not smaller and smaller.
+func TestSplitsOfManyBatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk, e, top, p := manyProducer(t, 1, RetryBackoff(time.Second, time.Second))
+		require.NoError(t, partitionOf(t, top, 0).Fence(retriableFence{}))
+		for i := range 1000 {
+			require.NoError(t, p.Send(t.Context(), "t", to(0, fmt.Sprintf("%0100d", i)), nil))
+		}
+		require.NoError(t, e.AlterTopic(t.Context(), "t", MaxMessageBytes(9000)))
+		_, err := partitionOf(t, top, 0).Unfence()
+		require.NoError(t, err)
+		require.NoError(t, p.Flush(t.Context()))
+		l := p.everyLane()[0]
+		assert.Greater(t, l.limit, 4500)
+		for i, v := range values(t, top)[0][1:] {
+			require.Equal(t, fmt.Sprintf("%0100d", i), v)
+		}
+		require.NoError(t, p.Close())
+		assert.Zero(t, p.memory.used())
+		disk.Clear()
+	})
+}
+
+// Batches kept for later hold no more memory of their own than buffers may.
+func TestSpareBatchesHoldLittle(t *testing.T) {
+	for name, opts := range map[string][]ProducerOption{"compressed": {Compress(compress.LZ4)}, "callbacks": nil} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const partitions = 200
+				disk, _, _, p := manyProducer(t, partitions, append(opts, BufferMemory(1<<20), BatchSize(4096))...)
+				release := hang(disk, vfs.OpSync, 0, partitions)
+				for i := range 150 * partitions {
+					if err := p.Send(t.Context(), "t", to(i%partitions, ""), nil); err != nil {
+						break
+					}
+				}
+				close(release)
+				disk.Clear()
+				require.NoError(t, p.Flush(t.Context()))
+				heavy := 0
+				for _, b := range p.spare {
+					if name == "compressed" || cap(b.calls) > smallCalls {
+						heavy++
+					}
+				}
+				assert.LessOrEqual(t, heavy, 1<<18/4096+1)
+				require.NoError(t, p.Close())
+			})
+		})
+	}
+}
+
+// A batch that is known to be stored is told so, although its time ends while it waits for a goroutine.
+func TestOverdueBatchThatIsStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, _, _, p := manyProducer(t, 1, Acks(None), DeliveryTimeout(time.Minute))
+		_, err := p.SendSync(t.Context(), "t", to(0, "x"))
+		require.NoError(t, err)
+		var got acks
+		l, stored := p.everyLane()[0], &batch{born: time.Now().Add(-time.Hour), calls: []func(Position, error){got.cb}}
+		l.accepted++
+		l.flight, l.completing, l.queued = []*batch{stored}, true, true
+		l.overdue(false)
+		synctest.Wait()
+		assert.Equal(t, []error{nil}, got.errs)
+		require.NoError(t, p.Close())
+	})
+}
+
+func TestFifo(t *testing.T) {
+	var q fifo[int]
+	var model []int
+	next := 0
+	for range 20_000 {
+		switch n := rand.IntN(4); n {
+		case 0, 1:
+			q.push(next)
+			model = append(model, next)
+			next++
+		case 2:
+			v := q.pop()
+			if len(model) == 0 {
+				require.Zero(t, v)
+				break
+			}
+			require.Equal(t, model[0], v)
+			model = model[1:]
+		case 3:
+			k := min(rand.IntN(3), len(model))
+			front := slices.Clone(model[:k])
+			q.drop(k)
+			q.putBack(front...)
+			q.putBack(-next)
+			model = slices.Insert(slices.Clone(model), 0, -next)
+		}
+		require.Equal(t, len(model), q.len())
+		require.Equal(t, len(model), len(q.all()))
+		if len(model) > 0 {
+			require.Equal(t, model, q.all())
+		}
+		for _, v := range q.list[:q.head] {
+			require.Zero(t, v, "what is gone is let go")
+		}
+		if len(model) > 50 {
+			q.drop(q.len())
+			model = nil
+		}
+	}
+}
+
+// A long queue costs what each of its batches costs: nothing is moved for one that is taken.
+func TestLaneWithALongQueue(t *testing.T) {
+	l := &lane{p: &Producer{cfg: &producerConfig{maxInFlight: 1, deliveryTimeout: time.Hour}}, route: &route{name: "t"}}
+	l.p.late = newSenderPool(l.p)
+	const batches = 1 << 19
+	start := time.Now()
+	for range batches {
+		l.ready.push(&batch{})
+	}
+	for range batches / 2 {
+		nextOf(l)
+	}
+	l.hands, l.trying = &batch{}, true
+	l.replaceLocked(l.dueLocked(true), true)
+	assert.Zero(t, l.ready.len())
+	assert.Len(t, l.flight, batches/2+1)
+	assert.Less(t, time.Since(start), 20*time.Second, "minutes, were it the square")
 }

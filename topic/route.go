@@ -13,6 +13,8 @@ type route struct {
 	name  string
 	lanes atomic.Pointer[[]atomic.Pointer[lane]] // replaced, longer, when partitions were added
 
+	retired atomic.Bool // the topic is gone
+
 	mu    sync.Mutex
 	loose sticky // where records go that may go anywhere
 }

@@ -51,6 +51,9 @@ const (
 	holdsCompleter
 )
 
+// mostInTurn is how many batches a lane sends before others that wait have their turns.
+const mostInTurn = DefaultMaxInFlight
+
 // send is the sender's duty: append batch after batch in order, until there are no more or other lanes wait.
 func (l *lane) send(w *worker) {
 	held := holdsSender
@@ -64,7 +67,7 @@ func (l *lane) send(w *worker) {
 		w.lane.Store(l)
 		w.progress()
 		l.sendOne(w, b, &held)
-		if sent >= l.p.cfg.maxInFlight && l.p.senders.busy() {
+		if sent >= mostInTurn && l.p.senders.busy() {
 			complete = l.yield()
 			break
 		}
@@ -104,70 +107,66 @@ func (l *lane) leave(held duties) {
 		l.queueCompleter()
 	}
 	if held&holdsSender != 0 {
+		l.dropHands()
 		l.p.workers.join()
 		l.p.senders.putReady(l.sendFn)
 	}
 	l.p.workers.leave()
 }
 
-// deliver appends one batch, again and again while the failures are of a passing kind. What happened is in
-// the batch: appended or err. What is to go back to the head of the queue comes back: a batch too large for the log in
-// two parts, or one that is to be tried again after a rest. It is not mine any more when the delivery timeout came
-// while the disk did not answer.
+// deliver tries to append one batch. What happened is in the batch: appended or err. What is to go back to the head of
+// the queue comes back: a batch too large for the log in two parts, or one that is to be tried again, maybe after a rest.
+// It is not mine any more when the delivery timeout came while the disk did not answer.
 func (l *lane) deliver(b *batch) (parts []*batch, rest time.Duration, mine bool) {
 	if b.err != nil {
 		return nil, 0, true // taken back from flight with its outcome
 	}
-	for {
-		if b.err = l.giveUp(b); b.err != nil {
-			return nil, 0, true
-		}
-		l.beginTry()
-		err := l.attempt(b)
-		if !l.endTry(b) {
-			return nil, 0, false
-		}
-		if err == nil {
-			return nil, 0, true
-		}
-		b.last = err
-		parts, rest, done := l.react(b, err)
-		if done {
-			return parts, rest, true
-		}
-		b.tries++
-		if rest > 0 {
-			return []*batch{b}, rest, true
-		}
+	if b.err = l.giveUp(b); b.err != nil {
+		return nil, 0, true
 	}
+	l.beginTry()
+	err := l.attempt(b)
+	if !l.endTry(b) {
+		return nil, 0, false
+	}
+	if err == nil {
+		return nil, 0, true
+	}
+	b.last = err
+	parts, rest = l.react(b, err)
+	return parts, rest, true
 }
 
-// react does what follows from a failed attempt. Not done: the next attempt may come, after a rest.
-func (l *lane) react(b *batch, err error) (parts []*batch, rest time.Duration, done bool) {
+// react does what follows from a failed attempt: what comes back is to be tried, after a rest; nothing, if the batch has
+// its outcome.
+func (l *lane) react(b *batch, err error) (parts []*batch, rest time.Duration) {
 	switch l.judge(b, err) {
 	case verdictSplit:
 		parts, splitErr := l.split(b)
 		if splitErr == nil {
-			return parts, 0, true
+			return parts, 0
 		}
 		err = splitErr
 	case verdictRenumber:
 		if l.holdBack() {
-			return []*batch{b}, 0, true
+			return []*batch{b}, 0
 		}
 		b.numbered = false
 		l.beginEpoch()
 		if b.tries > 0 {
 			rest = l.pause(b)
 		}
-		return nil, rest, false
+		b.tries++
+		return []*batch{b}, rest
 	case verdictAgain:
 		if b.tries < l.p.cfg.retries {
-			return nil, l.pause(b), false
+			rest = l.pause(b)
+			b.tries++
+			return []*batch{b}, rest
 		}
 	}
 	b.err = l.final(b, err)
-	return nil, 0, true
+	return nil, 0
 }
 
 // attempt seals, numbers and appends the batch once.
@@ -282,6 +281,7 @@ func (l *lane) final(b *batch, err error) error {
 	}
 	if errors.Is(err, ErrNotFound) {
 		l.p.retire(l.route)
+		l.refuse(errRetired) // it may have been made after the others had been told
 	}
 	return l.part.fault(err)
 }

@@ -21,8 +21,8 @@ type senderPool struct {
 	tick atomic.Uint64
 
 	mu      sync.Mutex
-	urgent  dutyList // completers
-	ready   dutyList // senders
+	urgent  fifo[laneDuty] // completers
+	ready   fifo[laneDuty] // senders
 	workers map[*worker]struct{}
 	count   [workerStates]int
 	timer   *time.Timer
@@ -65,7 +65,7 @@ func newSenderPool(p *Producer) *senderPool {
 func (s *senderPool) putReady(d laneDuty)  { s.put(&s.ready, d) }
 func (s *senderPool) putUrgent(d laneDuty) { s.put(&s.urgent, d) }
 
-func (s *senderPool) put(list *dutyList, d laneDuty) {
+func (s *senderPool) put(list *fifo[laneDuty], d laneDuty) {
 	s.mu.Lock()
 	list.push(d)
 	w := s.hireLocked()
@@ -120,6 +120,13 @@ func (s *senderPool) spare() bool {
 	}
 	s.tickLocked()
 	return false
+}
+
+// watch lets the clock tick: a sender goes on with batches in flight that none completes until it is found stuck.
+func (s *senderPool) watch() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tickLocked()
 }
 
 func (s *senderPool) tickLocked() {
@@ -230,31 +237,4 @@ func (w *worker) unblock() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w.enterLocked(workerActive)
-}
-
-// dutyList is a queue that keeps its memory.
-type dutyList struct {
-	list []laneDuty
-	head int
-}
-
-func (q *dutyList) len() int { return len(q.list) - q.head }
-
-func (q *dutyList) push(d laneDuty) {
-	if q.head > len(q.list)/2 {
-		n := copy(q.list, q.list[q.head:])
-		clear(q.list[n:])
-		q.list, q.head = q.list[:n], 0
-	}
-	q.list = append(q.list, d)
-}
-
-func (q *dutyList) pop() laneDuty {
-	if q.len() == 0 {
-		return nil
-	}
-	d := q.list[q.head]
-	q.list[q.head] = nil
-	q.head++
-	return d
 }

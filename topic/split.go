@@ -7,11 +7,11 @@ import (
 )
 
 // split makes two batches of one that the log found too large: the first and the second half of the
-// records, with their callbacks. They inherit its age and its tries. The lane's batches are half as large
-// from now on, so that not each of them is built to be split. The original's numbers were not used.
+// records, with their callbacks. They inherit its age and its tries. The lane's batches are at most half as large
+// as this one from now on, so that not each of them is built to be split. The original's numbers were not used.
 func (l *lane) split(b *batch) ([]*batch, error) {
 	l.mu.Lock()
-	l.limit = max(l.limit/2, smallestLimit)
+	l.limit = min(l.limit, max(b.builder.Buffered()/2, smallestLimit))
 	limit := l.limit
 	l.mu.Unlock()
 
