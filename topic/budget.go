@@ -182,6 +182,9 @@ func (b *diskBudget) takeAtBound(ctx context.Context, n int64, wait bool) error 
 			return b.topic.gone()
 		}
 		err := b.makeRoom(ctx, n)
+		if err != nil && b.topic != nil && b.topic.deleted.Load() {
+			err, wait = b.topic.gone(), false // its files may count until they are removed, and nothing tells of that
+		}
 		if err == nil || b.whenFull() != BlockAppends || !wait || n > b.limit.Load() {
 			leave()
 			return err
