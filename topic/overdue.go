@@ -85,7 +85,7 @@ func (l *lane) dueLocked(closing bool) []*batch {
 // replaceLocked puts the outcomes of the batches that are due at the head of the flight, in the hands of a new
 // completer.
 func (l *lane) replaceLocked(due []*batch, closing bool) {
-	told := make([]*batch, len(due))
+	told := make([]*batch, 0, len(due))
 	waiting := 0 // of those that are ready
 	for i, b := range due {
 		switch {
@@ -104,7 +104,7 @@ func (l *lane) replaceLocked(due []*batch, closing bool) {
 				waiting++
 			}
 		}
-		told[i] = b
+		told = append(told, b)
 	}
 	l.flight = append(told, l.flight[min(len(due), len(l.flight)):]...)
 	l.ready.drop(waiting)

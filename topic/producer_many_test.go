@@ -431,7 +431,9 @@ func TestSplitsOfManyBatches(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, p.Flush(t.Context()))
 		l := p.everyLane()[0]
+		l.mu.Lock()
 		assert.Greater(t, l.limit, 4500)
+		l.mu.Unlock()
 		for i, v := range values(t, top)[0][1:] {
 			require.Equal(t, fmt.Sprintf("%0100d", i), v)
 		}
@@ -458,11 +460,13 @@ func TestSpareBatchesHoldLittle(t *testing.T) {
 				disk.Clear()
 				require.NoError(t, p.Flush(t.Context()))
 				heavy := 0
+				p.mu.Lock()
 				for _, b := range p.spare {
 					if name == "compressed" || cap(b.calls) > smallCalls {
 						heavy++
 					}
 				}
+				p.mu.Unlock()
 				assert.LessOrEqual(t, heavy, 1<<18/4096+1)
 				require.NoError(t, p.Close())
 			})
@@ -478,8 +482,10 @@ func TestOverdueBatchThatIsStored(t *testing.T) {
 		require.NoError(t, err)
 		var got acks
 		l, stored := p.everyLane()[0], &batch{born: time.Now().Add(-time.Hour), calls: []func(Position, error){got.cb}}
+		l.mu.Lock()
 		l.accepted++
 		l.flight, l.completing, l.queued = []*batch{stored}, true, true
+		l.mu.Unlock()
 		l.overdue(false)
 		synctest.Wait()
 		assert.Equal(t, []error{nil}, got.errs)
