@@ -350,7 +350,8 @@ func newJitter(cfg *Config) time.Duration {
 }
 
 // Close syncs and closes the log. When it returns nil everything appended is on
-// disk and the next Open reads no data. After a failure the log stays as after a
+// disk and the next Open reads no data, unless the power is cut before the system has written the
+// side file, which is derived and not synced here. After a failure the log stays as after a
 // kill: the next Open recovers it. Waiting calls return [ErrClosed]. Close is
 // idempotent and does not wait for pinned [Slice] values, which stay readable.
 func (l *Log) Close() error {

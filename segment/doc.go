@@ -31,6 +31,7 @@
 //	I1  An append is one write at the end. What a failed one left is cut off before the call returns; if it cannot be, nothing is ever
 //	    appended again.
 //	I2  A side file exists only while it is true: Seal writes it after the data is synced, Unseal removes it durably before the next append.
+//	    That of Freeze is not synced: a power cut may leave any bytes of it, which its checksum tells.
 //	I3  Recovery never cuts a byte in front of the durable end, and cuts none behind it that may hold a whole batch without keeping a copy.
 //	I4  A failed Sync is final.
 //	I5  Nothing a reader waits for is held during a write or a sync. Readers learn the end under a mutex that is held for a few loads and

@@ -5,13 +5,16 @@ import (
 	"io/fs"
 
 	"github.com/quirelog/quire/index"
+	"github.com/quirelog/quire/log/vfs"
 )
 
 // Seal ends the life of an active segment as one: the final time index entry is made, the indexes are written out, zeros behind the end are
 // cut off, the data is synced, and the side file, which names the sums of all of it, is put in place durably. After an error the segment
 // is still active; if the error is a failed sync that is final (see Sync). The caller syncs the directory if the data file's own entry is
 // not durable yet, before Seal. Of a sealed segment only what m says anew is written.
-func (s *Segment) Seal(m SideFacts) error {
+func (s *Segment) Seal(m SideFacts) error { return s.seal(m, vfs.WriteFile) }
+
+func (s *Segment) seal(m SideFacts, put func(fsys vfs.FS, name string, data []byte) error) error {
 	if s.sealed.Load() {
 		return s.reseal(m)
 	}
@@ -36,7 +39,7 @@ func (s *Segment) Seal(m SideFacts) error {
 		return err
 	}
 	s.setReach(m.Reach)
-	if err := s.writeSide(m.TopicID); err != nil {
+	if err := s.putSide(m.TopicID, put); err != nil {
 		s.setReach(unknownReach)
 		return err
 	}
@@ -80,8 +83,9 @@ func (s *Segment) Reseal(m SideFacts) error {
 	return s.writeSide(m.TopicID)
 }
 
-// Freeze is Seal for the last segment of a log at a clean stop: OpenActive finds it as it was, and Unseal makes it active again.
-func (s *Segment) Freeze(m SideFacts) error { return s.Seal(m) }
+// Freeze is Seal for the last segment of a log at a clean stop: OpenActive finds it as it was, and Unseal makes it active again. The data is
+// synced, the side file is not: where a power cut takes it, Recover makes it of the data.
+func (s *Segment) Freeze(m SideFacts) error { return s.seal(m, vfs.PutFile) }
 
 // trim cuts off what was written ahead.
 func (s *Segment) trim(size int64) error {

@@ -209,8 +209,11 @@ func (s *Segment) side(topicID [16]byte) *side {
 func unfit(n int64) index.Sum { return index.Sum{Len: n + index.AbortedEntrySize} }
 
 // writeSide puts the side file in place, durably.
-func (s *Segment) writeSide(topicID [16]byte) error {
-	return vfs.WriteFile(s.fs, s.path(KindSums, s.mark()), s.side(topicID).encode())
+func (s *Segment) writeSide(topicID [16]byte) error { return s.putSide(topicID, vfs.WriteFile) }
+
+// putSide puts the side file in place by vfs.WriteFile or vfs.PutFile.
+func (s *Segment) putSide(topicID [16]byte, put func(fsys vfs.FS, name string, data []byte) error) error {
+	return put(s.fs, s.path(KindSums, s.mark()), s.side(topicID).encode())
 }
 
 // TopicID reads the topic's identity from the side file; ErrNoSide if there is none to be trusted.

@@ -219,8 +219,8 @@ func (e *Engine) closeLogs() (clean bool, faults []error) {
 	return clean, faults
 }
 
-// parallelism is how many logs are synced or closed at once: concurrent fsyncs share the disk's journal.
-const parallelism = 8
+// parallelism is how many logs are synced or closed at once: concurrent fsyncs share a commit of the disk's journal.
+const parallelism = 64
 
 // inParallel calls f for every partition in a few goroutines and waits for all. Few partitions need none.
 func inParallel(list []*Partition, f func(*Partition)) {

@@ -74,7 +74,7 @@
 //
 //	vfs.go                the interfaces and their rules
 //	errors.go             sentinels, LockedError, questions about errors
-//	whole.go              ReadFile, WriteFile, RemoveAll
+//	whole.go              ReadFile, WriteFile, PutFile, RemoveAll
 //	lock.go               what a lock file says; locks that are not a disk's
 //	witness.go            files closed before they are synced
 //	send.go               sending by copying, where the kernel cannot

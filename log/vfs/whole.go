@@ -69,6 +69,16 @@ func WriteFile(fsys FS, name string, data []byte) error {
 // ReplaceFile is WriteFile without the last step: what name holds is all of data or what it held before, also after a
 // power cut, and it is data for good once the caller has synced the directory, with whatever else is new there.
 func ReplaceFile(fsys FS, name string, data []byte) error {
+	return replaceFile(fsys, name, data, File.Sync)
+}
+
+// PutFile is ReplaceFile without a sync: a killed process leaves what name held before or all of data, but a power cut may leave
+// anything until the system has written it by itself. It is for what has a checksum and can be made again.
+func PutFile(fsys FS, name string, data []byte) error {
+	return replaceFile(fsys, name, data, func(File) error { return nil })
+}
+
+func replaceFile(fsys FS, name string, data []byte, settle func(File) error) error {
 	temp := name + tempSuffix
 	f, err := fsys.Create(temp)
 	if errors.Is(err, fs.ErrExist) {
@@ -81,7 +91,7 @@ func ReplaceFile(fsys FS, name string, data []byte) error {
 	}
 	_, err = f.WriteAt(data, 0)
 	if err == nil {
-		err = f.Sync()
+		err = settle(f)
 	}
 	if e := f.Close(); err == nil {
 		err = e
