@@ -20,7 +20,7 @@ type promise struct {
 
 var crashConfig = Config{IndexInterval: 150, PreWrite: 2048}
 
-// lifeUntilCrash creates, appends, syncs, seals, unseals, and goes on; a nil error means that no power was cut.
+// lifeUntilCrash creates, appends, syncs, seals and freezes, unseals, and goes on; a nil error means that no power was cut.
 func lifeUntilCrash(t testing.TB, fsys vfs.FS, p *promise) error {
 	if err := fsys.MkdirAll(dir); err != nil {
 		return err
@@ -36,14 +36,14 @@ func lifeUntilCrash(t testing.TB, fsys vfs.FS, p *promise) error {
 		return err
 	}
 	p.created = true
-	for _, seal := range []bool{true, false} {
+	for _, stop := range []func(*Segment, SideFacts) error{(*Segment).Seal, (*Segment).Freeze, nil} {
 		for i := range 4 {
 			b := makeBatch(t, s.Next(), 1, 100*s.Next(), 90)
 			p.written = append(p.written, b)
 			if err := s.Append(b); err != nil {
 				return err
 			}
-			if i == 1 {
+			if i == 1 || i == 3 && stop != nil {
 				continue // two appends, one sync
 			}
 			if err := s.Sync(); err != nil {
@@ -54,10 +54,11 @@ func lifeUntilCrash(t testing.TB, fsys vfs.FS, p *promise) error {
 				return err
 			}
 		}
-		if seal {
-			if err := s.Seal(SideFacts{}); err != nil {
+		if stop != nil {
+			if err := stop(s, SideFacts{}); err != nil {
 				return err
 			}
+			p.durable = s.Next()
 			if err := s.Close(); err != nil {
 				return err
 			}

@@ -355,6 +355,24 @@ func TestWriteFileSurvivesEveryCut(t *testing.T) {
 	assert.Equal(t, 10*len(vfs.Policies())*8, states)
 }
 
+// A killed process leaves of PutFile what was there before or all of it, and a try in the place of one that was cut off succeeds.
+func TestPutFileSurvivesEveryKill(t *testing.T) {
+	put := func(c *vfs.Crash) error {
+		return errors.Join(vfs.PutFile(c, "/a", []byte("one")), vfs.PutFile(c, "/a", []byte("three")))
+	}
+	atEveryOp(t, put, func(op int, c *vfs.Crash) {
+		// The calls are create, write, rename, twice.
+		allowed := map[string]bool{"?": op <= 3, "one": op >= 3, "three": op >= 6}
+		for seed := range uint64(8) {
+			after := c.Kill(seed)
+			got := content(t, after, "/a")
+			require.True(t, allowed[got], "%d gave %q", op, got)
+			require.NoError(t, vfs.PutFile(after, "/a", []byte("next")))
+			require.Equal(t, "next", content(t, after, "/a"))
+		}
+	})
+}
+
 func TestCrashInFlightWrite(t *testing.T) {
 	c, f := durable(t, "old")
 	c.CrashAt(c.Ops() + 1)
