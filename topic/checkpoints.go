@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"sync"
 
 	"github.com/quirelog/quire/log"
 )
@@ -39,8 +40,7 @@ func (e *Engine) readCheckpoints() checkpoints {
 		high:     read(log.HighWatermarkFile),
 		cleaned:  read(log.CleanerFile),
 	}
-	e.checkpointed = map[log.TopicPartition]struct{}{}
-	e.noteCheckpointed(c.start, c.recovery, c.high, c.cleaned)
+	e.checkpointed.set(c)
 	return c
 }
 
@@ -75,18 +75,26 @@ func (e *Engine) writeCheckpointFiles() error {
 	return e.writeCheckpointsLocked()
 }
 
-// noteCheckpointed notes of which partitions the files speak.
-func (e *Engine) noteCheckpointed(files ...log.OffsetCheckpoint) {
-	for _, c := range files {
-		for tp := range c {
-			e.checkpointed[tp] = struct{}{}
-		}
-	}
-}
-
 // writeCheckpointsLocked collects and writes under one lock, so that no older state is written over a newer one.
 func (e *Engine) writeCheckpointsLocked() error {
-	c := checkpoints{start: log.OffsetCheckpoint{}, recovery: log.OffsetCheckpoint{}, high: log.OffsetCheckpoint{}}
+	c := e.collectCheckpoints()
+	err := errors.Join(
+		log.WriteOffsetCheckpoint(e.fs, filepath.Join(e.dir, log.LogStartFile), c.start),
+		log.WriteOffsetCheckpoint(e.fs, filepath.Join(e.dir, log.RecoveryPointFile), c.recovery),
+		log.WriteOffsetCheckpoint(e.fs, filepath.Join(e.dir, log.HighWatermarkFile), c.high),
+		e.writeCleanerLocked(c.cleaned),
+	)
+	if err == nil {
+		e.checkpointed.set(c)
+	}
+	return err
+}
+
+// collectCheckpoints gives what the files are to say.
+func (e *Engine) collectCheckpoints() checkpoints {
+	e.checkpointed.mu.Lock()
+	defer e.checkpointed.mu.Unlock()
+	c := checkpoints{start: log.OffsetCheckpoint{}, recovery: log.OffsetCheckpoint{}, high: log.OffsetCheckpoint{}, cleaned: log.OffsetCheckpoint{}}
 	for _, p := range e.allPartitions() {
 		tp := log.TopicPartition{Topic: p.topic.name, Partition: p.id}
 		o := p.offsets()
@@ -99,17 +107,12 @@ func (e *Engine) writeCheckpointsLocked() error {
 		if o.high >= 0 {
 			c.high[tp] = min(o.high, max(o.recovery, 0))
 		}
+		if o.cleaned > 0 && p.topic.state.Load().settings.compacts() {
+			c.cleaned[tp] = o.cleaned
+		}
 	}
-	err := errors.Join(
-		log.WriteOffsetCheckpoint(e.fs, filepath.Join(e.dir, log.LogStartFile), c.start),
-		log.WriteOffsetCheckpoint(e.fs, filepath.Join(e.dir, log.RecoveryPointFile), c.recovery),
-		log.WriteOffsetCheckpoint(e.fs, filepath.Join(e.dir, log.HighWatermarkFile), c.high),
-	)
-	if err == nil {
-		clear(e.checkpointed)
-	}
-	e.noteCheckpointed(c.start, c.recovery, c.high)
-	return errors.Join(err, e.writeCleanerLocked())
+	e.checkpointed.noteLocked(c)
+	return c
 }
 
 // writeCleanerCheckpoint writes the file of compactions alone: after each of them, and before a truncation
@@ -118,36 +121,62 @@ func (e *Engine) writeCheckpointsLocked() error {
 func (e *Engine) writeCleanerCheckpoint() error {
 	e.checkpointing.Lock()
 	defer e.checkpointing.Unlock()
-	return e.writeCleanerLocked()
+	return e.writeCleanerLocked(e.collectCheckpoints().cleaned)
 }
 
 // writeCleanerLocked writes the file of compactions.
-func (e *Engine) writeCleanerLocked() error {
-	cleaned := log.OffsetCheckpoint{}
-	for _, p := range e.allPartitions() {
-		if !p.topic.state.Load().settings.compacts() {
-			continue
-		}
-		if o := p.offsets(); o.cleaned > 0 {
-			cleaned[log.TopicPartition{Topic: p.topic.name, Partition: p.id}] = o.cleaned
-		}
-	}
+func (e *Engine) writeCleanerLocked(cleaned log.OffsetCheckpoint) error {
 	path := filepath.Join(e.dir, log.CleanerFile)
 	if len(cleaned) == 0 {
 		if _, err := e.fs.Stat(path); errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
 	}
-	e.noteCheckpointed(cleaned)
 	return log.WriteOffsetCheckpoint(e.fs, path, cleaned)
 }
 
-// forgetCheckpoint removes what the files say of a partition that is used for the first time: it is about an earlier topic of the name.
+// forgetCheckpoint removes what the files say of a partition that is used for the first time: it is about an earlier topic of the name. Only then
+// does it wait for a write under way.
 func (e *Engine) forgetCheckpoint(p *Partition) error {
+	tp := log.TopicPartition{Topic: p.topic.name, Partition: p.id}
+	if !e.checkpointed.has(tp) {
+		return nil
+	}
 	e.checkpointing.Lock()
 	defer e.checkpointing.Unlock()
-	if _, is := e.checkpointed[log.TopicPartition{Topic: p.topic.name, Partition: p.id}]; !is {
+	if !e.checkpointed.has(tp) { // left out by the write that was waited for
 		return nil
 	}
 	return e.writeCheckpointsLocked()
+}
+
+// checkpointed is of which partitions the files speak, or will when a write under way has ended. mu is held from the look at the topics to the
+// note of what is written of them: a first use that does not find its partition comes before that, and the write knows its topic only, or after
+// one that met no other of the name.
+type checkpointed struct {
+	mu   sync.Mutex
+	list map[log.TopicPartition]struct{}
+}
+
+func (k *checkpointed) has(tp log.TopicPartition) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, is := k.list[tp]
+	return is
+}
+
+// set notes that the files say c and nothing else.
+func (k *checkpointed) set(c checkpoints) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.list = map[log.TopicPartition]struct{}{}
+	k.noteLocked(c)
+}
+
+func (k *checkpointed) noteLocked(c checkpoints) {
+	for _, file := range []log.OffsetCheckpoint{c.start, c.recovery, c.high, c.cleaned} {
+		for tp := range file {
+			k.list[tp] = struct{}{}
+		}
+	}
 }

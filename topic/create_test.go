@@ -3,11 +3,13 @@ package topic
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"github.com/quirelog/quire/internal/invariant"
 	"github.com/quirelog/quire/log"
@@ -177,6 +179,46 @@ func TestDeletedTopicLeavesNoCheckpoint(t *testing.T) {
 		require.NoError(t, err)
 		assert.Empty(t, c, "killed: %v", killed)
 	}
+}
+
+// Nor those that a checkpoint collected before the deletion and writes while the new topic is first used.
+func TestCheckpointBesideDeletionLeavesNone(t *testing.T) {
+	holds := 0
+	for k, over := 1, false; !over; k++ {
+		synctest.Test(t, func(t *testing.T) {
+			mem := vfs.NewCrash()
+			disk := vfs.NewFault(mem)
+			e, err := Open("data", On(disk))
+			require.NoError(t, err)
+			usedTopic(t, e, "orders", 1)
+			open := make(chan struct{})
+			held := false
+			disk.Add(vfs.Rule{Op: vfs.OpAny, K: k, Hook: func(vfs.Op, string) { held = true; <-open }})
+			var wg sync.WaitGroup
+			wg.Go(func() { assert.NoError(t, e.Checkpoint(t.Context())) })
+			synctest.Wait()
+			require.NoError(t, e.DeleteTopic(t.Context(), "orders"))
+			p := partitionOf(t, openTopic(t, e, "orders"), 0)
+			wg.Go(func() {
+				assert.NoError(t, p.Warm(t.Context()))
+				for _, name := range []string{log.RecoveryPointFile, log.HighWatermarkFile} {
+					c, err := log.ReadOffsetCheckpoint(mem.After(vfs.KeepNone, 0), filepath.Join("data", name))
+					if !errors.Is(err, fs.ErrNotExist) {
+						assert.NoError(t, err)
+					}
+					assert.Zero(t, c[log.TopicPartition{Topic: "orders"}], "held at %d: %s", k, name)
+				}
+			})
+			synctest.Wait()
+			close(open)
+			wg.Wait()
+			if over = !held; held {
+				holds++
+			}
+			require.NoError(t, e.Close())
+		})
+	}
+	assert.Greater(t, holds, 10)
 }
 
 // A directory that the disk refuses is an error of the first use, which can be tried again; no record is lost or half there.

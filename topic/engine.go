@@ -56,10 +56,10 @@ type Engine struct {
 	catalog *catalog.Store // nil in an engine opened for reading, which has what it found at Open
 	found   *Manifest
 
-	checkpointing bounded.Mutex                   // one writer of the checkpoint files at a time
-	checkpointed  map[log.TopicPartition]struct{} // of which the files speak; guarded by checkpointing
-	calls         bounded.Calls                   // those whose context can end
-	hookCalls     bounded.Calls                   // those that hooks of retention may hold up
+	checkpointing bounded.Mutex // one writer of the checkpoint files at a time
+	checkpointed  checkpointed
+	calls         bounded.Calls // those whose context can end
+	hookCalls     bounded.Calls // those that hooks of retention may hold up
 
 	goroutines goroutines
 	keeper     housekeeper
