@@ -193,7 +193,7 @@ func TestCheckpointBesideDeletionLeavesNone(t *testing.T) {
 			usedTopic(t, e, "orders", 1)
 			open := make(chan struct{})
 			held := false
-			disk.Add(vfs.Rule{Op: vfs.OpAny, K: k, Hook: func(vfs.Op, string) { held = true; <-open }})
+			disk.Add(vfs.Rule{Op: vfs.OpAny, Path: "*-offset-checkpoint*", K: k, Hook: func(vfs.Op, string) { held = true; <-open }})
 			var wg sync.WaitGroup
 			wg.Go(func() { assert.NoError(t, e.Checkpoint(t.Context())) })
 			synctest.Wait()
