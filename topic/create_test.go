@@ -181,7 +181,8 @@ func TestDeletedTopicLeavesNoCheckpoint(t *testing.T) {
 	}
 }
 
-// Nor those that a checkpoint collected before the deletion and writes while the new topic is first used.
+// Nor those that a checkpoint collected before the deletion and writes while the new topic is first used; one more write is enough for all of its
+// partitions.
 func TestCheckpointBesideDeletionLeavesNone(t *testing.T) {
 	holds := 0
 	for k, over := 1, false; !over; k++ {
@@ -190,31 +191,36 @@ func TestCheckpointBesideDeletionLeavesNone(t *testing.T) {
 			disk := vfs.NewFault(mem)
 			e, err := Open("data", On(disk))
 			require.NoError(t, err)
-			usedTopic(t, e, "orders", 1)
+			usedTopic(t, e, "orders", 2)
 			open := make(chan struct{})
-			held := false
+			held, writes := false, 0
+			disk.Add(vfs.Rule{Op: vfs.OpCreate, Path: log.RecoveryPointFile, Count: vfs.Forever, Done: true, Hook: func(vfs.Op, string) { writes++ }})
 			disk.Add(vfs.Rule{Op: vfs.OpAny, Path: "*-offset-checkpoint*", K: k, Hook: func(vfs.Op, string) { held = true; <-open }})
 			var wg sync.WaitGroup
 			wg.Go(func() { assert.NoError(t, e.Checkpoint(t.Context())) })
 			synctest.Wait()
 			require.NoError(t, e.DeleteTopic(t.Context(), "orders"))
-			p := partitionOf(t, openTopic(t, e, "orders"), 0)
-			wg.Go(func() {
-				assert.NoError(t, p.Warm(t.Context()))
-				for _, name := range []string{log.RecoveryPointFile, log.HighWatermarkFile} {
-					c, err := log.ReadOffsetCheckpoint(mem.After(vfs.KeepNone, 0), filepath.Join("data", name))
-					if !errors.Is(err, fs.ErrNotExist) {
-						assert.NoError(t, err)
+			tp := openTopic(t, e, "orders", Partitions(2))
+			for n := range int32(2) {
+				p := partitionOf(t, tp, n)
+				wg.Go(func() {
+					assert.NoError(t, p.Warm(t.Context()))
+					for _, name := range []string{log.RecoveryPointFile, log.HighWatermarkFile} {
+						c, err := log.ReadOffsetCheckpoint(mem.After(vfs.KeepNone, 0), filepath.Join("data", name))
+						if !errors.Is(err, fs.ErrNotExist) {
+							assert.NoError(t, err)
+						}
+						assert.Zero(t, c[log.TopicPartition{Topic: "orders", Partition: n}], "held at %d: %s", k, name)
 					}
-					assert.Zero(t, c[log.TopicPartition{Topic: "orders"}], "held at %d: %s", k, name)
-				}
-			})
+				})
+			}
 			synctest.Wait()
 			close(open)
 			wg.Wait()
 			if over = !held; held {
 				holds++
 			}
+			assert.Equal(t, 2, writes)
 			require.NoError(t, e.Close())
 		})
 	}
