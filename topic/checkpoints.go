@@ -144,10 +144,10 @@ func (e *Engine) forgetCheckpoint(p *Partition) error {
 	}
 	e.checkpointing.Lock()
 	defer e.checkpointing.Unlock()
-	if !e.checkpointed.has(tp) { // left out by the write that was waited for
-		return nil
+	if e.checkpointed.has(tp) {
+		return e.writeCheckpointsLocked()
 	}
-	return e.writeCheckpointsLocked()
+	return nil // left out by the write that was waited for
 }
 
 // checkpointed is of which partitions the files speak, or will when a write under way has ended. mu is held from the look at the topics to the
