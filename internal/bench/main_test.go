@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -48,6 +49,24 @@ func TestChooseWorkloads(t *testing.T) {
 	}
 	_, err := chooseWorkloads(settings{tier: "quick", run: []string{"P99"}})
 	assert.Error(t, err)
+}
+
+func TestChooseDeadlines(t *testing.T) {
+	names := func(everything bool, run ...string) (names, rest []string) {
+		list, rest := splitDeadlines(run, everything)
+		for _, d := range list {
+			names = append(names, d.name)
+		}
+		return names, rest
+	}
+	all, _ := names(true)
+	assert.Contains(t, all, "waits")
+	assert.NotContains(t, all, "syncs", "only when it is named")
+	slices.Sort(all)
+	assert.Equal(t, all, slices.Compact(slices.Clone(all)), "each once")
+	some, rest := names(false, "P4", "syncs", "storm", "P5", "syncs")
+	assert.Equal(t, []string{"storm", "syncs"}, some)
+	assert.Equal(t, []string{"P4", "P5"}, rest)
 }
 
 func TestChooseSystems(t *testing.T) {
