@@ -177,10 +177,6 @@ func (b *diskBudget) whenFull() WhenFull { return WhenFull(b.full.Load()) }
 func (b *diskBudget) takeAtBound(ctx context.Context, n int64, wait bool) error {
 	for {
 		room, leave := b.await()
-		if b.topic != nil && b.topic.deleted.Load() { // its files may be there for a while, and tell nothing when they go
-			leave()
-			return b.topic.gone()
-		}
 		err := b.makeRoom(ctx, n)
 		if err != nil && b.topic != nil && b.topic.deleted.Load() {
 			err, wait = b.topic.gone(), false // its files may count until they are removed, and nothing tells of that
