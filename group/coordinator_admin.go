@@ -139,7 +139,7 @@ func (c *Coordinator) resolve(ctx context.Context, tp topic.TopicPartition, to R
 	if err != nil {
 		return 0, err
 	}
-	if err := p.Warm(ctx); err != nil {
+	if err := warm(ctx, p); err != nil {
 		return 0, err
 	}
 	marks, err := p.Offsets()

@@ -215,14 +215,22 @@ func (m *membership) adopt(ctx context.Context, parts []topic.TopicPartition) er
 	return c.callBack(ctx, c.cfg.onAssign, parts)
 }
 
-// warm opens partitions, so that their ends can be told without a look at the disk. What is wrong with one the reading says.
+// warm opens partitions that were used, so that their ends can be told without a look at the disk. What is wrong with one the reading says.
 func (c *Consumer) warm(ctx context.Context, parts []topic.TopicPartition) error {
 	for _, tp := range parts {
 		if p, err := c.coord.eng.Partition(tp.Topic, tp.Partition); err == nil {
-			_ = p.Warm(ctx)
+			_ = warm(ctx, p)
 		}
 	}
 	return bounded.Cause(ctx)
+}
+
+// warm opens a partition, unless it was never used: then there is nothing to open.
+func warm(ctx context.Context, p *topic.Partition) error {
+	if p.Opened() {
+		return nil
+	}
+	return p.Warm(ctx)
 }
 
 // settleDown starts reading where the group stands.

@@ -95,7 +95,7 @@ func (c *Coordinator) endOf(tp topic.TopicPartition, level topic.IsolationLevel)
 
 // endWithin is the high watermark of a partition, -1 if it cannot be read; an error is the context's cause.
 func (c *Coordinator) endWithin(ctx context.Context, tp topic.TopicPartition) (int64, error) {
-	if p, err := c.eng.Partition(tp.Topic, tp.Partition); err != nil || p.Warm(ctx) != nil {
+	if p, err := c.eng.Partition(tp.Topic, tp.Partition); err != nil || warm(ctx, p) != nil {
 		return -1, bounded.Cause(ctx)
 	}
 	return c.endOf(tp, topic.ReadUncommitted), nil
@@ -130,7 +130,7 @@ type GroupLag struct {
 
 // Lag tells how far a group has come: in each partition for which it has committed something, or that is assigned to a member, by topic and
 // partition, as Kafka's kafka-consumer-groups --describe. Lag counts from what is committed to the high watermark. Topics that are gone are
-// told without an end. It opens the partitions. A group that does not exist has none.
+// told without an end. It opens the partitions that were ever used. A group that does not exist has none.
 func (c *Coordinator) Lag(ctx context.Context, group string) ([]GroupLag, error) {
 	offsets, err := c.Offsets(ctx, group)
 	if err != nil {

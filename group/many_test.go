@@ -156,3 +156,58 @@ func TestQueueThatEndsTakesInNothing(t *testing.T) {
 		require.Len(t, q.stalls(), 1)
 	})
 }
+
+// Members and queues open the partitions that were ever used, and tell where they stand in all.
+func TestUnusedPartitionsStayUnopened(t *testing.T) {
+	const partitions = 200
+	synctest.Test(t, func(t *testing.T) {
+		eng, err := topic.Open("", topic.InMemory())
+		require.NoError(t, err)
+		defer eng.Close()
+		a, err := eng.Topic(t.Context(), "a", topic.Partitions(partitions), topic.NoSync())
+		require.NoError(t, err)
+		put := func(n int32) {
+			_, err := a.Append(t.Context(), topic.Record{}, topic.AppendTo(n))
+			require.NoError(t, err)
+		}
+		opened := func() int64 { return a.Metrics().PartitionsOpened }
+		put(3)
+		c, err := Join(t.Context(), eng, "g", Topics("a"))
+		require.NoError(t, err)
+		q, err := OpenQueue(t.Context(), eng, "a")
+		require.NoError(t, err)
+		ctx, stop := context.WithCancel(t.Context())
+		got, ended := make(chan int32, 9), make(chan struct{}, 2)
+		go func() {
+			_ = c.Run(ctx, 1, func(_ context.Context, b *Batch) error { got <- b.Partition; return nil })
+			ended <- struct{}{}
+		}()
+		go func() {
+			_ = q.Run(ctx, 1, func(_ context.Context, d *Delivery) error { got <- d.Partition; return nil })
+			ended <- struct{}{}
+		}()
+		for i, n := range []int32{3, 100} {
+			if i > 0 {
+				put(n)
+			}
+			require.Equal(t, n, <-got)
+			require.Equal(t, n, <-got)
+			synctest.Wait()
+			require.EqualValues(t, i+1, opened())
+		}
+		lags := c.Lag()
+		require.Len(t, lags, partitions)
+		require.Zero(t, lags[0].Lag)
+		require.Zero(t, lags[0].End)
+		coord, err := On(eng)
+		require.NoError(t, err)
+		_, err = coord.Lag(t.Context(), "g")
+		require.NoError(t, err)
+		require.Zero(t, q.Metrics().Backlog)
+		require.EqualValues(t, 2, opened())
+		stop()
+		<-ended
+		<-ended
+		require.NoError(t, errors.Join(c.Close(), q.Close()))
+	})
+}

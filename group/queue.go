@@ -208,7 +208,7 @@ func (q *Queue) openStall(ctx context.Context, n int32, exists bool) (*stall, er
 	if err != nil {
 		return nil, err
 	}
-	if err := part.Warm(ctx); err != nil && ctx.Err() != nil { // what else is wrong with it the reading says
+	if err := warm(ctx, part); err != nil && ctx.Err() != nil { // what else is wrong with it the reading says
 		return nil, err
 	}
 	s := &stall{q: q, part: part, key: q.key(n), staged: map[int64]stateRun{}, stories: map[int64]story{}}

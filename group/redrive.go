@@ -82,7 +82,7 @@ func endsOf(ctx context.Context, t *topic.Topic) ([]int64, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := p.Warm(ctx); err != nil {
+		if err := warm(ctx, p); err != nil {
 			return nil, err
 		}
 		if ends[i], err = p.High(); err != nil {

@@ -279,7 +279,7 @@ func (c *Consumer) seekBy(policy ResetPolicy, parts []TopicPartition) error {
 // partitions after the failing one as they were.
 func (c *Consumer) SeekToTime(t time.Time, parts ...TopicPartition) error {
 	return c.each(parts, func(cur *cursor) error {
-		if err := cur.ready(context.Background(), c.cfg.isolation); err != nil {
+		if err := cur.known(context.Background(), c.cfg.isolation); err != nil {
 			return err
 		}
 		offset, err := cur.locateTime(context.Background(), t, c.cfg.isolation)
@@ -301,7 +301,7 @@ func (c *Consumer) Position(tp TopicPartition) (int64, error) {
 func (c *Consumer) PositionWithin(ctx context.Context, tp TopicPartition) (int64, error) {
 	var pos int64
 	err := c.each([]TopicPartition{tp}, func(cur *cursor) error {
-		err := cur.ready(ctx, c.cfg.isolation)
+		err := cur.known(ctx, c.cfg.isolation)
 		pos = cur.pos
 		return err
 	})
@@ -312,10 +312,10 @@ func (c *Consumer) PositionWithin(ctx context.Context, tp TopicPartition) (int64
 func (c *Consumer) Lag(tp TopicPartition) (int64, error) {
 	var lag int64
 	err := c.each([]TopicPartition{tp}, func(cur *cursor) error {
-		if err := cur.ready(context.Background(), c.cfg.isolation); err != nil {
+		if err := cur.known(context.Background(), c.cfg.isolation); err != nil {
 			return err
 		}
-		lag = max(cur.log.Limit(c.cfg.isolation.bound())-cur.pos, 0)
+		lag = max(cur.limit(c.cfg.isolation.bound())-cur.pos, 0)
 		return nil
 	})
 	return lag, err

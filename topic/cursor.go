@@ -26,7 +26,7 @@ const unresolved int64 = -1
 type cursor struct {
 	tp   TopicPartition
 	part *Partition
-	log  *log.Log // nil until first needed
+	log  *log.Log // nil until first needed, and until the partition is first used
 
 	pos     int64       // of the next record to return, or unresolved
 	start   ResetPolicy // how an unresolved position is found: Earliest, Latest or a duration
@@ -74,6 +74,14 @@ func (c *cursor) rewind() { c.place = log.At(c.next) }
 // finished tells that nothing wanted is left.
 func (c *cursor) finished() bool { return c.pos >= c.until }
 
+// known finds the position, and opens the partition unless it was never used.
+func (c *cursor) known(ctx context.Context, level IsolationLevel) error {
+	if c.unused() {
+		return nil
+	}
+	return c.ready(ctx, level)
+}
+
 // ready opens the partition and finds the position.
 func (c *cursor) ready(ctx context.Context, level IsolationLevel) error {
 	if c.log == nil || c.part.log.Load() != c.log { // not yet opened, or ended since: then open says why
@@ -99,16 +107,35 @@ func (c *cursor) ready(ctx context.Context, level IsolationLevel) error {
 func (c *cursor) locate(ctx context.Context, policy ResetPolicy, level IsolationLevel) (int64, error) {
 	switch policy {
 	case Earliest:
-		return c.log.Start(), nil
+		return c.first(), nil
 	case Latest:
-		return c.log.Limit(level.bound()), nil
+		return c.limit(level.bound()), nil
 	}
 	return c.locateTime(ctx, time.Now().Add(-time.Duration(policy)), level)
 }
 
+// first is the partition's start.
+func (c *cursor) first() int64 {
+	if c.log == nil {
+		return 0
+	}
+	return c.log.Start()
+}
+
+// limit is below what the cursor sees.
+func (c *cursor) limit(b log.Bound) int64 {
+	if c.log == nil {
+		return 0
+	}
+	return c.log.Limit(b)
+}
+
 // locateTime finds the first offset whose record is not older than t, the end if there is none.
 func (c *cursor) locateTime(ctx context.Context, t time.Time, level IsolationLevel) (int64, error) {
-	end := c.log.Limit(level.bound())
+	end := c.limit(level.bound())
+	if c.log == nil {
+		return end, nil
+	}
 	found, ok, err := c.part.offsetFor(ctx, c.log, record.Millis(t), level.bound())
 	if err != nil {
 		return 0, c.part.waitFault(ctx, err)

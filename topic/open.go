@@ -387,8 +387,9 @@ func (p *Partition) Recovered() *OpenedFacts {
 	return &facts
 }
 
-// Opened tells whether the partition is open: then its marks are told, and it is watched, without a look at the disk.
-func (p *Partition) Opened() bool { return p.log.Load() != nil }
+// Opened tells whether the partition is open, or was never used, so that there is nothing to open: then its marks are told without a look at the
+// disk.
+func (p *Partition) Opened() bool { return p.log.Load() != nil || p.neverUsed() }
 
 // Warm opens the partition now instead of at the first use; what recovery there is to do is done at return.
 func (p *Partition) Warm(ctx context.Context) error {

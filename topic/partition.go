@@ -168,9 +168,12 @@ func (p *Partition) openClaimed() (*log.Log, error) {
 
 // neverUsed tells that there is nothing in the partition, without a look at the disk.
 func (p *Partition) neverUsed() bool {
+	if p.topic == nil || p.log.Load() != nil {
+		return false
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.unused && !p.topic.eng.readOnly && p.end == nil && p.log.Load() == nil
+	return p.unused && !p.topic.eng.readOnly && p.end == nil
 }
 
 // addWatcher has w told of changes of the log, and when the partition is opened, or ends, until removeWatcher. It opens nothing. An error is why
@@ -314,8 +317,11 @@ type Offsets struct {
 	Durable int64 // below it everything is known to be on disk
 }
 
-// Offsets gives the marks of the partition, opening it if needed.
+// Offsets gives the marks of the partition, opening it if needed; those of one that was never used are 0, and it stays so.
 func (p *Partition) Offsets() (Offsets, error) {
+	if p.neverUsed() {
+		return Offsets{}, nil
+	}
 	l, err := p.open()
 	if err != nil {
 		return Offsets{}, err
@@ -341,6 +347,9 @@ func (p *Partition) High() (int64, error) { return p.mark((*log.Log).High) }
 func (p *Partition) End() (int64, error) { return p.mark((*log.Log).End) }
 
 func (p *Partition) mark(f func(*log.Log) int64) (int64, error) {
+	if p.neverUsed() {
+		return 0, nil
+	}
 	l, err := p.open()
 	if err != nil {
 		return -1, err

@@ -436,3 +436,62 @@ func TestWatchOfAnUnusedPartitionThatEnds(t *testing.T) {
 	require.Equal(t, 1, told)
 	stop()
 }
+
+// A partition that was never used is opened by none who only read it, or ask where it stands.
+func TestReadersOpenNoUnusedPartition(t *testing.T) {
+	const partitions, used = 300, 7
+	for name, opts := range map[string][]ReadOption{
+		"start": nil, "end": {FromEnd()}, "time": {FromTime(time.Now())}, "offset": {FromOffset(0)}, "until offset": {UntilOffset(1)},
+		"until time": {FromStart(), UntilTime(time.Now().Add(time.Hour))}, "until end": {UntilEnd()}, "committed": {WithIsolation(ReadCommitted)},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			eng := clientEngine(t)
+			top := clientTopic(t, eng, "t", Partitions(partitions), quick())
+			put(t, top, used, 0, 1, 1)
+			got := 0
+			ctx, cancel := context.WithCancel(t.Context())
+			over := make(chan struct{})
+			go func() {
+				defer close(over)
+				for _, err := range top.Read(ctx, opts...) {
+					assert.NoError(t, err)
+					got++
+				}
+			}()
+			synctest.Wait()
+			require.Len(t, eng.openPartitions(), 1, name)
+			read := got
+			put(t, top, used+1, 0, 1, 1)
+			synctest.Wait()
+			ended := name == "until end" || name == "until time"
+			require.Equal(t, ended, got == read, name)
+			cancel()
+			<-over
+		})
+	}
+	eng := clientEngine(t)
+	top := clientTopic(t, eng, "t", quick())
+	c := clientConsumer(t, eng)
+	tp := TopicPartition{Topic: "t"}
+	require.NoError(t, c.Assign(tp))
+	part := partitionOf(t, top, 0)
+	for name, ask := range map[string]func() (int64, error){
+		"start": part.Start, "stable": part.Stable, "high": part.High, "end": part.End, "size": part.Size,
+		"offsets":  func() (int64, error) { o, err := part.Offsets(); return o.End + o.Durable, err },
+		"position": func() (int64, error) { return c.Position(tp) },
+		"lag":      func() (int64, error) { return c.Lag(tp) },
+		"to time":  func() (int64, error) { return 0, c.SeekToTime(time.Now(), tp) },
+	} {
+		n, err := ask()
+		require.NoError(t, err, name)
+		require.Zero(t, n, name)
+		require.Empty(t, eng.openPartitions(), name)
+		require.True(t, part.Opened(), "there is nothing to open")
+	}
+	for _, err := range top.Read(t.Context(), FromOffset(1), UntilEnd()) {
+		require.ErrorIs(t, err, ErrOffsetOutOfRange)
+	}
+	require.NoError(t, eng.DeleteTopic(t.Context(), "t"))
+	_, err := part.High()
+	require.ErrorIs(t, err, ErrNotFound)
+}

@@ -30,7 +30,7 @@ type readOptions struct {
 func FromStart() ReadOption {
 	return func(o *readOptions) {
 		o.afloat = true
-		o.from = func(_ context.Context, c *cursor, _ IsolationLevel) (int64, error) { return c.log.Start(), nil }
+		o.from = func(_ context.Context, c *cursor, _ IsolationLevel) (int64, error) { return c.first(), nil }
 	}
 }
 
@@ -39,7 +39,7 @@ func FromEnd() ReadOption {
 	return func(o *readOptions) {
 		o.afloat = false
 		o.from = func(_ context.Context, c *cursor, level IsolationLevel) (int64, error) {
-			return c.log.Limit(level.bound()), nil
+			return c.limit(level.bound()), nil
 		}
 	}
 }
@@ -90,7 +90,7 @@ func FromTime(t time.Time) ReadOption {
 func UntilEnd() ReadOption {
 	return func(o *readOptions) {
 		o.until = func(_ context.Context, c *cursor, level IsolationLevel) (int64, error) {
-			return c.log.Limit(level.bound()), nil
+			return c.limit(level.bound()), nil
 		}
 	}
 }
@@ -235,7 +235,7 @@ func (t *Topic) reading(ctx context.Context, opts []ReadOption) (*reading, error
 
 // frame finds where a partition begins and ends in a loop.
 func (c *cursor) frame(ctx context.Context, o *readOptions) error {
-	if err := c.ready(ctx, o.isolation); err != nil {
+	if err := c.known(ctx, o.isolation); err != nil {
 		return err
 	}
 	from, err := o.from(ctx, c, o.isolation)
@@ -249,7 +249,7 @@ func (c *cursor) frame(ctx context.Context, o *readOptions) error {
 	}
 	c.seek(from)
 	c.afloat = o.afloat
-	if start, end := c.log.Start(), c.log.End(); from < start || from > end {
+	if start, end := c.first(), c.limit(log.End); from < start || from > end {
 		fault := &log.RangeError{Offset: from, Start: start, End: end}
 		return c.outOfRange(ctx, c.part.topic.eng, fault, &o.fetchConfig)
 	}
