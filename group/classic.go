@@ -19,7 +19,7 @@ type classicGroup struct {
 	protocol     string // the one chosen for this generation, "" without members
 	leader       string
 	members      []*classicMember // in the order in which they joined
-	pending      []string         // ids given out that have not come back yet
+	pending      map[string]bool  // ids given out that have not come back yet
 	roll         *roll            // of the members; nil until it is needed
 
 	grew      bool          // somebody joined in this window of the initial delay
@@ -152,7 +152,7 @@ func (g *classicGroup) allJoined() bool { return g.joined() == len(g.members) &&
 // remove takes a member, or an id given out, out of the group. The longest member leads next.
 func (g *classicGroup) remove(id string) {
 	g.strike(id)
-	g.pending = slices.DeleteFunc(g.pending, func(p string) bool { return p == id })
+	delete(g.pending, id)
 	if g.leader == id {
 		g.leader = ""
 		if len(g.members) > 0 {

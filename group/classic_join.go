@@ -45,7 +45,7 @@ func (m *machine) join(req JoinRequest) {
 // and leaves everything as it is.
 func (m *machine) turnAway(id string) {
 	m.answer(m.call, JoinResponse{}.refused(ErrGroupFull))
-	if m.classic.member(id) != nil || m.classic.isPending(id) {
+	if m.classic.member(id) != nil || m.classic.pending[id] {
 		m.lose(id)
 	}
 }
@@ -74,7 +74,10 @@ func (m *machine) joinNew(req JoinRequest) {
 			return
 		}
 	} else if req.NeedsMemberID {
-		g.pending = append(g.pending, id)
+		if g.pending == nil {
+			g.pending = map[string]bool{}
+		}
+		g.pending[id] = true
 		m.startTimer(timerSession, id, req.SessionTimeout)
 		m.answer(m.call, JoinResponse{MemberID: id}.refused(ErrMemberIDRequired))
 		return
@@ -90,12 +93,7 @@ func (m *machine) addMember(req JoinRequest, id string) {
 	if g.leader == "" {
 		g.leader = id
 	}
-	for i, p := range g.pending {
-		if p == id {
-			g.pending = append(g.pending[:i:i], g.pending[i+1:]...)
-			break
-		}
-	}
+	delete(g.pending, id)
 	g.add(&classicMember{
 		id: id, instance: req.InstanceID, clientID: req.ClientID, clientHost: req.ClientHost, rebalance: req.RebalanceTimeout,
 		session: req.SessionTimeout, protocols: req.Protocols, joining: m.call, fresh: true, local: req.local,
@@ -112,11 +110,9 @@ func (m *machine) addMember(req JoinRequest, id string) {
 // joinAgain is the join of a member that has an id.
 func (m *machine) joinAgain(req JoinRequest) {
 	g := m.classic
-	for _, id := range g.pending {
-		if id == req.MemberID && req.InstanceID == "" {
-			m.addMember(req, id)
-			return
-		}
+	if g.pending[req.MemberID] && req.InstanceID == "" {
+		m.addMember(req, req.MemberID)
+		return
 	}
 	if err := g.check(req.MemberID, req.InstanceID); err != nil {
 		m.answer(m.call, JoinResponse{MemberID: req.MemberID}.refused(err))

@@ -151,7 +151,7 @@ func (m *machine) leaveOne(who Leaver) error {
 		if id = g.static(who.InstanceID); id == "" {
 			return ErrUnknownMember
 		}
-	case g.isPending(id):
+	case g.pending[id]:
 	default:
 		if err := g.check(id, who.InstanceID); err != nil {
 			return err
@@ -159,15 +159,6 @@ func (m *machine) leaveOne(who Leaver) error {
 	}
 	m.dropMember(id, ErrUnknownMember)
 	return nil
-}
-
-func (g *classicGroup) isPending(id string) bool {
-	for _, p := range g.pending {
-		if p == id {
-			return true
-		}
-	}
-	return false
 }
 
 // lose removes a member, or an id given out, and the group goes on.
@@ -204,7 +195,7 @@ func (m *machine) classicTimer(name timerName) {
 func (m *machine) sessionEnded(id string) {
 	g := m.classic
 	switch member := g.member(id); {
-	case g.isPending(id):
+	case g.pending[id]:
 	case member == nil, !member.fresh && (member.joining != 0 || member.syncing != 0):
 		return
 	}

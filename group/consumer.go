@@ -65,7 +65,8 @@ type Consumer struct {
 	paused   map[topic.TopicPartition]bool
 	fresh    []*holding // those that begin where the reading's own rule says, until that is known
 	touched  []*holding // those of which the source may have to be told something
-	looked   int        // how often one was looked at for that
+	dirty    []*holding // those of which a commit may have something to say
+	looked   int        // how often one was looked at for either
 	seeks    []seek
 	id       identity
 	asked    string        // the id of a member that has not been let in yet
@@ -113,6 +114,7 @@ type holding struct {
 	topic     topic.ID
 	quiet     bool // the source is told not to read it
 	touched   bool // quiet may be wrong
+	dirty     bool // a commit may have something to say of it
 
 	class  *class
 	ready  []*Batch // read and not handed out

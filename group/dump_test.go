@@ -12,7 +12,7 @@ func dump(m *machine) string {
 	var t text
 	if g := m.classic; g != nil {
 		t.add("classic", g.state.String(), g.protocol, g.leader, g.window.String(), g.remaining.String())
-		t.add(g.pending...)
+		t.add(slices.Sorted(maps.Keys(g.pending))...)
 		t.num(int64(g.generation), b2i(g.initial), b2i(g.grew))
 		for _, c := range g.members {
 			t.add("\n", c.id, c.instance, string(c.assignment))
@@ -97,7 +97,7 @@ func clone(m *machine) *machine {
 	}
 	if m.classic != nil {
 		g := *m.classic
-		g.members, g.pending, g.roll = slices.Clone(g.members), slices.Clone(g.pending), nil
+		g.members, g.pending, g.roll = slices.Clone(g.members), maps.Clone(g.pending), nil
 		for i, member := range g.members {
 			copied := *member
 			g.members[i] = &copied
@@ -107,9 +107,11 @@ func clone(m *machine) *machine {
 	if m.server != nil {
 		g := *m.server
 		g.members, g.resolved, g.held = slices.Clone(g.members), maps.Clone(g.resolved), maps.Clone(g.held)
+		g.instances = map[string]*serverMember{}
 		for i, member := range g.members {
 			copied := *member
 			g.members[i] = &copied
+			g.hold(&copied)
 		}
 		c.server = &g
 	}

@@ -123,14 +123,15 @@ func (m *membership) lose(ctx context.Context, parts []topic.TopicPartition, why
 
 // withdraw cancels the contexts of batches and drops what was read ahead.
 func (c *Consumer) withdraw(parts []topic.TopicPartition, why error) {
-	_, gone := c.deleted(parts)
+	_, lost := c.deleted(parts)
+	gone, all := setOf(lost), setOf(parts)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for b := range c.out {
 		switch at := b.TopicPartition(); {
-		case slices.Contains(gone, at):
+		case gone[at]:
 			b.cancel(ErrLost)
-		case slices.Contains(parts, at):
+		case all[at]:
 			b.cancel(why)
 		}
 	}
@@ -173,7 +174,7 @@ func (m *membership) release(parts []topic.TopicPartition) error {
 		delete(c.hold, tp)
 		delete(c.paused, tp)
 	}
-	c.seeks = slices.DeleteFunc(c.seeks, func(s seek) bool { return slices.Contains(parts, s.tp) })
+	c.seeks = slices.DeleteFunc(c.seeks, func(s seek) bool { return c.hold[s.tp] == nil })
 	rest := c.heldLocked()
 	c.classifyLocked(rest)
 	c.mu.Unlock()

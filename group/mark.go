@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/internal/bounded"
+	"github.com/quirelog/quire/internal/invariant"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -47,6 +48,7 @@ func (c *Consumer) markBatch(b *Batch, offset int64) {
 
 // finishLocked marks a record that RunByKey has in hand.
 func (c *Consumer) finishLocked(h *holding, offset int64) {
+	c.finishedLocked(h)
 	c.markLocked(h, h.window.finish(offset))
 	c.touchLocked(h.tp)
 	if c.asleep && h.quiet && c.thirstyLocked(h) { // there is room again
@@ -60,6 +62,7 @@ func (c *Consumer) markLocked(h *holding, next int64) {
 		return
 	}
 	h.mark = next
+	c.finishedLocked(h)
 	if h.window == nil {
 		h.done = h.done.from(next)
 		if len(h.done) > 0 && h.done[0].first == next {
@@ -113,18 +116,53 @@ func (c *Consumer) retry() {
 // dirtyLocked lists what is marked and not committed; all, also what is finished beyond offsets that are committed already.
 func (c *Consumer) dirtyLocked(all bool) []PartitionOffset {
 	var list []PartitionOffset
-	for tp, h := range c.hold {
-		if o := (PartitionOffset{TopicPartition: tp, Offset: h.mark, LeaderEpoch: -1}); h.mark > h.committed {
-			o.Metadata = h.note(o.Offset, c.coord.cfg.MaxMetadata)
+	c.looked += len(c.dirty)
+	c.dirty = slices.DeleteFunc(c.dirty, func(h *holding) bool {
+		o, due := c.owedLocked(h)
+		if h.dirty = due; due && (all || h.mark > h.committed) {
 			list = append(list, o)
-		} else if o.Offset = max(h.from, h.mark); all && o.Offset >= 0 {
-			if o.Metadata = h.note(o.Offset, c.coord.cfg.MaxMetadata); o.Metadata != h.noted {
-				list = append(list, o)
-			}
 		}
-	}
+		return !due
+	})
+	c.checkDirtyLocked()
 	slices.SortFunc(list, func(a, b PartitionOffset) int { return a.Compare(b.TopicPartition) })
 	return list
+}
+
+// owedLocked is what a commit would say of a partition, and whether the group has not been told that.
+func (c *Consumer) owedLocked(h *holding) (o PartitionOffset, due bool) {
+	if c.hold[h.tp] != h {
+		return o, false
+	}
+	o = PartitionOffset{TopicPartition: h.tp, Offset: h.mark, LeaderEpoch: -1}
+	if h.mark <= h.committed {
+		o.Offset = max(h.from, h.mark)
+	}
+	if o.Offset < 0 {
+		return o, false
+	}
+	o.Metadata = h.note(o.Offset, c.coord.cfg.MaxMetadata)
+	return o, h.mark > h.committed || o.Metadata != h.noted
+}
+
+// checkDirtyLocked asserts that no partition was forgotten.
+func (c *Consumer) checkDirtyLocked() {
+	if !invariant.Enabled {
+		return
+	}
+	for tp, h := range c.hold {
+		if _, due := c.owedLocked(h); due {
+			invariant.Check(h.dirty, "group: nothing would be committed of %v", tp)
+		}
+	}
+}
+
+// finishedLocked notes that a commit may have something to say of a partition.
+func (c *Consumer) finishedLocked(h *holding) {
+	if !h.dirty {
+		h.dirty = true
+		c.dirty = append(c.dirty, h)
+	}
 }
 
 // note is what is finished beyond an offset, as metadata.

@@ -412,8 +412,7 @@ func (m *membership) synced(ctx context.Context, r SyncResponse) error {
 	if err != nil {
 		return err
 	}
-	gone := slices.DeleteFunc(slices.Clone(held), func(tp topic.TopicPartition) bool { return slices.Contains(assigned, tp) })
-	come := slices.DeleteFunc(assigned, func(tp topic.TopicPartition) bool { return slices.Contains(held, tp) })
+	gone, come := partsWithout(held, assigned), partsWithout(assigned, held)
 	m.in = true
 	c.poked.Store(true) // something may have happened since
 	if len(gone)+len(come) > 0 {
@@ -423,6 +422,20 @@ func (m *membership) synced(ctx context.Context, r SyncResponse) error {
 	}
 	m.arrived()
 	return nil
+}
+
+// partsWithout is those of a that are not in b.
+func partsWithout(a, b []topic.TopicPartition) []topic.TopicPartition {
+	in := setOf(b)
+	return slices.DeleteFunc(slices.Clone(a), func(tp topic.TopicPartition) bool { return in[tp] })
+}
+
+func setOf(parts []topic.TopicPartition) map[topic.TopicPartition]bool {
+	set := make(map[topic.TopicPartition]bool, len(parts))
+	for _, tp := range parts {
+		set[tp] = true
+	}
+	return set
 }
 
 // begin and arrived take the time of a rebalance.

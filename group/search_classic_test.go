@@ -354,7 +354,7 @@ func wrongClassic(m *machine) error {
 		return fmt.Errorf("everybody synced, and nothing is under way")
 	}
 	for name := range m.timers {
-		if name.kind == timerSession && g.member(name.member) == nil && !g.isPending(name.member) {
+		if name.kind == timerSession && g.member(name.member) == nil && !g.pending[name.member] {
 			return fmt.Errorf("a session of %q, who is no member", name.member)
 		}
 	}

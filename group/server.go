@@ -22,6 +22,7 @@ type serverGroup struct {
 	resolved    map[string][]string // topic names by regular expression
 	refresh     bool                // topics may have changed since
 	held        map[idPartition]string
+	instances   map[string]*serverMember // static members by instance id
 }
 
 // serverMember is one member: what it wants, and how far it has come.
@@ -113,7 +114,7 @@ func (s partitionSet) byTopic() []TopicIDPartitions {
 }
 
 func newServerGroup() *serverGroup {
-	return &serverGroup{resolved: map[string][]string{}, held: map[idPartition]string{}}
+	return &serverGroup{resolved: map[string][]string{}, held: map[idPartition]string{}, instances: map[string]*serverMember{}}
 }
 
 func (g *serverGroup) member(id string) *serverMember {
@@ -127,14 +128,8 @@ func (g *serverGroup) find(id string) (at int, ok bool) {
 	return slices.BinarySearchFunc(g.members, id, func(m *serverMember, id string) int { return strings.Compare(m.id, id) })
 }
 
-func (g *serverGroup) static(instance string) *serverMember {
-	for _, m := range g.members {
-		if instance != "" && m.instance == instance {
-			return m
-		}
-	}
-	return nil
-}
+// static is the member with that instance id, or nil.
+func (g *serverGroup) static(instance string) *serverMember { return g.instances[instance] }
 
 func (g *serverGroup) add(m *serverMember) {
 	at, ok := g.find(m.id)
@@ -150,8 +145,11 @@ func (g *serverGroup) remove(m *serverMember) {
 	}
 }
 
-// hold and letGo keep the register of who may read what, by which nothing is given out twice.
+// hold and letGo keep the register of who may read what, by which nothing is given out twice, and of the static members.
 func (g *serverGroup) hold(m *serverMember) {
+	if m.instance != "" {
+		g.instances[m.instance] = m
+	}
 	for _, set := range []partitionSet{m.assigned, m.revoking} {
 		for _, p := range set {
 			invariant.Check(g.held[p] == "" || g.held[p] == m.id, "group: %s-%d of %q given to %q", p.id, p.partition, g.held[p], m.id)
@@ -161,6 +159,9 @@ func (g *serverGroup) hold(m *serverMember) {
 }
 
 func (g *serverGroup) letGo(m *serverMember) {
+	if g.instances[m.instance] == m {
+		delete(g.instances, m.instance)
+	}
 	for _, set := range []partitionSet{m.assigned, m.revoking} {
 		for _, p := range set {
 			if g.held[p] == m.id {

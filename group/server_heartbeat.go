@@ -226,6 +226,10 @@ func (m *machine) update(member *serverMember, next serverMember) {
 	changed := resubscribed || member.instance != next.instance || member.rack != next.rack || member.clientID != next.clientID ||
 		member.clientHost != next.clientHost || member.rebalance != next.rebalance || member.assignor != next.assignor ||
 		!sameClassic(member.classic, next.classic)
+	if member.instance != next.instance {
+		g.letGo(member)
+		defer g.hold(member)
+	}
 	*member = next
 	if changed {
 		m.store(RecordKey{Kind: KeyMember, Member: member.id}, member.record())
