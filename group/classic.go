@@ -20,7 +20,7 @@ type classicGroup struct {
 	leader       string
 	members      []*classicMember // in the order in which they joined
 	pending      map[string]bool  // ids given out that have not come back yet
-	roll         *roll            // of the members; nil until it is needed
+	indexed      *memberIndex     // the members, by what is asked for; nil until it is needed
 
 	grew      bool          // somebody joined in this window of the initial delay
 	window    time.Duration // that window
@@ -55,12 +55,12 @@ func compareTimers(a, b timerName) int {
 }
 
 func (g *classicGroup) member(id string) *classicMember {
-	return g.known().ids[id]
+	return g.index().byID[id]
 }
 
 // static is the id of the member with that instance id, or "".
 func (g *classicGroup) static(instance string) string {
-	if m := g.known().instances[instance]; m != nil {
+	if m := g.index().static[instance]; m != nil {
 		return m.id
 	}
 	return ""
@@ -98,7 +98,7 @@ func sameProtocols(a, b []Protocol) bool {
 
 // supported tells whether all members have the protocol.
 func (g *classicGroup) supported(protocol string) bool {
-	return g.known().speak[protocol] == len(g.members)
+	return g.index().supported[protocol] == len(g.members)
 }
 
 // accepts tells whether a member with these protocols fits in.
@@ -143,15 +143,15 @@ func (g *classicGroup) rebalanceTimeout() time.Duration {
 
 // joined is how many members wait for the next generation.
 func (g *classicGroup) joined() int {
-	g.checkRoll()
-	return g.known().joined
+	g.checkIndex()
+	return g.index().joined
 }
 
 func (g *classicGroup) allJoined() bool { return g.joined() == len(g.members) && len(g.pending) == 0 }
 
 // remove takes a member, or an id given out, out of the group. The longest member leads next.
 func (g *classicGroup) remove(id string) {
-	g.strike(id)
+	g.drop(id)
 	delete(g.pending, id)
 	if g.leader == id {
 		g.leader = ""

@@ -46,7 +46,7 @@ func (m *machine) sync(req SyncRequest) {
 func (m *machine) synced(member *classicMember) {
 	g := m.classic
 	g.change(member, func() { member.owesSync = false })
-	if g.checkRoll(); g.known().owing == 0 {
+	if g.checkIndex(); g.index().owing == 0 {
 		m.stopTimer(timerSync, "")
 	}
 }

@@ -97,7 +97,7 @@ func clone(m *machine) *machine {
 	}
 	if m.classic != nil {
 		g := *m.classic
-		g.members, g.pending, g.roll = slices.Clone(g.members), maps.Clone(g.pending), nil
+		g.members, g.pending, g.indexed = slices.Clone(g.members), maps.Clone(g.pending), nil
 		for i, member := range g.members {
 			copied := *member
 			g.members[i] = &copied

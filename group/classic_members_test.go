@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The roll says what a walk over the members would, also of ids and instances that are there twice, as a damaged log may say.
-func TestRollFollowsTheMembers(t *testing.T) {
+// The index says what a walk over the members would, also of ids and instances that are there twice, as a damaged log may say.
+func TestIndexFollowsTheMembers(t *testing.T) {
 	member := func(id, instance string, protocols ...string) *classicMember {
 		m := &classicMember{id: id, instance: instance}
 		for _, name := range protocols {
@@ -29,28 +29,28 @@ func TestRollFollowsTheMembers(t *testing.T) {
 	assert.Nil(t, g.member("c"))
 	g.change(b, func() { b.joining, b.owesSync = 7, true })
 	g.change(c, func() { c.joining = 8 })
-	g.checkRoll()
+	g.checkIndex()
 	assert.Equal(t, 2, g.joined())
-	assert.Equal(t, 1, g.known().owing)
+	assert.Equal(t, 1, g.index().owing)
 	g.change(b, func() { b.protocols = c.protocols })
 	g.remove("a")
-	g.checkRoll()
+	g.checkIndex()
 	assert.Equal(t, []*classicMember{b, c}, g.members)
 	assert.Equal(t, []bool{false, true, true}, []bool{g.supported("p"), g.supported("q"), g.supported("r")})
 	assert.Empty(t, g.static("x"))
 	g.remove("b")
 	assert.Equal(t, 1, g.joined())
-	assert.Zero(t, g.known().owing)
+	assert.Zero(t, g.index().owing)
 	g.remove("none")
 	assert.Equal(t, []*classicMember{c}, g.members)
 }
 
 // However large the group is, what a call of one member needs to know is at hand: nothing is derived anew.
-func TestRollIsKept(t *testing.T) {
+func TestIndexIsKept(t *testing.T) {
 	d := drive(t, Config{}, abc(3))
 	ids := together(d, 20)
 	g := d.m.classic
-	before := g.known()
+	before := g.index()
 	for _, id := range ids {
 		call := d.send(HeartbeatRequest{MemberID: id, Generation: g.generation})
 		require.NoError(t, answered[HeartbeatResponse](d, call).Err)
@@ -61,6 +61,6 @@ func TestRollIsKept(t *testing.T) {
 			d.send(joining("", fmt.Sprint("new", i), "a"))
 		}
 	}
-	require.Same(t, before, d.m.classic.known())
-	d.m.classic.checkRoll()
+	require.Same(t, before, d.m.classic.index())
+	d.m.classic.checkIndex()
 }
