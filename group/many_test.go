@@ -32,8 +32,9 @@ func TestMemberLooksAtWhatChanged(t *testing.T) {
 			return c.RunByKey(ctx, 1, func(_ context.Context, b *Batch) error { f(b); return nil })
 		},
 	}
+	weigh := PartitionWeights(func(topic.TopicPartition) int { return 3 })
 	for name, loop := range loops {
-		for _, opts := range [][]JoinOption{{Topics("a")}, {Topics("a"), TopicPriority("a")}} {
+		for _, opts := range [][]JoinOption{{Topics("a")}, {Topics("a"), TopicPriority("a")}, {Topics("a"), weigh}} {
 			synctest.Test(t, func(t *testing.T) {
 				eng, err := topic.Open("", topic.InMemory())
 				require.NoError(t, err)
@@ -66,7 +67,7 @@ func TestMemberLooksAtWhatChanged(t *testing.T) {
 					}
 				}
 				synctest.Wait()
-				assert.LessOrEqual(t, c.looked-before, 4*rounds*active, name)
+				assert.LessOrEqual(t, c.looked-before, 8*rounds*active, name)
 				before = c.looked
 				for range rounds {
 					require.NoError(t, c.Commit(ctx))
@@ -216,4 +217,52 @@ func TestUnusedPartitionsStayUnopened(t *testing.T) {
 		<-ended
 		require.NoError(t, errors.Join(c.Close(), q.Close()))
 	})
+}
+
+// A partition that is an error at each look keeps none of the others from being served, whatever their ranks and weights.
+func TestFailingPartitionDelaysNoOther(t *testing.T) {
+	for name, order := range map[string]JoinOption{
+		"none": Topics("a"), "one class": TopicPriority("a"),
+		"higher": PartitionPriority(func(tp topic.TopicPartition) int { return -int(tp.Partition) }),
+		"each":   PartitionWeights(func(topic.TopicPartition) int { return 2 }),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			eng, err := topic.Open("", topic.InMemory())
+			require.NoError(t, err)
+			defer eng.Close()
+			a, err := eng.Topic(t.Context(), "a", topic.Partitions(2))
+			require.NoError(t, err)
+			coord, err := On(eng)
+			require.NoError(t, err)
+			for n := range int32(2) {
+				for range 3 {
+					_, err := a.Append(t.Context(), topic.Record{}, topic.AppendTo(n))
+					require.NoError(t, err)
+				}
+			}
+			part, err := a.Partition(0)
+			require.NoError(t, err)
+			_, err = part.DeleteRecords(t.Context(), -1)
+			require.NoError(t, err)
+			require.NoError(t, coord.SetOffsets(t.Context(), "g", []PartitionOffset{
+				{TopicPartition: topic.TopicPartition{Topic: "a"}, Offset: 1, LeaderEpoch: -1},
+				{TopicPartition: topic.TopicPartition{Topic: "a", Partition: 1}, Offset: 0, LeaderEpoch: -1},
+			}))
+			c, err := Join(t.Context(), eng, "g", Topics("a"), order, ReadWith(topic.OnOutOfRange(topic.Fail), topic.MaxPollRecords(1)))
+			require.NoError(t, err)
+			got := 0
+			for range 9 {
+				for b, err := range c.Batches(t.Context()) {
+					if err != nil {
+						require.ErrorIs(t, err, topic.ErrOffsetOutOfRange, name)
+						break
+					}
+					require.EqualValues(t, 1, b.Partition)
+					got += len(b.Records)
+				}
+			}
+			require.Equal(t, 3, got, name)
+			require.NoError(t, c.Close())
+		})
+	}
 }

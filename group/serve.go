@@ -2,8 +2,10 @@ package group
 
 import (
 	"context"
+	"errors"
 	"slices"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -14,6 +16,7 @@ func (c *Consumer) readyLocked(h *holding, list ...*Batch) {
 	if !h.inLine && len(h.ready) > 0 && c.hold[h.tp] == h {
 		h.inLine = true
 		h.class.line = append(h.class.line, h)
+		h.class.enter()
 	}
 }
 
@@ -68,13 +71,22 @@ func (c *Consumer) anyHeadLocked() bool {
 		return false
 	}
 	for _, r := range c.turns.ranks {
-		for _, cl := range r.classes {
-			if c.headLocked(cl) >= 0 {
-				return true
-			}
+		if c.headsLocked(r) > 0 {
+			return true
 		}
 	}
 	return false
+}
+
+// headsLocked is how many classes of a rank have a batch to hand out.
+func (c *Consumer) headsLocked(r *rank) (n int) {
+	c.looked += len(r.ring)
+	for _, cl := range r.ring {
+		if c.headLocked(cl) >= 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // freeLocked tells whether order allows that a ready batch is handed out. By key it is the window that keeps order, among the batches of
@@ -114,35 +126,40 @@ func (c *Consumer) classifyLocked(parts []topic.TopicPartition) {
 	c.turns.keep()
 }
 
-// topUp reads, without waiting, for the classes that have nothing to hand out, as far down as it matters who has something.
-func (c *Consumer) topUp(ctx context.Context) error {
-	var wanted map[*class][]topic.TopicPartition
+// topUp reads, without waiting, for the classes that have nothing to hand out, as far down as it matters who has something. An error of one is
+// told when none has: it comes again.
+func (c *Consumer) topUp(ctx context.Context) (fault error) {
+	var wanted map[*rank][]*thirst
 	for _, r := range c.turns.ranks {
-		some := false
-		for _, cl := range r.classes {
-			has := c.has(cl)
-			if !has && wanted == nil {
-				if err := c.thirst(&wanted); err != nil {
-					return err
-				}
+		c.mu.Lock()
+		heads := c.headsLocked(r)
+		c.mu.Unlock()
+		if heads < len(r.classes) && wanted == nil {
+			var err error
+			if wanted, err = c.thirsts(); err != nil {
+				return err
 			}
-			if parts := wanted[cl]; !has && len(parts) > 0 {
-				recs, err := c.src.PollFromWithin(ctx, parts...)
-				if fault := c.took(ctx, recs, err); fault != nil {
-					return fault
-				}
-				if err != nil { // of a topic that is gone, as its partitions are now
-					return c.topUp(ctx)
-				}
-				has = len(recs) > 0
+		}
+		some := heads > 0
+		for _, w := range wanted[r] {
+			if c.has(w.class) {
+				continue
 			}
-			some = some || has
+			recs, err := c.src.PollFromWithin(ctx, w.parts...)
+			if failed := c.took(ctx, recs, err); failed != nil {
+				fault = errors.Join(fault, failed)
+				continue
+			}
+			if err != nil { // of a topic that is gone, as its partitions are now
+				return c.topUp(ctx)
+			}
+			some = some || len(recs) > 0
 		}
 		if some {
-			return nil
+			return bounded.Cause(ctx)
 		}
 	}
-	return nil
+	return fault
 }
 
 // has tells whether a class has something to hand out.
@@ -152,22 +169,36 @@ func (c *Consumer) has(cl *class) bool {
 	return c.headLocked(cl) >= 0
 }
 
-// thirst finds the partitions of each class that may have something to read, and of which more is wanted, in the order of their turns.
-func (c *Consumer) thirst(wanted *map[*class][]topic.TopicPartition) error {
+// thirst is the partitions of a class that may have something to read, and of which more is wanted, in the order of their turns.
+type thirst struct {
+	class *class
+	parts []topic.TopicPartition
+}
+
+// thirsts finds the thirst of each class, by rank.
+func (c *Consumer) thirsts() (map[*rank][]*thirst, error) {
 	if err := c.pauseSource(); err != nil {
-		return err
+		return nil, err
 	}
 	list, err := c.src.Ready()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	*wanted = map[*class][]topic.TopicPartition{}
+	of, byRank := map[*class]*thirst{}, map[*rank][]*thirst{}
 	for _, tp := range list {
-		if h := c.hold[tp]; h != nil && c.thirstyLocked(h) {
-			(*wanted)[h.class] = append((*wanted)[h.class], tp)
+		h := c.hold[tp]
+		if h == nil || !c.thirstyLocked(h) {
+			continue
 		}
+		w := of[h.class]
+		if w == nil {
+			w = &thirst{class: h.class}
+			of[h.class] = w
+			byRank[h.class.rank] = append(byRank[h.class.rank], w)
+		}
+		w.parts = append(w.parts, tp)
 	}
-	return nil
+	return byRank, nil
 }

@@ -11,6 +11,7 @@ import (
 //	T2  Classes of one rank that always have something are served in proportion to their weights: of two, what each got divided by its
 //	    weight differs by no more than a batch of each and one weight. This is deficit round robin (Shreedhar and Varghese, 1995).
 //	T3  A class that has nothing saves nothing up.
+//	T4  A choice costs the classes that have something, are worked for, or had something at the last round; not those that rest.
 type turns struct {
 	ranks []*rank // the highest first
 }
@@ -19,13 +20,16 @@ type turns struct {
 type rank struct {
 	number  int
 	classes []*class
-	at      int  // whose turn it is
-	granted bool // it has had its weight added
+	ring    []*class // those that may have something
+	at      int      // whose turn it is in the ring
+	granted bool     // it has had its weight added
 }
 
 // A class is partitions that are served alike, one after the other.
 type class struct {
 	id      classID
+	rank    *rank
+	inRing  bool
 	weight  int64
 	deficit int64 // what it may still be given in its turn
 
@@ -52,16 +56,24 @@ func (t *turns) class(id classID, weight int64) *class {
 		return cmp.Or(cmp.Compare(c.id.topic, id.topic), cmp.Compare(c.id.partition, id.partition))
 	})
 	if !ok {
-		r.classes = slices.Insert(r.classes, at, &class{id: id, weight: weight})
-		r.at, r.granted = 0, false
+		r.classes = slices.Insert(r.classes, at, &class{id: id, rank: r, weight: weight})
 	}
 	return r.classes[at]
+}
+
+// enter has a class take turns: it has something now.
+func (c *class) enter() {
+	if !c.inRing {
+		c.inRing = true
+		c.rank.ring = append(c.rank.ring, c)
+	}
 }
 
 // keep drops the classes without partitions.
 func (t *turns) keep() {
 	for _, r := range t.ranks {
-		r.classes = slices.DeleteFunc(r.classes, func(c *class) bool { return c.parts == 0 && c.working == 0 })
+		gone := func(c *class) bool { return c.parts == 0 && c.working == 0 }
+		r.classes, r.ring = slices.DeleteFunc(r.classes, gone), slices.DeleteFunc(r.ring, gone)
 		r.at, r.granted = 0, false
 	}
 	t.ranks = slices.DeleteFunc(t.ranks, func(r *rank) bool { return len(r.classes) == 0 })
@@ -81,8 +93,8 @@ func (r *rank) next(cost func(*class) int64) *class {
 	if c := r.round(cost); c != nil {
 		return c
 	}
-	rounds := int64(0) // after which somebody has enough
-	for _, c := range r.classes {
+	rounds := int64(0) // after which one has enough
+	for _, c := range r.ring {
 		if price := cost(c); price > 0 {
 			need := (price - c.deficit + c.weight - 1) / c.weight
 			if rounds == 0 || need < rounds {
@@ -93,7 +105,7 @@ func (r *rank) next(cost func(*class) int64) *class {
 	if rounds == 0 {
 		return nil
 	}
-	for _, c := range r.classes { // all but the last of them at once
+	for _, c := range r.ring { // all but the last of them at once
 		if cost(c) > 0 {
 			c.deficit += (rounds - 1) * c.weight
 		}
@@ -103,8 +115,14 @@ func (r *rank) next(cost func(*class) int64) *class {
 
 // round goes on with the turn that is on, and once around.
 func (r *rank) round(cost func(*class) int64) *class {
-	for range len(r.classes) + 1 {
-		c := r.classes[r.at]
+	for range len(r.ring) + 1 {
+		if r.at >= len(r.ring) {
+			r.at = 0
+		}
+		if len(r.ring) == 0 {
+			return nil
+		}
+		c := r.ring[r.at]
 		price := cost(c)
 		if price > 0 && !r.granted {
 			c.deficit += c.weight
@@ -114,10 +132,13 @@ func (r *rank) round(cost func(*class) int64) *class {
 			c.deficit -= price
 			return c
 		}
+		r.granted = false
 		if price == 0 && c.working == 0 {
-			c.deficit = 0
+			c.deficit, c.inRing = 0, false
+			r.ring = slices.Delete(r.ring, r.at, r.at+1)
+			continue
 		}
-		r.at, r.granted = (r.at+1)%len(r.classes), false
+		r.at++
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package group
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -27,6 +28,11 @@ func serveTest(weights map[string]int64, ranks map[string]int) (*turns, map[*cla
 }
 
 func serve(t *turns, mouths map[*class]*mouth) *mouth {
+	for c, m := range mouths {
+		if len(m.queue) > 0 {
+			c.enter()
+		}
+	}
 	c := t.next(func(c *class) int64 {
 		if q := mouths[c].queue; len(q) > 0 {
 			return q[0]
@@ -108,4 +114,36 @@ func TestTurnsOfRanksAndOfThoseWhoWereAway(t *testing.T) {
 	order.keep()
 	require.Len(t, order.ranks, 2)
 	require.Equal(t, []*class{by["b"].c}, order.ranks[1].classes)
+}
+
+// T4, counted: whatever the number of classes that rest.
+func TestTurnsCostWhatHasSomething(t *testing.T) {
+	for _, classes := range []int{10, 100, 1000, 10_000} {
+		order, asked, list := &turns{}, 0, []*class{}
+		for i := range classes {
+			c := order.class(classID{partition: int32(i)}, 1)
+			c.parts = 1
+			list = append(list, c)
+		}
+		cost := func(on ...*class) *class {
+			return order.next(func(c *class) int64 {
+				asked++
+				if slices.Contains(on, c) {
+					return 5
+				}
+				return 0
+			})
+		}
+		for round := range 50 {
+			a, b := list[round%classes], list[(round*7+1)%classes]
+			a.enter()
+			b.enter()
+			require.Contains(t, []*class{a, b}, cost(a, b))
+		}
+		require.Less(t, asked, 50*20, "%d classes", classes)
+		require.Nil(t, cost())
+		asked = 0
+		require.Nil(t, cost())
+		require.Zero(t, asked, "all rest")
+	}
 }
