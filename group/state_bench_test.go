@@ -111,6 +111,28 @@ func BenchmarkClassicMember(b *testing.B) {
 	}
 }
 
+// The same of static members of the server-side protocol. Of ten, a hundred, a thousand and ten thousand a heartbeat was 1.0, 2.8, 8.6 and 71 us
+// while it looked for its member in a list.
+func BenchmarkServerStaticMember(b *testing.B) {
+	for _, members := range []int{10, 100, 1000, 10_000} {
+		cfg := Config{}.withDefaults()
+		p := &pump{m: newMachine("g", &cfg, abc(4))}
+		p.m.server = newServerGroup()
+		for i := range members {
+			p.m.server.add(&serverMember{id: fmt.Sprint("m", i), instance: fmt.Sprint("i", i), clientID: "c", topics: []string{"a"}, rebalance: time.Minute})
+		}
+		p.settleFirst()
+		last := p.m.server.static(fmt.Sprint("i", members-1))
+		beat := ConsumerHeartbeatRequest{MemberID: last.id, InstanceID: last.instance, Epoch: last.epoch, ClientID: "c"}
+		b.Run(fmt.Sprint("members=", members), func(b *testing.B) {
+			require.NoError(b, p.send(beat).(ConsumerHeartbeatResponse).Err)
+			for b.Loop() {
+				p.send(beat)
+			}
+		})
+	}
+}
+
 func BenchmarkCommit(b *testing.B) {
 	cfg := Config{}.withDefaults()
 	p := &pump{m: newMachine("g", &cfg, nil)}
