@@ -174,10 +174,10 @@ func (e *Engine) endMembers() (faults []error) {
 		faults = append(faults, f.gone(end))
 		lost.add(f.losses())
 	}
-	return append(faults, lost.err(), e.goroutinesGone(end))
+	return append(faults, lost.err(), e.awaitGoroutines(end))
 }
 
-func (e *Engine) goroutinesGone(ctx context.Context) error {
+func (e *Engine) awaitGoroutines(ctx context.Context) error {
 	if n := e.goroutines.wait(ctx); n > 0 {
 		return fmt.Errorf("topic: close: %d goroutines did not end in %v: a callback blocks", n, closeGrace)
 	}

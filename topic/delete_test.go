@@ -413,7 +413,7 @@ func TestUnusedPartitionTakesOverNoData(t *testing.T) {
 	require.ErrorIs(t, err, ErrCorrupt)
 }
 
-// Compaction, retention and appends of a deleted topic, held at each of their steps, leave nothing in the directory of a topic that is made under the
+// Compaction, retention and appends of a deleted topic, held at one of their steps in three, leave nothing in the directory of a topic that is made under the
 // name at once, and take nothing from it.
 func TestWorkOfADeletedTopicEnds(t *testing.T) {
 	works := map[string]func(ctx context.Context, p *Partition) error{

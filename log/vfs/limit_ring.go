@@ -10,7 +10,7 @@ package vfs
 type limitedRing struct {
 	clean, dirty limitedFile // sentinels
 	n            int
-	steps        int // of the hand, ever
+	steps        int // of the hand, ever: what choices cost, counted for tests
 }
 
 func (r *limitedRing) init() {
