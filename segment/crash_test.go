@@ -121,7 +121,7 @@ func TestPowerCutAtEveryCall(t *testing.T) {
 	t.Logf("%d states", states)
 }
 
-// A second power cut at each call of the recovery, and a third try.
+// A second power cut at one in three calls of the recovery, and a third try.
 func TestPowerCutInRecovery(t *testing.T) {
 	whole := vfs.NewCrash()
 	require.NoError(t, lifeUntilCrash(t, whole, &promise{}))

@@ -495,3 +495,38 @@ func TestReadersOpenNoUnusedPartition(t *testing.T) {
 	_, err := part.High()
 	require.ErrorIs(t, err, ErrNotFound)
 }
+
+// What an append that has returned has written is there for a Poll that does not wait, with many who append, sync and roll at once.
+func TestPollSeesWhatWasAppended(t *testing.T) {
+	for _, level := range []IsolationLevel{ReadUncommitted, ReadCommitted} {
+		for name, durability := range map[string]TopicOption{"sync": SegmentBytes(1000), "none": NoSync()} {
+			eng := clientEngine(t)
+			top := clientTopic(t, eng, "t", durability, Set("segment.index.bytes", "1024"))
+			var wg sync.WaitGroup
+			for range 8 {
+				c := clientConsumer(t, eng, MaxWait(0), Isolation(level))
+				require.NoError(t, c.AssignTopics("t"))
+				wg.Go(func() {
+					next := int64(0)
+					for range 150 {
+						pos, err := top.Append(t.Context(), Record{Value: make([]byte, 100)})
+						assert.NoError(t, err)
+						for {
+							recs, err := c.Poll(t.Context())
+							assert.NoError(t, err)
+							if len(recs) == 0 {
+								break
+							}
+							next = recs[len(recs)-1].Offset + 1
+						}
+						if next <= pos.Offset {
+							t.Errorf("%s, %v: appended at %d, read up to %d", name, level, pos.Offset, next)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+		}
+	}
+}
