@@ -13,26 +13,31 @@ import (
 // previous one; the new one takes its place; journals of neither are removed. A crash at any point, with the renames in any order, leaves a
 // snapshot and all changes since.
 
-// stage writes a snapshot aside, and its journal. Until place nothing else has changed: a failure is definite. size is that of the snapshot.
-func stage(fsys vfs.FS, dir string, m *Manifest) (j vfs.File, size int64, err error) {
-	data, err := m.encode()
-	if err != nil {
-		return nil, 0, err
+// putSnapshot makes data, the snapshot of a generation, the newest one, durably, with an empty journal.
+func putSnapshot(fsys vfs.FS, dir string, generation uint64, data []byte) error {
+	if err := stage(fsys, dir, generation, data); err != nil {
+		return err
 	}
+	return place(fsys, dir)
+}
+
+// stage writes a snapshot aside, and its journal. Until place nothing else has changed: a failure is definite.
+func stage(fsys vfs.FS, dir string, generation uint64, data []byte) error {
 	if err := writeSynced(fsys, filepath.Join(dir, tempFile), data); err != nil {
-		return nil, 0, err
+		return err
 	}
-	path := filepath.Join(dir, JournalFile(m.Generation))
-	if j, err = createAnew(fsys, path); err != nil {
-		return nil, 0, err
+	path := filepath.Join(dir, JournalFile(generation))
+	j, err := createAnew(fsys, path)
+	if err != nil {
+		return err
 	}
 	if err = j.Sync(); err == nil {
 		err = fsys.SyncDir(dir)
 	}
 	if err != nil {
-		return nil, 0, errors.Join(err, j.Close(), fsys.Remove(path))
+		return errors.Join(err, j.Close(), fsys.Remove(path))
 	}
-	return j, int64(len(data)), nil
+	return j.Close()
 }
 
 // place makes what stage wrote the newest snapshot, durably.
@@ -74,12 +79,12 @@ func Write(fsys vfs.FS, dir string, m *Manifest) error {
 
 // write is Write; size is that of the snapshot. Damaged journals keep their names until what could be read of them is in it.
 func write(fsys vfs.FS, dir string, m *Manifest, damaged []string) (size int64, err error) {
-	j, size, err := stage(fsys, dir, m)
+	data, err := m.encode()
 	if err == nil {
-		err = errors.Join(j.Close(), place(fsys, dir))
+		err = putSnapshot(fsys, dir, m.Generation, data)
 	}
-	if err == nil {
-		err = mirror(fsys, dir, m)
+	if err == nil { // the previous one says the same
+		err = vfs.WriteFile(fsys, filepath.Join(dir, PrevFile), data)
 	}
 	if err == nil {
 		err = setAside(fsys, dir, damaged)
@@ -88,16 +93,7 @@ func write(fsys vfs.FS, dir string, m *Manifest, damaged []string) (size int64, 
 		return 0, err
 	}
 	sweep(fsys, dir, m.Generation)
-	return size, nil
-}
-
-// mirror makes the previous snapshot the same as the newest.
-func mirror(fsys vfs.FS, dir string, m *Manifest) error {
-	data, err := m.encode()
-	if err != nil {
-		return err
-	}
-	return vfs.WriteFile(fsys, filepath.Join(dir, PrevFile), data)
+	return int64(len(data)), nil
 }
 
 // SetAside renames a damaged file and returns its new name. It is durable once the directory is synced; until then a power cut may bring the old

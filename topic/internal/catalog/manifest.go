@@ -88,25 +88,43 @@ func (m *Manifest) Counts(name string, partition int32) bool {
 	return found && int(partition) < m.Topics[i].Partitions
 }
 
-// encode gives the file's bytes, with a line for each topic.
+// encode gives the file's bytes.
 func (m *Manifest) encode() ([]byte, error) {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "{\"format\":%d,\"generation\":%d,\"nextProducerId\":%d,\"topics\":[", format, m.Generation, m.NextProducerID)
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
+	lines := make([][]byte, len(m.Topics))
 	for i := range m.Topics {
+		var err error
+		if lines[i], err = m.Topics[i].encode(); err != nil {
+			return nil, err
+		}
+	}
+	return snapshot(m.Generation, m.NextProducerID, lines), nil
+}
+
+// snapshot gives a file's bytes, of which lines are those of the topics.
+func snapshot(generation uint64, nextProducerID int64, lines [][]byte) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "{\"format\":%d,\"generation\":%d,\"nextProducerId\":%d,\"topics\":[", format, generation, nextProducerID)
+	for i, line := range lines {
 		if i > 0 {
 			b.WriteByte(',')
 		}
 		b.WriteByte('\n')
-		if err := enc.Encode(&m.Topics[i]); err != nil {
-			return nil, err
-		}
-		b.Truncate(b.Len() - 1)
+		b.Write(line)
 	}
 	b.WriteString("\n]}\n")
 	fmt.Fprintf(&b, "crc32c:%08x\n", checksum(b.Bytes()))
-	return b.Bytes(), nil
+	return b.Bytes()
+}
+
+// encode gives the topic's line of a snapshot, without its end.
+func (e *Topic) encode() ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(e); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte{'\n'}), nil
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -24,11 +24,38 @@ func newState(m *Manifest) *state {
 // manifest is the state as a manifest.
 func (s *state) manifest() *Manifest {
 	m := &Manifest{Format: format, Generation: s.generation, NextProducerID: s.nextProducerID, Topics: make([]Topic, 0, len(s.topics))}
-	for e := range maps.Values(s.topics) {
+	for _, e := range sorted(slices.Collect(maps.Values(s.topics))) {
 		m.Topics = append(m.Topics, *e)
 	}
-	slices.SortFunc(m.Topics, func(a, b Topic) int { return strings.Compare(a.Name, b.Name) })
 	return m
+}
+
+func sorted(entries []*Topic) []*Topic {
+	slices.SortFunc(entries, func(a, b *Topic) int { return strings.Compare(a.Name, b.Name) })
+	return entries
+}
+
+// touched is the entries that a line has changed, as they are now.
+func (s *state) touched(l *Line) (entries []*Topic) {
+	for _, c := range l.Changes {
+		if e := s.topics[c.topic()]; e != nil {
+			entries = append(entries, e)
+		}
+	}
+	return entries
+}
+
+// topic is the name of the topic that a change leaves behind, if there is one.
+func (c *Change) topic() string {
+	switch {
+	case c.Create != nil:
+		return c.Create.Name
+	case c.Alter != nil:
+		return c.Alter.Name
+	case c.Use != nil:
+		return c.Use.Topic
+	}
+	return c.Delete
 }
 
 // apply makes the changes of a line. Those of topics that are not there do nothing: a lost line may have made them.

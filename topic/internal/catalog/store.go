@@ -3,6 +3,7 @@ package catalog
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -32,6 +33,14 @@ type Store struct {
 	size  int64  // of the journal's lines
 	limit int64  // size at which a new snapshot is made
 	ended bool   // the journal ends with an orderly stop
+	// lines is what a snapshot says of each topic, encoded when it is changed, not when the snapshot is made.
+	lines map[string]encoded
+}
+
+// encoded is an entry's line of a snapshot.
+type encoded struct {
+	entry *Topic
+	line  []byte
 }
 
 // commit is one caller's changes.
@@ -44,7 +53,8 @@ type commit struct {
 // Start goes on with what Load found; changed says that the caller changed the manifest. What is not in today's form, or was damaged, is written
 // anew. room is called when the disk is full and a change would make room on it.
 func Start(fsys vfs.FS, dir string, found *Found, changed bool, room func() bool) (*Store, error) {
-	s := &Store{fs: fsys, dir: dir, room: room, st: newState(found.Manifest)}
+	s := &Store{fs: fsys, dir: dir, room: room, st: newState(found.Manifest), lines: map[string]encoded{}}
+	s.encode(slices.Collect(maps.Values(s.st.topics)))
 	if found.current && !changed && len(found.damaged) == 0 {
 		s.base, s.size, s.limit = found.journal, found.end, max(leastJournal, found.size)
 		s.ended = found.closed
@@ -178,6 +188,11 @@ func (s *Store) lead(c *commit) {
 	s.waiting = nil
 	s.mu.Unlock()
 	s.write(group)
+	for _, other := range group {
+		if other != c {
+			other.lead <- false
+		}
+	}
 	if s.size > s.limit {
 		s.fold()
 	}
@@ -187,11 +202,6 @@ func (s *Store) lead(c *commit) {
 		next = s.waiting[0]
 	}
 	s.mu.Unlock()
-	for _, other := range group {
-		if other != c {
-			other.lead <- false
-		}
-	}
 	if next != nil {
 		next.lead <- true
 	}
@@ -249,10 +259,45 @@ func (s *Store) tryAppend(l *Line) error {
 	}
 	s.size += int64(len(data))
 	s.ended = l.Closed
+	s.encode(s.apply(l))
+	return nil
+}
+
+// apply makes the changes of a line that is durable, and gives the entries that it changed.
+func (s *Store) apply(l *Line) []*Topic {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.st.apply(l)
-	return nil
+	return s.st.touched(l)
+}
+
+// encode sees that there are lines of these entries. One that cannot be encoded is left to the snapshot, which fails for it.
+func (s *Store) encode(entries []*Topic) {
+	for _, e := range entries {
+		if line, err := e.encode(); err == nil {
+			s.lines[e.Name] = encoded{e, line}
+		}
+	}
+}
+
+// snapshot gives the bytes of a new snapshot, and its generation.
+func (s *Store) snapshot() (generation uint64, data []byte, err error) {
+	s.mu.Lock()
+	generation, next := s.st.generation, s.st.nextProducerID
+	entries := slices.Collect(maps.Values(s.st.topics))
+	s.mu.Unlock()
+	fresh, lines := make(map[string]encoded, len(entries)), make([][]byte, len(entries))
+	for i, e := range sorted(entries) {
+		have := s.lines[e.Name]
+		if have.entry != e {
+			if have.line, err = e.encode(); err != nil {
+				return 0, nil, err
+			}
+		}
+		fresh[e.Name], lines[i] = encoded{e, have.line}, have.line
+	}
+	s.lines = fresh // without those of topics that are gone
+	return generation, snapshot(generation, next, lines), nil
 }
 
 // unend takes an end back whose sync failed, as far as the disk lets it: the next program would take the journal, of which only the page cache
@@ -319,15 +364,14 @@ func (s *Store) makeRoom() bool {
 // fold makes a new snapshot and begins a new journal. When that fails the journal goes on: whichever snapshot is in place, the lines behind it are
 // found.
 func (s *Store) fold() {
-	m := s.Manifest()
-	j, size, err := stage(s.fs, s.dir, m)
+	generation, data, err := s.snapshot()
 	if err == nil {
-		err = errors.Join(j.Close(), place(s.fs, s.dir))
+		err = putSnapshot(s.fs, s.dir, generation, data)
 	}
 	if err != nil {
 		s.limit = 2 * s.size
 		return
 	}
-	sweep(s.fs, s.dir, s.base, m.Generation)
-	s.base, s.size, s.ended, s.limit = m.Generation, 0, false, max(leastJournal, size)
+	sweep(s.fs, s.dir, s.base, generation)
+	s.base, s.size, s.ended, s.limit = generation, 0, false, max(leastJournal, int64(len(data)))
 }

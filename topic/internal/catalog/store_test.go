@@ -9,8 +9,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/vfs"
@@ -474,4 +476,68 @@ func TestStartGoesOnAboveEveryEntry(t *testing.T) {
 	require.NoError(t, s.Commit(altered("a", 1, "2")))
 	now, _ := s.Topic("a")
 	assert.Greater(t, now.Changed, entry.Changed)
+}
+
+// What a snapshot says of a topic is encoded when the topic is changed: a snapshot has nothing left to encode, and is that of the whole manifest.
+func TestSnapshotIsEncodedBefore(t *testing.T) {
+	disk := vfs.NewMem()
+	s := open(t, disk)
+	same := func() {
+		t.Helper()
+		for name, e := range s.st.topics {
+			assert.Same(t, e, s.lines[name].entry, name)
+		}
+		want, err := s.Manifest().encode()
+		require.NoError(t, err)
+		generation, data, err := s.snapshot()
+		require.NoError(t, err)
+		assert.Equal(t, string(want), string(data))
+		assert.Equal(t, s.Manifest().Generation, generation)
+		assert.Len(t, s.lines, len(s.st.topics))
+	}
+	for _, changes := range append(script(), []Change{{Delete: "a"}}) {
+		require.NoError(t, s.Commit(changes...))
+		same()
+	}
+	s.Close()
+	s = open(t, disk)
+	same()
+	s.lines["a"] = encoded{&Topic{}, []byte("of an earlier entry")}
+	_, data, err := s.snapshot()
+	require.NoError(t, err)
+	_, err = Decode(data, anyTopic)
+	require.NoError(t, err)
+}
+
+// Of changes that are made together only the one that leads waits for a new snapshot.
+func TestChangesDoNotWaitForASnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := vfs.NewMem()
+		open(t, mem).Close()
+		disk := vfs.NewFault(mem)
+		s := open(t, disk)
+		line, snapshot := make(chan struct{}), make(chan struct{})
+		disk.Add(vfs.Rule{Op: vfs.OpSync, Path: "*.journal", Hook: func(vfs.Op, string) { <-line }, Done: true},
+			vfs.Rule{Op: vfs.OpSync, Path: tempFile, Hook: func(vfs.Op, string) { <-snapshot }, Done: true})
+		var done atomic.Int32
+		var wg sync.WaitGroup
+		commit := func(name string) {
+			wg.Go(func() {
+				assert.NoError(t, s.Commit(created(name, 1)))
+				done.Add(1)
+			})
+			synctest.Wait()
+		}
+		commit("a")
+		for _, name := range []string{"b", "c", "d"} {
+			commit(name)
+		}
+		s.limit = 250 // more than the first line, less than both
+		close(line)
+		synctest.Wait()
+		assert.EqualValues(t, 3, done.Load(), "all but the one that makes the snapshot")
+		close(snapshot)
+		wg.Wait()
+		assert.Zero(t, s.size, "a new journal")
+	})
 }
