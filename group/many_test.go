@@ -266,3 +266,46 @@ func TestFailingPartitionDelaysNoOther(t *testing.T) {
 		})
 	}
 }
+
+// A pause does not outlast the partition's stay with its member: what comes back is read.
+func TestPauseEndsWithTheAssignment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		eng, err := topic.Open("", topic.InMemory())
+		require.NoError(t, err)
+		defer eng.Close()
+		a, err := eng.Topic(t.Context(), "a", topic.Partitions(2))
+		require.NoError(t, err)
+		got, over := make(chan int32, 9), make(chan error, 2)
+		join := func() *Consumer {
+			c, err := Join(t.Context(), eng, "g", Topics("a"))
+			require.NoError(t, err)
+			go func() {
+				over <- c.Run(t.Context(), 1, func(_ context.Context, b *Batch) error { got <- b.Partition; return nil })
+			}()
+			synctest.Wait()
+			return c
+		}
+		first := join()
+		parts := first.Assignment()
+		require.Len(t, parts, 2)
+		require.NoError(t, first.Pause(parts...))
+		second := join()
+		moved := second.Assignment()
+		require.Len(t, moved, 1)
+		require.NoError(t, second.Close())
+		require.NoError(t, <-over)
+		synctest.Wait()
+		require.Len(t, first.Assignment(), 2)
+		for n := range int32(2) {
+			_, err := a.Append(t.Context(), topic.Record{}, topic.AppendTo(n))
+			require.NoError(t, err)
+		}
+		require.Equal(t, moved[0].Partition, <-got)
+		synctest.Wait()
+		require.Empty(t, got, "the one that stayed is paused still")
+		require.NoError(t, first.Resume(parts...))
+		require.Equal(t, 1-moved[0].Partition, <-got)
+		require.NoError(t, first.Close())
+		require.NoError(t, <-over)
+	})
+}
