@@ -38,9 +38,7 @@ func (m *memo) size() int64 { return m.bytes }
 func (m *memo) drop() {
 	m.shard.mu.Lock()
 	defer m.shard.mu.Unlock()
-	if m.shard.at[m.at] == m {
-		delete(m.shard.at, m.at)
-	}
+	delete(m.shard.at, m.at)
 }
 
 // memory is what is remembered. The zero value is empty.
