@@ -272,6 +272,44 @@ func TestDeleteOnFailingDisk(t *testing.T) {
 	}
 }
 
+// A deletion that waits for a hung fsync of the topic's slot ends with its context, and so does Shutdown beside it.
+func TestDeleteAndShutdownBesideAHungSlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		open := make(chan struct{})
+		disk := vfs.NewFault(vfs.NewMem(), vfs.Rule{Op: vfs.OpSync, Path: "quire.slot", Done: true, Hook: func(vfs.Op, string) { <-open }})
+		e, err := Open("data", On(disk))
+		require.NoError(t, err)
+		usedTopic(t, e, "orders", 1)
+		time.Sleep(2 * time.Second) // the slot is synced meanwhile
+		for _, call := range []func(ctx context.Context) error{
+			func(ctx context.Context) error { return e.DeleteTopic(ctx, "orders") },
+			e.Shutdown,
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			began := time.Now()
+			require.ErrorIs(t, call(ctx), context.DeadlineExceeded)
+			assert.LessOrEqual(t, time.Since(began), time.Second+shutdownGrace)
+			cancel()
+		}
+		close(open)
+		require.NoError(t, e.Close())
+	})
+}
+
+// A removal that has ended is told as that, whatever else has.
+func TestEndedRemovalIsTold(t *testing.T) {
+	e := openOn(t, vfs.NewMem())
+	one := newRemoval("orders")
+	close(one.done)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.NoError(t, e.Close())
+	for range 50 {
+		require.NoError(t, e.removals.await(ctx, one))
+	}
+	assert.ErrorIs(t, e.removals.await(ctx, newRemoval("orders")), ErrUncertain)
+}
+
 // What is being removed still takes its room of the budget for all topics, also after another Open.
 func TestBudgetCountsWhatIsBeingRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -148,13 +148,17 @@ func (r *removals) await(ctx context.Context, one *removal) error {
 	var err error
 	select {
 	case <-one.done:
-		if err = one.fault; err == nil || !errors.Is(err, ErrClosed) {
-			return err
-		}
 	case <-ctx.Done():
 		err = bounded.Cause(ctx)
 	case <-r.eng.closing:
 		err = ErrClosed
+	}
+	select {
+	case <-one.done: // also where it ends together with others
+		if err = one.fault; err == nil || !errors.Is(err, ErrClosed) {
+			return err
+		}
+	default:
 	}
 	return fmt.Errorf("%w: the topic is deleted, its files may not be removed yet: %w", ErrUncertain, err)
 }
