@@ -187,14 +187,12 @@ func (w *worker) run() {
 // next gives the worker a duty, or nil, which ends it: there is none, or there are enough others.
 func (w *worker) next() laneDuty {
 	s := w.pool
-	w.lane.Store(nil)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w.enterLocked(workerActive)
 	if s.count[workerActive] > s.mostActive+s.count[workerStuck] {
 		return nil
 	}
-	w.progress()
 	if d := s.urgent.pop(); d != nil {
 		return d
 	}

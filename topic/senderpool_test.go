@@ -140,22 +140,31 @@ func TestProducerWithManyInFlightStarvesNoOthers(t *testing.T) {
 // A sender that goes on while what it has put in flight has no completer is looked after: should it be stuck, the clock finds it.
 func TestSenderThatGoesOnIsLookedAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, e, _, p := manyProducer(t, 1)
-		defer e.Close()
+		_, _, _, p := manyProducer(t, 1, Acks(None))
 		require.NoError(t, p.Send(t.Context(), "t", to(0, "x"), nil))
 		require.NoError(t, p.Flush(t.Context()))
 		time.Sleep(3 * stuckTick)
-		l := p.everyLane()[0]
+		l, w := p.everyLane()[0], &worker{pool: p.senders}
+		w.lane.Store(l)
+		var got acks
+		p.senders.mu.Lock()
+		p.senders.workers[w] = struct{}{}
+		p.senders.count[workerActive]++
+		p.senders.mu.Unlock()
 		l.mu.Lock()
-		l.flight = []*batch{{}}
+		l.accepted++
+		l.flight = []*batch{{calls: []func(Position, error){got.cb}}}
 		l.ready.push(&batch{})
 		l.mu.Unlock()
 		assert.NotNil(t, nextOf(l))
 		p.senders.mu.Lock()
 		assert.True(t, p.senders.ticking)
 		p.senders.mu.Unlock()
+		time.Sleep(5 * stuckTick)
+		assert.Equal(t, []error{nil}, got.errs, "told although the sender is stuck")
+		w.leave()
 		l.mu.Lock()
-		l.flight, l.hands, l.sending = nil, nil, false
+		l.hands, l.sending = nil, false
 		l.mu.Unlock()
 		require.NoError(t, p.Close())
 	})
