@@ -530,3 +530,21 @@ func TestPollSeesWhatWasAppended(t *testing.T) {
 		}
 	}
 }
+
+// What is taken away from a consumer leaves nothing with it: no watch, and no error to tell.
+func TestPartitionsTakenAwayAreLetGo(t *testing.T) {
+	top, c, parts := outOfRange(t)
+	for range 2 {
+		_, err := c.Poll(t.Context())
+		require.ErrorIs(t, err, ErrOffsetOutOfRange)
+	}
+	require.Len(t, partitionOf(t, top, 1).waiting, 1)
+	require.NoError(t, c.Assign())
+	require.Empty(t, partitionOf(t, top, 1).waiting)
+	require.NoError(t, c.Assign(parts[1]))
+	for range 3 {
+		recs, err := c.Poll(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, recs)
+	}
+}
