@@ -161,6 +161,7 @@ func TestSenderThatGoesOnIsLookedAfter(t *testing.T) {
 		assert.True(t, p.senders.ticking)
 		p.senders.mu.Unlock()
 		time.Sleep(5 * stuckTick)
+		synctest.Wait()
 		assert.Equal(t, []error{nil}, got.errs, "told although the sender is stuck")
 		w.leave()
 		l.mu.Lock()
