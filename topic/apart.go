@@ -78,6 +78,7 @@ func changing[T any](ctx context.Context, e *Engine, names []string, f func() (T
 		defer e.endChange(names...)
 		return f()
 	}, told)
+	err = fullDisk(err)
 	switch out {
 	case bounded.Ended:
 		told(v, err)

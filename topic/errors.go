@@ -36,7 +36,7 @@ var (
 	ErrTooLarge = log.ErrTooLarge
 	// ErrQuota: an agreed limit (of bytes, records or members) is used up.
 	ErrQuota = errors.New("topic: quota exceeded")
-	// ErrNoSpace: the disk is full. Nothing was appended; appends succeed again once there is space.
+	// ErrNoSpace: the disk is full. Nothing was appended, created or altered; calls succeed again once there is space.
 	ErrNoSpace = log.ErrNoSpace
 	// ErrCorrupt: stored bytes are damaged, or given bytes are not what they claim to be.
 	ErrCorrupt = log.ErrCorrupt
@@ -190,7 +190,7 @@ func (p *Partition) fault(err error) error {
 			err = end
 		}
 	default:
-		err = rawFault(err)
+		err = fullDisk(rawFault(err))
 	}
 	return &PartitionError{Topic: p.topic.name, Partition: p.id, Err: err}
 }
@@ -199,6 +199,14 @@ func (p *Partition) fault(err error) error {
 func rawFault(err error) error {
 	if (errors.Is(err, record.ErrCorrupt) || errors.Is(err, record.ErrIncomplete)) && !errors.Is(err, ErrCorrupt) {
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return err
+}
+
+// fullDisk makes exhausted space match ErrNoSpace, unless the outcome is not known.
+func fullDisk(err error) error {
+	if vfs.IsNoSpace(err) && !errors.Is(err, ErrNoSpace) && !errors.Is(err, ErrUncertain) {
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
 	}
 	return err
 }
