@@ -69,7 +69,7 @@ func TestPollLooksAtWhatIsReady(t *testing.T) {
 
 // t.Read looks at what is ready, too.
 func TestReadLooksAtWhatIsReady(t *testing.T) {
-	const partitions, rounds = 500, 100
+	const partitions, used, rounds = 500, 5, 100
 	synctest.Test(t, func(t *testing.T) {
 		eng := clientEngine(t)
 		top := clientTopic(t, eng, "t", Partitions(partitions), quick())
@@ -86,12 +86,12 @@ func TestReadLooksAtWhatIsReady(t *testing.T) {
 		before := r.f.visits
 		require.LessOrEqual(t, before, partitions)
 		for i := range rounds {
-			put(t, top, int32(i%5)*99, 0, 1, 1)
+			put(t, top, int32(i%used)*99, 0, 1, 1)
 			rec := <-got
-			require.Equal(t, int32(i%5)*99, rec.Partition)
+			require.Equal(t, int32(i%used)*99, rec.Partition)
 			synctest.Wait()
 		}
-		assert.LessOrEqual(t, r.f.visits-before, 2*rounds)
+		assert.LessOrEqual(t, r.f.visits-before, 2*rounds+used, "a first use may be told before its record")
 		cancel()
 		_, more := <-got
 		require.False(t, more)
