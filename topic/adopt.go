@@ -25,6 +25,7 @@ func (e *Engine) adopt(found *catalog.Found) (changed bool, err error) {
 	}
 	m := found.Manifest
 	known, unknown := map[string][]int32{}, map[string][]int32{}
+	e.met = map[TopicPartition]bool{}
 	for _, base := range names {
 		tp, ok := parseDirName(base)
 		if !ok {
@@ -32,6 +33,7 @@ func (e *Engine) adopt(found *catalog.Found) (changed bool, err error) {
 			continue
 		}
 		if m.Counts(tp.Topic, tp.Partition) {
+			e.met[tp] = true
 			known[tp.Topic] = append(known[tp.Topic], tp.Partition)
 			continue
 		}

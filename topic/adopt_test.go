@@ -152,3 +152,52 @@ func TestAdoptTellsOfADiskThatDoesNotAnswer(t *testing.T) {
 	_, err = p.End()
 	require.ErrorIs(t, err, syscall.EIO, "and not an empty partition")
 }
+
+// A journal that was cut behind an earlier stop's closing line looks orderly: what lies in a directory that it knows nothing of is found
+// all the same, by marks and by readers.
+func TestCutJournalHidesNoRecords(t *testing.T) {
+	mem := vfs.NewMem()
+	e := openOn(t, mem)
+	openTopic(t, e, "orders", Partitions(2))
+	require.NoError(t, e.Close())
+	orderly := journals(t, mem)
+	e = openOn(t, mem)
+	tp := openTopic(t, e, "orders")
+	_, err := tp.Append(t.Context(), Record{Value: []byte("a")}, AppendTo(1))
+	require.NoError(t, err)
+	require.NoError(t, e.Close())
+	for name, data := range orderly {
+		require.NoError(t, vfs.WriteFile(mem, name, data))
+	}
+	e = openOn(t, mem)
+	p := partitionOf(t, openTopic(t, e, "orders"), 1)
+	o, err := p.Offsets()
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, o.End)
+	require.NoError(t, e.Close())
+	for name, data := range orderly {
+		require.NoError(t, vfs.WriteFile(mem, name, data))
+	}
+	e = openOn(t, mem)
+	c := clientConsumer(t, e, MaxWait(0))
+	require.NoError(t, c.Assign(TopicPartition{Topic: "orders", Partition: 1}))
+	recs, err := c.Poll(t.Context())
+	require.NoError(t, err)
+	assert.Len(t, recs, 1)
+	require.NoError(t, e.Close())
+}
+
+func journals(t *testing.T, mem *vfs.Mem) map[string][]byte {
+	t.Helper()
+	names, err := mem.List("data")
+	require.NoError(t, err)
+	files := map[string][]byte{}
+	for _, base := range names {
+		if strings.HasPrefix(base, "quire.manifest") {
+			name := filepath.Join("data", base)
+			files[name], err = vfs.ReadFile(mem, name, 1<<20)
+			require.NoError(t, err)
+		}
+	}
+	return files
+}

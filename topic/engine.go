@@ -55,6 +55,7 @@ type Engine struct {
 	turn    chan struct{}
 	catalog *catalog.Store // nil in an engine opened for reading, which has what it found at Open
 	found   *Manifest
+	met     map[TopicPartition]bool // directories that Open has met
 
 	checkpointing bounded.Mutex // one writer of the checkpoint files at a time
 	checkpointed  checkpointed

@@ -230,10 +230,13 @@ func (e *Engine) fillTopics(m *Manifest) error {
 		for _, p := range t.state.Load().partitions {
 			if !p.unused {
 				p.saved = saved.of(p)
+			} else {
+				p.met = e.met[TopicPartition{Topic: p.topic.name, Partition: p.id}]
 			}
 		}
 		e.publish(t)
 	}
+	e.met = nil
 	return nil
 }
 

@@ -35,6 +35,7 @@ type Partition struct {
 	expiry  int64          // of an unused partition: when the oldest records' time is up, ms; 0 not known, -1 never
 	cleanAt int64          // the same of compaction: when to look
 	unused  bool           // never used: there is no directory, and nothing to recover
+	met     bool           // Open met a directory all the same: of a first use that failed, or the manifest has lost that there was one
 	waiting []log.Watcher  // of one that is not open: its log has them when it is
 	watched *log.Log       // that has the watchers, also when it has ended
 }
@@ -173,7 +174,7 @@ func (p *Partition) neverUsed() bool {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.unused && !p.topic.eng.readOnly && p.end == nil
+	return p.unused && !p.met && !p.topic.eng.readOnly && p.end == nil
 }
 
 // addWatcher has w told of changes of the log, and when the partition is opened, or ends, until removeWatcher. It opens nothing. An error is why
