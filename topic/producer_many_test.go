@@ -296,11 +296,13 @@ func retryInOrder(t *testing.T, inFlight int) {
 	require.NoError(t, p.Close())
 }
 
-// Lanes that always have more to send let the others have their turns.
+// Lanes that always have more to send let the others have their turns, also those that may have any number of batches in flight.
 func TestProducerHotPartitionsStarveNoOthers(t *testing.T) {
-	for name, opts := range map[string][]ProducerOption{"one by one": {BatchSize(1)}, "batches": nil} {
+	for name, opts := range map[string][]ProducerOption{
+		"one by one": {BatchSize(1)}, "batches": nil, "many in flight": {BatchSize(1), Idempotent(false), MaxInFlight(1 << 30)},
+	} {
 		t.Run(name, func(t *testing.T) {
-			const hot, most = 12, 10_000_000
+			const hot, most = 12, 3_000_000
 			_, e, top, p := manyProducer(t, hot+20, opts...)
 			require.NoError(t, e.AlterTopic(t.Context(), "t", NoSync()))
 			var sent atomic.Int64

@@ -1,7 +1,6 @@
 package topic
 
 import (
-	"context"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -106,35 +105,6 @@ func TestProducerRetriesWithoutPauseStarveNoOthers(t *testing.T) {
 		}
 		require.NoError(t, p.Close())
 	})
-}
-
-// A lane that may have any number of batches in flight has turns as short as others.
-func TestProducerWithManyInFlightStarvesNoOthers(t *testing.T) {
-	const hot, most = 12, 3_000_000
-	_, e, top, p := manyProducer(t, hot+20, BatchSize(1), Idempotent(false), MaxInFlight(1<<30))
-	require.NoError(t, e.AlterTopic(t.Context(), "t", NoSync()))
-	var sent atomic.Int64
-	var over atomic.Bool
-	for n := range hot {
-		var again func(Position, error)
-		again = func(Position, error) {
-			if !over.Load() && sent.Add(1) < most {
-				if err := p.Send(context.Background(), "t", to(n, "hot"), again); err != ErrClosed {
-					assert.NoError(t, err)
-				}
-			}
-		}
-		for range 10 {
-			again(Position{}, nil)
-		}
-	}
-	for n := hot; n < top.Partitions(); n++ {
-		_, err := p.SendSync(t.Context(), "t", to(n, "cold"))
-		require.NoError(t, err)
-	}
-	assert.Less(t, sent.Load(), int64(most))
-	over.Store(true)
-	require.NoError(t, p.Close())
 }
 
 // A sender that goes on while what it has put in flight has no completer is looked after: should it be stuck, the clock finds it.
