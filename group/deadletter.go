@@ -97,9 +97,12 @@ func (q *Queue) bury(ctx context.Context, got *taken) error {
 // refuses tells whether an error is about this letter or the topic that it goes to, and not about the disk or the engine: then others may
 // go on.
 func refuses(err error) bool {
+	if errors.Is(err, topic.ErrNotFound) { // what of it is unknown went with the topic
+		return !errors.Is(err, topic.ErrClosed)
+	}
 	for _, refusal := range []error{
 		context.DeadlineExceeded,
-		topic.ErrTooLarge, topic.ErrInvalid, topic.ErrInvalidRecord, topic.ErrInvalidTimestamp, topic.ErrQuota, topic.ErrNotFound,
+		topic.ErrTooLarge, topic.ErrInvalid, topic.ErrInvalidRecord, topic.ErrInvalidTimestamp, topic.ErrQuota,
 		topic.ErrExists, topic.ErrReadOnly, topic.ErrFenced, topic.ErrCorrupt, topic.ErrDataLoss,
 	} {
 		if errors.Is(err, refusal) {

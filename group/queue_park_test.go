@@ -172,6 +172,31 @@ func TestRefusedDeadLetterStopsNoOthers(t *testing.T) {
 	}
 }
 
+// A letter whose topic is deleted under it holds nothing up, and is written to the topic that takes its place.
+func TestTopicOfDeadLettersIsDeletedUnderALetter(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		e := topictest.New(t)
+		put(t, e, "bad", "good")
+		q := openQueue(t, e, group.DeadLetter("jobs.dead"))
+		ctx, stop := context.WithTimeout(t.Context(), time.Hour)
+		defer stop()
+		ended := make(chan error)
+		deleteUnder(t, e, "jobs.dead", func() {
+			go func() {
+				ended <- q.Run(ctx, 1, func(_ context.Context, d *group.Delivery) error {
+					if string(d.Value) == "bad" {
+						return group.Reject(nil)
+					}
+					return nil
+				})
+			}()
+		})
+		require.ErrorIs(t, <-ended, context.DeadlineExceeded)
+		require.Len(t, deadLetters(t, e), 1)
+		require.Zero(t, q.Metrics().Open)
+	})
+}
+
 // A fence is its owner's word, as long as it stands.
 func TestDeadLettersWaitBehindAFence(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

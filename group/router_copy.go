@@ -137,6 +137,9 @@ func (p *parcel) send() error {
 			c.r.member.room.found()
 			p.recs, p.most, tries = p.recs[n:], 0, 0
 			continue
+		case errors.Is(err, topic.ErrNotFound): // what of it is unknown went with the topic
+			p.gone = true
+			return nil
 		case errors.Is(err, topic.ErrUncertain) || errors.Is(err, topic.ErrClosed):
 			return c.fault(&p.recs[0], p.to.Name(), err)
 		case lacksRoom(err):
@@ -144,9 +147,6 @@ func (p *parcel) send() error {
 			if err := c.awaitRoom(err, tries); err != nil {
 				return err
 			}
-		case errors.Is(err, topic.ErrNotFound):
-			p.gone = true
-			return nil
 		case !never(err):
 			return c.fault(&p.recs[0], p.to.Name(), err)
 		case n > 1: // one of them it is

@@ -394,6 +394,40 @@ func TestRouterWhoseDestinationIsDeleted(t *testing.T) {
 	})
 }
 
+// deleteUnder deletes a topic while what begin has appended to it waits behind another append's fsync: its outcome is unknown.
+func deleteUnder(t *testing.T, e *topictest.Engine, name string, begin func()) {
+	t.Helper()
+	hung, first := make(chan struct{}), make(chan error)
+	e.Disk().Add(vfs.Rule{Op: vfs.OpSync, Path: "data/" + name + "-0/*.log", Done: true, Hook: func(vfs.Op, string) { <-hung }})
+	to := e.OpenTopic(name)
+	go func() {
+		_, err := to.Append(t.Context(), topic.Record{Value: []byte("first")})
+		first <- err
+	}()
+	synctest.Wait()
+	begin()
+	synctest.Wait()
+	require.NoError(t, e.DeleteTopic(t.Context(), name))
+	close(hung)
+	require.NoError(t, <-first)
+}
+
+func TestRouterWhoseDestinationIsDeletedUnderACopy(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		e := topictest.New(t)
+		r := openRouter(t, e, group.Bind(group.Fanout("x"), group.Fanout("y")))
+		ended := start(t, r)
+		orders(t, e, "a=1")
+		synctest.Wait()
+		deleteUnder(t, e, "x", func() { orders(t, e, "a=2") })
+		time.Sleep(time.Minute)
+		require.NoError(t, r.Shutdown(t.Context()))
+		require.NoError(t, <-ended)
+		require.Equal(t, "2", values(t, e, "x"), "created again")
+		require.Equal(t, "1 2", values(t, e, "y"))
+	})
+}
+
 func TestRouterWhoseDestinationIsDeletedAgainAndAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		e := topictest.New(t)
