@@ -26,7 +26,7 @@ func lifeFamilies() []*family {
 		curve("delete", "DeleteTopic, all in use", mark, Limits{100, 0, -1, 0, 1}, Counts{Allocs: 300, Writes: 2, Syncs: 4, Opens: 2}),
 		curve("gone", "the same until its files are gone", files, Limits{-1, 0, -1, 0, 1}, Counts{Writes: 2, Syncs: 4, Opens: 2}),
 		curve("close", "Engine.Close, all in use", files, Limits{100, 3, -1, 2, 4}, Counts{Allocs: 400, Writes: 6, Syncs: 10, Opens: 6}),
-		curve("open", "Open", mark, Limits{30, 0, -1, 0, 0}, Counts{Allocs: 900, Writes: 1, Syncs: 2, Opens: 10}),
+		curve("open", "Open", mark, Limits{45, 0, -1, 0, 0}, Counts{Allocs: 900, Writes: 1, Syncs: 2, Opens: 10}),
 		curve("warm", "first Warm of each after that", files, Limits{250, 0, -1, 0, 5}, Counts{Allocs: 200, Writes: 1, Syncs: 2, Opens: 1}),
 	}}
 	return []*family{f}

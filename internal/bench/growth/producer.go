@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"sync/atomic"
 
 	"github.com/quirelog/quire/topic"
@@ -25,13 +26,14 @@ type producing struct {
 	durable bool
 }
 
+// curve allows a write for each record: how many share one goes by how fast they come (Linger is 0).
 func (s producing) curve(id string) Curve {
-	c := Curve{ID: id, Name: fmt.Sprintf("Producer, %d B, NoSync", s.size), Unit: "record", Limits: Limits{2, 0.5, -1, 0.05, 0.1},
-		Machine: "a write for each batch, and the less in a batch the more partitions share the buffer"}
+	c := Curve{ID: id, Name: fmt.Sprintf("Producer, %d B, NoSync", s.size), Unit: "record", Limits: Limits{2, 1.1, -1, 0.05, 0.1},
+		Machine: "a write for each batch, and the less in a batch the more partitions there are"}
 	if s.durable {
 		c.Name = fmt.Sprintf("Producer, %d B, durable", s.size)
-		c.Machine = "an fdatasync for each file, and the less in a batch the more partitions share the buffer"
-		c.Limits.Syncs = 0.5
+		c.Machine = "an fdatasync for each file, and the less in a batch the more partitions there are"
+		c.Limits.Syncs = 1.1
 	}
 	return c
 }
@@ -72,43 +74,84 @@ func (s producing) quire(m *manyPartitions) (show func() (sample, error), end fu
 }
 
 func (s producing) raw(e *env, r *rawFiles) (show func() (sample, error), end func() error, err error) {
-	batches := make([][]byte, len(r.files))
-	return plain(func() (int, error) { return s.count(e), s.sendRaw(r, batches, s.count(e)) }), nil, nil
+	q := &rawSending{producing: s, files: r.files, batches: make([][]byte, len(r.files))}
+	q.work.L, q.room.L = &q.mu, &q.mu
+	return plain(func() (int, error) { return s.count(e), q.send(s.count(e)) }), nil, nil
 }
 
-// sendRaw gathers a batch for each file and writes it when it is full, or when the buffer is.
-func (s producing) sendRaw(r *rawFiles, batches [][]byte, count int) error {
-	value, held := make([]byte, s.size+10), 0
+// rawSending is what a producer does, by system calls: one goroutine gathers batches, others write each as soon as one of them is free, the
+// oldest first.
+type rawSending struct {
+	producing
+	files   []*rawFile
+	mu      sync.Mutex
+	work    sync.Cond // a batch waits, or no more come
+	room    sync.Cond // a batch was taken
+	batches [][]byte  // by file
+	waiting []int     // files with a batch, the oldest first
+	held    int       // bytes in batches
+	over    bool
+}
+
+func (q *rawSending) send(count int) error {
+	q.over = false
+	ended := make(chan error)
+	go func() { ended <- each(q.writers(), func(int) error { return q.write() }) }()
+	value := make([]byte, q.size+10)
 	for i := range count {
-		f := i % len(batches)
-		if len(batches[f]) == 0 {
-			batches[f] = append(batches[f], make([]byte, rawFrame)...)
-		}
-		batches[f] = append(batches[f], value...)
-		held += len(value)
-		if len(batches[f]) >= producerBatch {
-			held -= len(batches[f])
-			if err := r.files[f].append(batches[f], s.durable); err != nil {
-				return err
-			}
-			batches[f] = batches[f][:0]
-		}
-		if held >= producerBuffer {
-			held = 0
-			if err := s.flushRaw(r, batches); err != nil {
-				return err
-			}
-		}
+		q.gather(i%len(q.files), value)
 	}
-	return s.flushRaw(r, batches)
+	q.mu.Lock()
+	q.over = true
+	q.work.Broadcast()
+	q.mu.Unlock()
+	return <-ended
 }
 
-func (s producing) flushRaw(r *rawFiles, batches [][]byte) error {
-	return each(len(batches), func(f int) (err error) {
-		if len(batches[f]) > 0 {
-			err = r.files[f].append(batches[f], s.durable)
-			batches[f] = batches[f][:0]
+// writers is one for each core, or what shares fsyncs.
+func (q *rawSending) writers() int {
+	if q.durable {
+		return workers
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
+func (q *rawSending) gather(f int, value []byte) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.held >= producerBuffer || len(q.batches[f]) >= producerBatch {
+		q.room.Wait()
+	}
+	if len(q.batches[f]) == 0 {
+		q.batches[f] = append(q.batches[f], make([]byte, rawFrame)...)
+		q.waiting = append(q.waiting, f)
+		q.work.Signal()
+	}
+	q.batches[f] = append(q.batches[f], value...)
+	q.held += len(value)
+}
+
+// write takes batches until all are written; after a fault it writes no more.
+func (q *rawSending) write() (err error) {
+	var mine []byte
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for {
+		for len(q.waiting) == 0 && !q.over {
+			q.work.Wait()
 		}
-		return err
-	})
+		if len(q.waiting) == 0 {
+			return err
+		}
+		f := q.waiting[0]
+		q.waiting = q.waiting[1:]
+		mine, q.batches[f] = q.batches[f], mine[:0]
+		q.held -= len(mine) - rawFrame
+		q.room.Signal()
+		q.mu.Unlock()
+		if err == nil {
+			err = q.files[f].append(mine, q.durable)
+		}
+		q.mu.Lock()
+	}
 }
