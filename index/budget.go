@@ -20,7 +20,7 @@ type Budget struct {
 
 	memory memory
 
-	landmarks Landmarks
+	positions BatchPositions
 	lent      atomic.Int64
 }
 
@@ -50,11 +50,11 @@ func (k *books) use() {
 // besides is which part of a budget each other use of it may take: the budget divided by it.
 const besides = 4
 
-// NewBudget makes a budget of so many bytes; 0 or less means that sealed tables are always searched in their files. [Landmarks] may take a
+// NewBudget makes a budget of so many bytes; 0 or less means that sealed tables are always searched in their files. [BatchPositions] may take a
 // quarter more, and so may what is lent.
 func NewBudget(bytes int64) *Budget {
 	b := &Budget{limit: max(bytes, 0)}
-	b.landmarks.limit = b.limit / besides
+	b.positions.limit = b.limit / besides
 	return b
 }
 

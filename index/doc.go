@@ -33,7 +33,7 @@
 //	I2  Published bytes of a table in memory are never written again: growth and truncation make a new array. A reader therefore needs no
 //	    lock: it loads the array and its published length and owns what it sees.
 //	I3  A sealed table answers only from bytes whose CRC was compared with its Sum since the file was opened.
-//	I4  Landmarks are hints from a cache of bounded size; their user checks what he finds there.
+//	I4  Batch positions are hints from a cache of bounded size; their user checks what he finds there.
 //	I5  No lock is held during I/O; the budget's mutex guards its ring and nothing else.
 //
 // # Concurrency
@@ -48,7 +48,7 @@
 //	search.go     binary search in memory and in a file
 //	budget.go     memory for sealed tables
 //	memory.go     what is remembered of places in segments, in the same budget
-//	landmarks.go  where batches begin between two entries, as far as readers have found out
+//	batchpositions.go  where batches begin between two entries, as far as readers have found out
 //	offsets.go    offset to position
 //	times.go      timestamp to offset
 //	aborted.go    aborted transactions

@@ -81,7 +81,7 @@ func TestAbandonUnderAnFsync(t *testing.T) {
 // Files of removed segments that wait for their delay, or for a reader, go with the directory: nothing is unlinked by a name that may be another log's.
 func TestAbandonLeavesRemovedFiles(t *testing.T) {
 	disk := vfs.NewFault(vfs.NewMem())
-	l, _, err := Open(disk, testDir, &Config{SegmentBytes: 200}, OpenState{Hooks: Hooks{Doomed: func(*Log, time.Duration) {}}})
+	l, _, err := Open(disk, testDir, &Config{SegmentBytes: 200}, OpenState{Hooks: Hooks{Removed: func(*Log, time.Duration) {}}})
 	require.NoError(t, err)
 	for range 9 {
 		put(t, l, "some value", "another value")
@@ -94,5 +94,5 @@ func TestAbandonLeavesRemovedFiles(t *testing.T) {
 	l.Abandon()
 	pinned.Release()
 	assert.Equal(t, removed, disk.Count(vfs.OpRemove))
-	assert.Zero(t, l.DoomedBytes())
+	assert.Zero(t, l.RemovedBytes())
 }

@@ -120,7 +120,7 @@ func (l *Log) recallAbortedLocked(s *segment.Segment) ([]segment.AbortedTxn, err
 // settleAbortedLocked completes the index of a segment that is about to be sealed. Where that fails the seal says
 // that the index is to be made anew.
 func (l *Log) settleAbortedLocked(s *segment.Segment) {
-	if s.AbortedDoubted() {
+	if s.AbortedInvalid() {
 		_, _ = l.recallAbortedLocked(s)
 	}
 }

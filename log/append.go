@@ -58,7 +58,7 @@ func (l *Log) Append(ctx context.Context, b record.Batch, o AppendOptions) (Appe
 		return Appended{}, bounded.Cause(ctx)
 	}
 	if ctx.Done() != nil {
-		return l.appendApart(ctx, b, o)
+		return l.appendDetached(ctx, b, o)
 	}
 	var head [record.HeaderSize]byte
 	copy(head[:], b)
@@ -86,7 +86,7 @@ func (l *Log) appendAndWait(ctx context.Context, b record.Batch, o *AppendOption
 
 // settle waits for what the append's level promises.
 func (l *Log) settle(ctx context.Context, cfg *Config, end, cuts int64, o *AppendOptions) error {
-	l.tend(cfg)
+	l.askForTick(cfg)
 	if o.NoWait {
 		return nil
 	}
@@ -161,13 +161,13 @@ func (l *Log) AppendAt(ctx context.Context, run []byte) error {
 		return err
 	}
 	if ctx.Done() != nil {
-		return l.appendRunApart(ctx, run)
+		return l.appendRunDetached(ctx, run)
 	}
 	cfg := l.cfg.Load()
 	end, cuts, err := l.appendRun(cfg, run)
 	l.tell()
 	if err != nil {
-		l.tend(cfg)
+		l.askForTick(cfg)
 		return err
 	}
 	return l.settle(ctx, cfg, end, cuts, &AppendOptions{Relaxed: true})
@@ -216,7 +216,7 @@ func (l *Log) markSparseLocked() error {
 	}
 	l.writer.sparse = true
 	active.MarkSparse()
-	return diskError(l.note(noteOptions{sync: true}))
+	return diskError(l.writeSlot(slotOptions{sync: true}))
 }
 
 // admitRunLocked judges a leader's batches against the log, before the first is written.
@@ -261,7 +261,7 @@ func (l *Log) writeLocked(cfg *Config, b record.Batch, maxTimestamp, now int64) 
 	if err := active.Append(b); err != nil {
 		return l.appendFailed(err)
 	}
-	l.noteBatchLocked(b, now)
+	l.observeLocked(b, now)
 	l.advanceEndLocked(cfg, b.NextOffset())
 	l.publishTip(active, b.NextOffset(), int64(len(b)))
 	l.writer.snapshotBytes += int64(len(b))
@@ -303,10 +303,10 @@ func (l *Log) flushIndexLocked(active *segment.Segment, n int) {
 	}
 }
 
-// noteBatchLocked feeds producer state with a written batch.
-func (l *Log) noteBatchLocked(b record.Batch, now int64) {
+// observeLocked feeds producer state with a written batch.
+func (l *Log) observeLocked(b record.Batch, now int64) {
 	if b.ProducerID() >= 0 {
-		l.noteProducerLocked(b, now)
+		l.observeProducerLocked(b, now)
 	}
 }
 

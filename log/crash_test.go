@@ -116,8 +116,8 @@ func (p *player) step(f func() error) {
 func (p *player) open() {
 	p.step(func() (err error) {
 		var hooks Hooks
-		if p.cfg.FileDeleteDelay > 0 { // somebody will call Reap
-			hooks.Doomed = func(*Log, time.Duration) {}
+		if p.cfg.FileDeleteDelay > 0 { // somebody will call DeleteFiles
+			hooks.Removed = func(*Log, time.Duration) {}
 		}
 		p.l, _, err = Open(p.disk, testDir, p.cfg, OpenState{Hooks: hooks})
 		return err
@@ -126,7 +126,7 @@ func (p *player) open() {
 
 // reap unlinks what was removed before.
 func (p *player) reap() {
-	p.step(func() error { _, err := p.l.Reap(time.Now().Add(time.Hour)); return err })
+	p.step(func() error { _, err := p.l.DeleteFiles(time.Now().Add(time.Hour)); return err })
 }
 
 // add appends n batches one after the other.

@@ -65,12 +65,12 @@
 // goroutine that lasts until the disk has answered, and the log is then as if the
 // caller had waited. Batches are the caller's again at return. Otherwise the package
 // starts no goroutine, and it sets no timer: its owner calls [Log.Tick] when [Hooks].Dirty asks for it, and
-// [Log.Reap] when [Hooks].Doomed does.
+// [Log.DeleteFiles] when [Hooks].Removed does.
 //
 // # File map
 //
 //	log.go         Log, Close, Fence        append.go    Append, AppendAt
-//	apart.go       calls whose context can end
+//	detached.go    calls whose context can end
 //	config.go      settings                 validate.go  a leader's rules
 //	view.go        segments for readers     roll.go      begin to write, next segment
 //	read.go        Read                     sync.go      group commit
@@ -82,11 +82,11 @@
 //	get.go         one record               aborted.go   aborted transactions
 //	producers.go   sequences                unstable.go  open transactions
 //	epochs.go      leader epochs            snapshot.go  producer state on disk
-//	returned.go    a directory that was under a broker
+//	foreign.go     a directory that was under a broker
 //	slot.go        the slot's bytes         slotview.go  the same for tools
 //	home.go        files that were written for another place
 //	names.go       which names are files    checkpointfile.go, topicid.go  Kafka's text files
-//	doomed.go      files on their way out
+//	removed.go     files on their way out
 //	retain.go      ApplyRetention           peek.go      the same from outside
 //	compact.go     compaction by key        cleanable.go  what there is to compact
 //	compact_map.go keys of the dirty part   offsetmap.go  within bounded memory

@@ -37,18 +37,18 @@ type Log struct {
 
 	watchers watchers
 	syncer   syncer
-	notes    notebook
+	slotFile slotWriter
 	// transactions says that some transaction is open, or ended above the high watermark.
 	transactions atomic.Bool
-	identified   atomic.Bool             // some batch has, or may have, a producer id
-	transacted   atomic.Bool             // some batch is, or may be, part of a transaction
-	fresh        bool                    // under mu: nothing was ever written, and no name of the log's files is durable
-	previewed    bool                    // set by Open: fs shows a swap as finished that is not, names may lead elsewhere than on disk
-	cleaner      atomic.Pointer[cleaner] // nil until something asks for it
-	doomed       atomic.Pointer[doomed]  // nil until the first segment is removed; set under mu
-	news         atomic.Uint32           // what hooks have not been told of yet
-	indexDirty   atomic.Bool             // the active index files were written since their last fsync
-	tended       atomic.Bool             // Hooks.Dirty was called and Tick has not yet found the log clean
+	identified   atomic.Bool                     // some batch has, or may have, a producer id
+	transacted   atomic.Bool                     // some batch is, or may be, part of a transaction
+	fresh        bool                            // under mu: nothing was ever written, and no name of the log's files is durable
+	previewed    bool                            // set by Open: fs shows a swap as finished that is not, names may lead elsewhere than on disk
+	cleaner      atomic.Pointer[cleaner]         // nil until something asks for it
+	removed      atomic.Pointer[removedSegments] // nil until the first segment is removed; set under mu
+	news         atomic.Uint32                   // what hooks have not been told of yet
+	indexDirty   atomic.Bool                     // the active index files were written since their last fsync
+	tickAsked    atomic.Bool                     // Hooks.Dirty was called and Tick has not yet found the log clean
 	closing      sync.Once
 	closeErr     error // set within closing
 
@@ -57,7 +57,7 @@ type Log struct {
 	mu     bounded.Mutex
 	writer writer
 
-	apart atomic.Pointer[apart] // nil until a caller has a context that can end
+	detached atomic.Pointer[detached] // nil until a caller has a context that can end
 }
 
 // writer is what only the holder of Log.mu touches.
@@ -80,7 +80,7 @@ type writer struct {
 const (
 	newsChanged = 1 << iota // the end or the high watermark has risen
 	newsRolled              // there is a new active segment
-	newsDoomed              // files wait for their removal
+	newsRemoved             // files wait for their removal
 	newsFenced              // a sticky fence stands
 )
 
@@ -93,9 +93,9 @@ type Hooks struct {
 	// Changed is called after records were appended, and after they became visible: what their size, number or time
 	// makes due may be due now.
 	Changed func(l *Log)
-	// Doomed is called when files of removed segments wait for their removal: [Log.Reap] wants
+	// Removed is called when files of removed segments wait for their removal: [Log.DeleteFiles] wants
 	// to be called after d. If nil, such files go as soon as no reader holds them.
-	Doomed func(l *Log, d time.Duration)
+	Removed func(l *Log, d time.Duration)
 	// Uncleaned is called when the log was cut below what was compacted, before the cut
 	// returns: the first dirty offset is lower now, and whoever keeps it must write it down.
 	Uncleaned func(l *Log)
@@ -191,9 +191,9 @@ func (l *Log) tell() {
 	if s := l.activeSegment(); news&newsRolled != 0 && l.hooks.Rolled != nil && s != nil {
 		l.hooks.Rolled(s.Base())
 	}
-	if news&newsDoomed != 0 && l.hooks.Doomed != nil {
-		if d := l.doomed.Load().next(time.Now()); d > 0 {
-			l.hooks.Doomed(l, d)
+	if news&newsRemoved != 0 && l.hooks.Removed != nil {
+		if d := l.removed.Load().next(time.Now()); d > 0 {
+			l.hooks.Removed(l, d)
 		}
 	}
 	if news&newsFenced != 0 && l.hooks.Fenced != nil {
@@ -286,7 +286,7 @@ func (l *Log) changeEpochsLocked(change func(e *epochs) (changed bool)) error {
 		l.publishEpochs()
 		return err
 	}
-	return l.note(noteOptions{})
+	return l.writeSlot(slotOptions{})
 }
 
 // LeaderEpoch is the epoch stamped on appended batches.
@@ -357,10 +357,10 @@ func newJitter(cfg *Config) time.Duration {
 func (l *Log) Close() error {
 	l.closing.Do(func() {
 		l.refuse()
-		l.syncer.takeLead()
+		l.syncer.becomeLeader()
 		l.closeErr = l.closeWriter()
-		l.syncer.handOn()
-		l.buryIdle()
+		l.syncer.passLeadership()
+		l.deleteIdle()
 		l.wakeAll()
 		l.tell()
 	})
@@ -376,7 +376,7 @@ func (l *Log) Abandon() {
 		l.mu.Lock()
 		l.closeErr = l.retireLocked()
 		l.mu.Unlock()
-		l.doomed.Load().forget()
+		l.removed.Load().forget()
 		l.wakeAll()
 		l.tell()
 	})
@@ -407,7 +407,7 @@ func (l *Log) retireLocked() error {
 	for _, s := range v.segments {
 		s.Retire(func() { _ = s.Close() })
 	}
-	return l.notes.close()
+	return l.slotFile.close()
 }
 
 func (l *Log) stopCleanLocked(v *view) error {
@@ -431,7 +431,7 @@ func (l *Log) stopCleanLocked(v *view) error {
 	if !l.writer.producers.snapped && len(l.writer.producers.known) == 0 {
 		l.identified.Store(false) // all have expired: there is nothing to replay
 	}
-	return l.note(noteOptions{clean: true, sync: true})
+	return l.writeSlot(slotOptions{clean: true, sync: true})
 }
 
 // sideFacts is what the active segment's side file says beyond what the segment knows; reach is where the log goes on.

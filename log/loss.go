@@ -18,7 +18,7 @@ func (o *opener) finishTruncation() error {
 		return nil
 	}
 	to := o.slot.durable
-	o.noteNow = true
+	o.slotDue = true
 	if o.slot.start == to && o.slot.leaderEpoch == noEpoch {
 		return o.startOver(to) // TruncateFully
 	}
@@ -39,7 +39,7 @@ func (o *opener) finishTruncation() error {
 		}
 	}
 	// Also where the cut is seen already: it may be in the page cache only.
-	if err := o.active().Settle(); err != nil {
+	if err := o.active().RewriteEnd(); err != nil {
 		return err
 	}
 	o.slot.durable = o.active().Next()
@@ -74,7 +74,7 @@ func (o *opener) startOver(offset int64) error {
 	o.slot.start, o.slot.high, o.slot.durable = offset, offset, offset
 	o.slot.anonymous, o.slot.plain = true, true
 	o.epochsChanged = o.l.writer.epochs.clear() || o.epochsChanged
-	o.recovered, o.noteNow = true, true
+	o.recovered, o.slotDue = true, true
 	if err := o.l.dropSnapshotsAbove(-1); err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (o *opener) checkLoss() error {
 	if !o.st.AcceptLoss {
 		return lost
 	}
-	o.report.Lost, o.noteNow = lost, true
+	o.report.Lost, o.slotDue = lost, true
 	for ; orphaned; orphan, orphaned = o.orphan() {
 		// Its seal is worth nothing any more, and must not tell of the loss again. It is gone where a new segment has begun in its place.
 		name := segment.FileName(orphan, segment.SumsSuffix)

@@ -98,14 +98,14 @@ type opener struct {
 	noHistory     bool            // its file is missing or empty
 	shortened     *segment.Damage // the last data file ends before its durable end
 	recovered     bool            // the last segment was not stopped cleanly
-	noteNow       bool            // what the slot says on disk must not be met by another open
+	slotDue       bool            // what the slot says on disk must not be met by another open
 	returned      bool            // another program has led the partition since it was closed
 }
 
 func (o *opener) run() error {
 	steps := []func() error{
 		o.list, o.readSlot, o.loadEpochs, o.checkHome, o.takeBack, o.openSegments, o.endScan, o.finishTruncation, o.checkLoss, o.passEnd, o.passDamage,
-		o.publish, o.loadProducers, o.saveEpochs, o.note,
+		o.publish, o.loadProducers, o.saveEpochs, o.writeSlot,
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -121,7 +121,7 @@ func (o *opener) abandon() {
 	for _, s := range o.segments {
 		s.Retire(func() { _ = s.Close() })
 	}
-	_ = o.l.notes.close()
+	_ = o.l.slotFile.close()
 }
 
 // list reads the directory, makes it if need be, and finishes interrupted
@@ -137,7 +137,7 @@ func (o *opener) list() error {
 	if err != nil {
 		return err
 	}
-	if names, err = o.tidy(names); err != nil {
+	if names, err = o.finishSwap(names); err != nil {
 		return err
 	}
 	o.names = onlyFiles(o.l.fs, o.l.dir, names)
@@ -151,16 +151,16 @@ func (o *opener) list() error {
 	return o.checkPlaces()
 }
 
-// tidy finishes what a crash interrupted among the segment files. Who may change nothing sees them as if it had been
+// finishSwap finishes what a crash interrupted among the segment files. Who may change nothing sees them as if it had been
 // finished. A writer beside him may be in the middle of just that: then he looks again.
-func (o *opener) tidy(names []string) ([]string, error) {
+func (o *opener) finishSwap(names []string) ([]string, error) {
 	if !o.st.ReadOnly {
-		return segment.Tidy(o.l.fs, o.l.dir, names)
+		return segment.FinishSwap(o.l.fs, o.l.dir, names)
 	}
 	disk := o.l.fs
 	for look := 1; segment.Swapping(names); look++ {
 		o.l.fs = vfs.Preview(disk, o.l.dir)
-		seen, err := segment.Tidy(o.l.fs, o.l.dir, names)
+		seen, err := segment.FinishSwap(o.l.fs, o.l.dir, names)
 		again, listErr := disk.List(o.l.dir)
 		if listErr != nil {
 			return nil, listErr
@@ -176,12 +176,12 @@ func (o *opener) tidy(names []string) ([]string, error) {
 }
 
 func (o *opener) readSlot() (err error) {
-	o.slot, o.haveSlot, err = o.l.notes.slot.open(o.l.fs, o.l.dir)
+	o.slot, o.haveSlot, err = o.l.slotFile.slot.open(o.l.fs, o.l.dir)
 	if err != nil {
 		return err
 	}
-	if o.l.notes.slot.damage != nil {
-		o.report.Notes = append(o.report.Notes, o.l.notes.slot.damage)
+	if o.l.slotFile.slot.damage != nil {
+		o.report.Notes = append(o.report.Notes, o.l.slotFile.slot.damage)
 	}
 	if !o.haveSlot {
 		o.slot.start = o.st.Kafka.Start
@@ -259,7 +259,7 @@ func (o *opener) create() error {
 		return err
 	}
 	o.segments = append(o.segments, s)
-	if o.l.notes.slot.exists { // what else the directory has lost is for somebody else to tell
+	if o.l.slotFile.slot.exists { // what else the directory has lost is for somebody else to tell
 		return o.l.fs.SyncDir(o.l.dir)
 	}
 	o.l.fresh = true // its name becomes durable before the first batch
@@ -267,7 +267,7 @@ func (o *opener) create() error {
 }
 
 func (o *opener) openLast(base int64) error {
-	if err := o.distrustNames(); err != nil {
+	if err := o.syncNames(); err != nil {
 		return err
 	}
 	s, err := segment.OpenActive(o.l.fs, o.l.dir, base, o.cfg.segmentConfig())
@@ -300,21 +300,21 @@ func (o *opener) openLast(base int64) error {
 	}
 	if o.haveSlot || s.Size() > 0 || o.report.CutBytes > 0 || len(o.bases) > 1 {
 		o.recovered = true
-		o.noteNow = true
+		o.slotDue = true
 	} else {
 		o.report.Clean = true // nothing was ever written
 	}
 	return nil
 }
 
-// distrustNames makes durable, after an unclean stop, the names and the slot that a
+// syncNames makes durable, after an unclean stop, the names and the slot that a
 // killed process may have left in the page cache only: what this open goes by must
 // not be taken back by a power cut after it.
-func (o *opener) distrustNames() error {
+func (o *opener) syncNames() error {
 	if o.st.ReadOnly || (o.haveSlot && o.slot.clean) {
 		return nil
 	}
-	o.noteNow = o.haveSlot
+	o.slotDue = o.haveSlot
 	return o.l.fs.SyncDir(o.l.dir)
 }
 
@@ -410,11 +410,11 @@ func (o *opener) highAtOpen(start, end int64) int64 {
 	return end
 }
 
-// note replaces what the slot says on disk where the next open must not meet it: an
+// writeSlot replaces what the slot says on disk where the next open must not meet it: an
 // intent that is done, a loss that was accepted, or nothing at all.
-func (o *opener) note() error {
-	if !o.noteNow || o.st.ReadOnly {
+func (o *opener) writeSlot() error {
+	if !o.slotDue || o.st.ReadOnly {
 		return nil
 	}
-	return o.l.noteTwice()
+	return o.l.writeSlotTwice()
 }

@@ -64,7 +64,7 @@ func (l *Log) redact(ctx context.Context, offset int64, o RedactOptions) error {
 	if err := r.cause(r.run(s)); err != nil {
 		return err
 	}
-	if err := l.reapAll(); err != nil {
+	if err := l.deleteAll(); err != nil {
 		return diskError(fmt.Errorf("the record is redacted, but an old file is still there: %w", err))
 	}
 	return nil

@@ -83,7 +83,7 @@ type repairer struct {
 }
 
 func (r *repairer) run() error {
-	if err := r.tidy(); err != nil {
+	if err := r.finishSwap(); err != nil {
 		return err
 	}
 	if err := r.look(); err != nil || len(r.out.Found) == 0 {
@@ -111,13 +111,13 @@ func (r *repairer) run() error {
 	return nil
 }
 
-func (r *repairer) tidy() error {
+func (r *repairer) finishSwap() error {
 	if r.opt.DryRun {
 		return nil
 	}
 	names, err := r.fs.List(r.dir)
 	if err == nil {
-		_, err = segment.Tidy(r.fs, r.dir, names)
+		_, err = segment.FinishSwap(r.fs, r.dir, names)
 	}
 	return err
 }
@@ -174,7 +174,7 @@ func (r *repairer) salvage(dry bool) error {
 	var kept, gaps []int64
 	for i, base := range r.v.bases {
 		done, err := segment.Salvage(r.fs, r.dir, base, r.cfg.segmentConfig(), segment.SalvageOptions{
-			Exam: r.v.examOptions(base, i == len(r.v.bases)-1), TopicID: r.cfg.TopicID, Epoch: r.epochOf(), Stamp: r.stamps(base), DryRun: dry,
+			Check: r.v.checkOptions(base, i == len(r.v.bases)-1), TopicID: r.cfg.TopicID, Epoch: r.epochOf(), Stamp: r.stamps(base), DryRun: dry,
 		})
 		if err != nil {
 			return err

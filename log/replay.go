@@ -36,7 +36,7 @@ func (o *opener) loadProducers() error {
 		l.transacted.Store(true)
 	}
 	if o.recovered && l.transacted.Load() {
-		o.active().DoubtAborted() // as a power cut may have left it
+		o.active().InvalidateAborted() // as a power cut may have left it
 	}
 	l.mu.Lock()
 	l.raiseStableLocked()
@@ -68,7 +68,7 @@ func (o *opener) saveEpochs() error {
 	changed = e.truncateFront(o.l.start.Load()) || changed || o.epochsChanged
 	o.l.writer.epoch = max(o.st.Epoch, e.latest())
 	if changed && !o.st.ReadOnly {
-		o.noteNow = true // the slot tells of what was saved
+		o.slotDue = true // the slot tells of what was saved
 		return o.l.saveEpochs()
 	}
 	o.l.publishEpochs()

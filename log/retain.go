@@ -374,10 +374,10 @@ func (p *removal) remove(done *Removed) {
 
 // keepWithin has files of removed segments go before their time while they and the log exceed most bytes.
 func (p *removal) keepWithin(most int64) {
-	if p.l.Size()+p.l.DoomedBytes() <= most {
+	if p.l.Size()+p.l.RemovedBytes() <= most {
 		return
 	}
-	if err := p.l.reapAll(); err != nil {
+	if err := p.l.deleteAll(); err != nil {
 		p.fail(err)
 	}
 }

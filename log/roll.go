@@ -19,7 +19,7 @@ func (l *Log) beginWritingLocked() error {
 	var err error
 	if l.fresh && l.cfg.Load().Durability != OS { // nobody would come to sync the slot later
 		err = l.nameFilesLocked()
-	} else if err = l.note(noteOptions{sync: true}); err == nil {
+	} else if err = l.writeSlot(slotOptions{sync: true}); err == nil {
 		err = l.view.Load().active().Unseal()
 	}
 	if err != nil {
@@ -36,14 +36,14 @@ func (l *Log) beginWritingLocked() error {
 // that Open made, the slot's and perhaps the epoch history's, become durable together. The slot itself is synced when
 // the next Tick does: it has nothing to take back, and says nothing yet that a recovery could not find out.
 func (l *Log) nameFilesLocked() error {
-	if err := l.note(noteOptions{}); err != nil {
+	if err := l.writeSlot(slotOptions{}); err != nil {
 		return err
 	}
 	if err := l.fs.SyncDir(l.dir); err != nil {
 		l.fail(err)
 		return err
 	}
-	l.notes.named()
+	l.slotFile.named()
 	return nil
 }
 
@@ -97,7 +97,7 @@ func (l *Log) rollLocked(cfg *Config, base int64) (*segment.Segment, error) {
 	l.advanceEndLocked(cfg, base) // a gap belongs to the log as soon as its new segment exists
 	l.publishTip(fresh, base, 0)
 	l.tipSyncedLocked()
-	l.noteSynced()
+	l.writeSyncedSlot()
 	l.news.Or(newsRolled)
 	return fresh, nil
 }
@@ -121,9 +121,9 @@ func (l *Log) startSegment(cfg *Config, base int64) (*segment.Segment, error) {
 	return fresh, nil
 }
 
-// noteProducerLocked feeds the producer state with a written batch, and the
+// observeProducerLocked feeds the producer state with a written batch, and the
 // aborted-transaction index when the batch is an abort marker.
-func (l *Log) noteProducerLocked(b record.Batch, now int64) {
+func (l *Log) observeProducerLocked(b record.Batch, now int64) {
 	l.identified.Store(true)
 	txn, ended, err := l.writer.producers.apply(b, nowMillis(now))
 	if err != nil {
@@ -131,7 +131,7 @@ func (l *Log) noteProducerLocked(b record.Batch, now int64) {
 	}
 	if ended && txn.aborted {
 		if active := l.view.Load().active(); active.AddAborted(txn.producerID, txn.first, txn.last, txn.stable) != nil {
-			active.DoubtAborted()
+			active.InvalidateAborted()
 		}
 	}
 	if b.Transactional() || ended {

@@ -180,8 +180,8 @@ func (st *slotState) read(b []byte) (sequence uint64) {
 	return be.Uint64(b[8:])
 }
 
-// encodeNote fills the bytes behind the slot.
-func (st *slotState) encodeNote(b []byte, sequence uint64) {
+// encodeExtra fills the bytes behind the slot.
+func (st *slotState) encodeExtra(b []byte, sequence uint64) {
 	b = b[:slotNoteSize]
 	clear(b)
 	w := st.indexes
@@ -197,9 +197,9 @@ func (st *slotState) encodeNote(b []byte, sequence uint64) {
 	be.PutUint32(b[24:], crc32c(b[:24]))
 }
 
-// readNote is the inverse of encodeNote; a note that is damaged or belongs to another
+// readExtra is the inverse of encodeExtra; a note that is damaged or belongs to another
 // slot is no note.
-func (st *slotState) readNote(b []byte, sequence uint64) {
+func (st *slotState) readExtra(b []byte, sequence uint64) {
 	be := binary.BigEndian
 	if len(b) < slotNoteSize || be.Uint64(b[16:]) != sequence || be.Uint32(b[24:]) != crc32c(b[:24]) {
 		return
@@ -328,7 +328,7 @@ func (s *slot) open(fsys vfs.FS, dir string) (state slotState, ok bool, err erro
 		}
 		if sequence > s.sequence {
 			state, ok = st, true
-			state.readNote(data[min(i*slotSector+slotSize, len(data)):], sequence)
+			state.readExtra(data[min(i*slotSector+slotSize, len(data)):], sequence)
 			state.readHome(data[min(i*slotSector+slotSize+slotNoteSize, len(data)):], sequence)
 			s.sequence, s.target, s.settled, s.unnamed = sequence, 1-i, false, !st.clean
 		}
@@ -380,7 +380,7 @@ func (s *slot) write(state slotState) error {
 	}
 	at := s.target * slotSector
 	state.encode(s.buf, s.sequence+1)
-	state.encodeNote(s.buf[slotSize:], s.sequence+1)
+	state.encodeExtra(s.buf[slotSize:], s.sequence+1)
 	state.encodeHome(s.buf[slotSize+slotNoteSize:], s.sequence+1)
 	if _, err := s.file.WriteAt(s.buf, int64(at)); err != nil {
 		return err

@@ -46,7 +46,7 @@ func DecodeSlots(data []byte) (slots [2]Slot, newest int) {
 		if sequence == 0 {
 			continue
 		}
-		st.readNote(data[i*slotSector+slotSize:], sequence)
+		st.readExtra(data[i*slotSector+slotSize:], sequence)
 		st.readHome(data[min(i*slotSector+slotSize+slotNoteSize, len(data)):], sequence)
 		slots[i] = st.view(sequence)
 		if newest < 0 || sequence > slots[newest].Sequence {

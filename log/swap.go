@@ -11,7 +11,7 @@ import (
 )
 
 // A new segment takes the place of old ones in steps, each durable before the next, so
-// that an open after a crash finds the old ones whole or finishes the swap (segment.Tidy):
+// that an open after a crash finds the old ones whole or finishes the swap (segment.FinishSwap):
 //
 //	<base>.log.cleaned ...   the new files, complete and synced      crash: they go
 //	<base>.log.swap ...      the decision                            crash: they win

@@ -46,10 +46,10 @@ type syncer struct {
 	settled watermark.Mark
 	cut     atomic.Pointer[cut] // the last truncation; nil: there was none
 
-	mu      sync.Mutex
-	running bool   // a committer holds the lead
-	next    *round // those waiting for a sync that has not begun; nil if none
-	alone   *lone  // those who want the lead without a sync, in order; served first
+	mu        sync.Mutex
+	running   bool           // a committer holds the lead
+	next      *flush         // those waiting for a sync that has not begun; nil if none
+	exclusive *exclusiveLead // those who want the lead without a sync, in order; served first
 }
 
 // cut is a truncation: the number of those so far, and the offset below which it kept everything.
@@ -70,14 +70,14 @@ func (sy *syncer) kept(end, cuts int64) bool {
 	return c == nil || c.count == cuts || c.count == cuts+1 && end <= c.kept
 }
 
-// lone is one who wants the lead without a sync.
-type lone struct {
+// exclusiveLead is one who wants the lead without a sync.
+type exclusiveLead struct {
 	turn chan struct{} // closed when the lead is its own
-	next *lone
+	next *exclusiveLead
 }
 
-// round is one fsync and those who wait for it.
-type round struct {
+// flush is one fsync and those who wait for it.
+type flush struct {
 	lead    chan struct{} // one token: whoever takes it runs the round
 	done    chan struct{} // closed when the round has ended
 	err     error         // set before done is closed
@@ -107,14 +107,14 @@ func (l *Log) commit(ctx context.Context, end int64, level Durability, cuts int6
 		if !sy.running {
 			sy.running = true
 			sy.mu.Unlock()
-			if err := l.leadRound(ctx, nil); err != nil {
+			if err := l.leadFlush(ctx, nil); err != nil {
 				return uncertain(err)
 			}
 			continue
 		}
 		r := sy.join()
 		sy.mu.Unlock()
-		if err := l.awaitRound(ctx, r); err != nil {
+		if err := l.awaitFlush(ctx, r); err != nil {
 			return uncertain(err)
 		}
 	}
@@ -126,21 +126,21 @@ func (l *Log) commit(ctx context.Context, end int64, level Durability, cuts int6
 }
 
 // join enters the round that comes next. The caller holds mu.
-func (sy *syncer) join() *round {
+func (sy *syncer) join() *flush {
 	if sy.next == nil {
-		sy.next = &round{lead: make(chan struct{}, 1), done: make(chan struct{})}
+		sy.next = &flush{lead: make(chan struct{}, 1), done: make(chan struct{})}
 	}
 	sy.next.waiting++
 	return sy.next
 }
 
-// awaitRound waits for a joined round, or runs it when handed the lead.
-func (l *Log) awaitRound(ctx context.Context, r *round) error {
+// awaitFlush waits for a joined round, or runs it when handed the lead.
+func (l *Log) awaitFlush(ctx context.Context, r *flush) error {
 	select {
 	case <-r.done:
 		return r.err
 	case <-r.lead:
-		return l.leadRound(ctx, r)
+		return l.leadFlush(ctx, r)
 	case <-ctx.Done():
 		l.syncer.leave(r)
 		return bounded.Cause(ctx)
@@ -149,7 +149,7 @@ func (l *Log) awaitRound(ctx context.Context, r *round) error {
 
 // leave takes a waiter that gave up out of its round. The last one to leave a
 // round that was handed the lead gives the lead back.
-func (sy *syncer) leave(r *round) {
+func (sy *syncer) leave(r *flush) {
 	sy.mu.Lock()
 	defer sy.mu.Unlock()
 	r.waiting--
@@ -164,25 +164,25 @@ func (sy *syncer) leave(r *round) {
 	}
 }
 
-// leadRound runs a round for the one who holds the lead, and who may have joined it as r. When ctx ends first the round
+// leadFlush runs a round for the one who holds the lead, and who may have joined it as r. When ctx ends first the round
 // goes on without it, for those who wait.
-func (l *Log) leadRound(ctx context.Context, r *round) error {
+func (l *Log) leadFlush(ctx context.Context, r *flush) error {
 	if ctx.Done() == nil {
-		return l.runRound()
+		return l.runFlush()
 	}
-	out, err := bounded.Err(ctx, &l.calls().writes, 0, l.runRound)
+	out, err := bounded.Err(ctx, &l.calls().writes, 0, l.runFlush)
 	if out == bounded.NotBegun {
 		if r != nil {
 			l.syncer.leave(r)
 		}
-		l.syncer.handOn()
+		l.syncer.passLeadership()
 	}
 	return err
 }
 
-// runRound syncs what is written, wakes those who waited for it, and hands the
+// runFlush syncs what is written, wakes those who waited for it, and hands the
 // lead on. The caller holds the lead.
-func (l *Log) runRound() error {
+func (l *Log) runFlush() error {
 	sy := &l.syncer
 	sy.mu.Lock()
 	r := sy.next
@@ -191,7 +191,7 @@ func (l *Log) runRound() error {
 
 	err := l.syncTip()
 	l.tell()
-	sy.handOn()
+	sy.passLeadership()
 	if r != nil {
 		r.err = err
 		close(r.done)
@@ -199,14 +199,14 @@ func (l *Log) runRound() error {
 	return err
 }
 
-// handOn gives the lead to whoever waits for it, or up.
-func (sy *syncer) handOn() {
+// passLeadership gives the lead to whoever waits for it, or up.
+func (sy *syncer) passLeadership() {
 	sy.mu.Lock()
 	defer sy.mu.Unlock()
 	switch {
-	case sy.alone != nil:
-		close(sy.alone.turn)
-		sy.alone = sy.alone.next
+	case sy.exclusive != nil:
+		close(sy.exclusive.turn)
+		sy.exclusive = sy.exclusive.next
 	case sy.next != nil:
 		select {
 		case sy.next.lead <- struct{}{}:
@@ -217,17 +217,17 @@ func (sy *syncer) handOn() {
 	}
 }
 
-// takeLead waits for the lead: until handOn no sync round runs. Truncations and Close
+// becomeLeader waits for the lead: until passLeadership no sync round runs. Truncations and Close
 // need that, because a round writes the slot. The caller holds no lock.
-func (sy *syncer) takeLead() {
+func (sy *syncer) becomeLeader() {
 	sy.mu.Lock()
 	if !sy.running {
 		sy.running = true
 		sy.mu.Unlock()
 		return
 	}
-	mine := &lone{turn: make(chan struct{})}
-	last := &sy.alone
+	mine := &exclusiveLead{turn: make(chan struct{})}
+	last := &sy.exclusive
 	for *last != nil {
 		last = &(*last).next
 	}
@@ -260,7 +260,7 @@ func (l *Log) syncTip() error {
 	}
 	l.raiseDurable(t)
 	// The slot is written before anybody is told, so that it is exact after a kill.
-	l.noteSynced()
+	l.writeSyncedSlot()
 	l.raiseHigh(t.offset)
 	l.syncer.settled.Advance(t.offset)
 	return nil

@@ -20,8 +20,8 @@ func (l *Log) Truncate(offset int64) error {
 	if offset < l.end.Load() {
 		defer l.halt(ErrTruncated)()
 	}
-	l.syncer.takeLead()
-	defer l.syncer.handOn()
+	l.syncer.becomeLeader()
+	defer l.syncer.passLeadership()
 	err := l.truncate(offset)
 	l.uncleaned()
 	l.tell()
@@ -52,7 +52,7 @@ func (l *Log) truncate(offset int64) error {
 		return err
 	}
 	// The intent comes first: a crash from here on must not bring back what is cut.
-	if err := l.note(noteOptions{sync: true, truncate: true, to: offset}); err != nil {
+	if err := l.writeSlot(slotOptions{sync: true, truncate: true, to: offset}); err != nil {
 		l.fail(err)
 		return err
 	}
@@ -124,7 +124,7 @@ func (l *Log) cutLocked(offset int64) error {
 		err = l.cutStateLocked()
 	}
 	if err == nil {
-		err = l.noteTwice()
+		err = l.writeSlotTwice()
 	}
 	if err != nil {
 		l.fail(err)
@@ -132,13 +132,13 @@ func (l *Log) cutLocked(offset int64) error {
 	return err
 }
 
-// noteTwice overwrites both halves of the slot, so that rot in one never brings the
+// writeSlotTwice overwrites both halves of the slot, so that rot in one never brings the
 // intent of a finished truncation back.
-func (l *Log) noteTwice() error {
-	if err := l.note(noteOptions{sync: true}); err != nil {
+func (l *Log) writeSlotTwice() error {
+	if err := l.writeSlot(slotOptions{sync: true}); err != nil {
 		return err
 	}
-	return l.note(noteOptions{sync: true})
+	return l.writeSlot(slotOptions{sync: true})
 }
 
 // cutSegmentsLocked removes segments beyond offset, newest first, and cuts the one that holds it.
@@ -233,8 +233,8 @@ func (l *Log) TruncateFully(offset int64) error {
 		return &RangeError{Offset: offset, Start: 0, End: l.end.Load()}
 	}
 	defer l.halt(ErrTruncated)()
-	l.syncer.takeLead()
-	defer l.syncer.handOn()
+	l.syncer.becomeLeader()
+	defer l.syncer.passLeadership()
 	err := l.truncateFully(offset)
 	l.uncleaned()
 	l.tell()
@@ -251,7 +251,7 @@ func (l *Log) truncateFully(offset int64) error {
 	if err := l.beginWritingLocked(); err != nil {
 		return diskError(err)
 	}
-	err := l.note(noteOptions{sync: true, truncate: true, full: true, to: offset})
+	err := l.writeSlot(slotOptions{sync: true, truncate: true, full: true, to: offset})
 	if err == nil {
 		err = l.restartLocked(offset)
 	}
@@ -288,7 +288,7 @@ func (l *Log) restartLocked(offset int64) error {
 	if err := l.saveEpochs(); err != nil {
 		return err
 	}
-	return l.noteTwice()
+	return l.writeSlotTwice()
 }
 
 // restartMarksLocked shows readers the empty log, and its offsets in an order in which
@@ -360,7 +360,7 @@ func (l *Log) raiseStartLocked(offset int64) error {
 	}
 	l.stable.Advance(offset)
 	l.start.Advance(offset)
-	if err := l.note(noteOptions{sync: true}); err != nil {
+	if err := l.writeSlot(slotOptions{sync: true}); err != nil {
 		l.fail(err)
 		return err
 	}

@@ -52,7 +52,7 @@ type VerifyOptions struct {
 type Verified struct {
 	Dir        string
 	Start, End int64 // offsets [Start, End) are there, but for the faults
-	Segments   []segment.Exam
+	Segments   []segment.Checked
 	Batches    int64
 	Records    int64
 	Bytes      int64
@@ -77,21 +77,21 @@ func Verify(fsys vfs.FS, dir string, cfg *Config, opt VerifyOptions) (*Verified,
 			return nil, fmt.Errorf("verify %s: %w", dir, err)
 		}
 		if !moved {
-			v.out.noteDerived()
+			v.out.addDerived()
 			return v.out, nil
 		}
 	}
 	// Segments come and go faster than they are read: what seems missing may have been in any of them.
 	v.out.Faults = slices.DeleteFunc(v.out.Faults, func(f segment.Fault) bool { return f.Kind == FaultMissing })
-	v.out.noteDerived()
+	v.out.addDerived()
 	return v.out, nil
 }
 
 // ErrDerived is in the chain of notes about derived files that do not fit the data, or cannot be read.
 var ErrDerived = errors.New("made anew from the data when it is needed")
 
-// noteDerived makes notes of what is wrong with derived files: as a power cut may leave them, they are no damage.
-func (v *Verified) noteDerived() {
+// addDerived makes notes of what is wrong with derived files: as a power cut may leave them, they are no damage.
+func (v *Verified) addDerived() {
 	v.Faults = slices.DeleteFunc(v.Faults, func(f segment.Fault) bool {
 		if !derived(&f) {
 			return false
@@ -206,7 +206,7 @@ func (v *verifier) readSlot() error {
 	switch {
 	case s.damage == nil:
 	case v.haveSlot:
-		v.note(FaultSlot, SlotFile, fmt.Errorf("%w; the other half is whole", s.damage))
+		v.addFault(FaultSlot, SlotFile, fmt.Errorf("%w; the other half is whole", s.damage))
 	default:
 		v.fault(FaultSlot, SlotFile, s.damage)
 	}
@@ -217,7 +217,7 @@ func (v *verifier) fault(kind segment.FaultKind, name string, err error) {
 	v.out.Faults = append(v.out.Faults, fileFault(kind, filepath.Join(v.dir, name), err))
 }
 
-func (v *verifier) note(kind segment.FaultKind, name string, err error) {
+func (v *verifier) addFault(kind segment.FaultKind, name string, err error) {
 	v.out.Notes = append(v.out.Notes, fileFault(kind, filepath.Join(v.dir, name), err))
 }
 
@@ -239,14 +239,14 @@ func (v *verifier) readSmall() error {
 				return err
 			})
 		case ok && kind.Mark() == segment.Swap:
-			v.note(NoteSwap, name, errors.New("a swap was interrupted; the next open finishes it"))
+			v.addFault(NoteSwap, name, errors.New("a swap was interrupted; the next open finishes it"))
 		case name == LeaderEpochFile:
 			err = v.decode(FaultEpochs, name, v.takeEpochs)
 		case name == PartitionMetadataFile:
 			identified = true
 			err = v.decode(FaultIdentity, name, v.takeIdentity)
 		case strings.Contains(name, ".log.cut-"):
-			v.note(NoteSaved, name, errors.New("bytes that a recovery cut off and saved aside"))
+			v.addFault(NoteSaved, name, errors.New("bytes that a recovery cut off and saved aside"))
 		}
 		if err != nil {
 			return err

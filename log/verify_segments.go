@@ -23,7 +23,7 @@ func (v *verifier) readSegments() error {
 				return err
 			}
 		}
-		exam, err := v.examine(base, i == len(v.bases)-1)
+		c, err := v.checkSegment(base, i == len(v.bases)-1)
 		if errors.Is(err, fs.ErrNotExist) {
 			v.vanished = true // deleted meanwhile
 			continue
@@ -31,32 +31,32 @@ func (v *verifier) readSegments() error {
 		if err != nil {
 			return err
 		}
-		v.out.Segments = append(v.out.Segments, *exam)
-		v.out.Batches += exam.Batches
-		v.out.Records += exam.Records
-		v.out.Bytes += exam.Bytes
-		v.out.Faults = append(v.out.Faults, exam.Faults...)
-		v.out.Notes = append(v.out.Notes, exam.Notes...)
-		v.judgeEpochs(exam)
+		v.out.Segments = append(v.out.Segments, *c)
+		v.out.Batches += c.Batches
+		v.out.Records += c.Records
+		v.out.Bytes += c.Bytes
+		v.out.Faults = append(v.out.Faults, c.Faults...)
+		v.out.Notes = append(v.out.Notes, c.Notes...)
+		v.checkEpochs(c)
 	}
 	return nil
 }
 
-// examine looks at a segment until what it finds is not two moments of one that is written.
-func (v *verifier) examine(base int64, last bool) (exam *segment.Exam, err error) {
+// checkSegment looks at a segment until what it finds is not two moments of one that is written.
+func (v *verifier) checkSegment(base int64, last bool) (c *segment.Checked, err error) {
 	for range looks {
 		v.strayed = noOffset
-		if exam, err = segment.Examine(v.fs, v.dir, base, v.cfg.segmentConfig(), v.examOptions(base, last)); err != nil {
+		if c, err = segment.Check(v.fs, v.dir, base, v.cfg.segmentConfig(), v.checkOptions(base, last)); err != nil {
 			return nil, err
 		}
-		if !exam.Changed || len(exam.Faults) == 0 {
+		if !c.Changed || len(c.Faults) == 0 {
 			break
 		}
 		if err := v.readSlotAgain(); err != nil {
 			return nil, err
 		}
 	}
-	return exam, nil
+	return c, nil
 }
 
 // readSlotAgain reads the slot for another look at a segment.
@@ -72,8 +72,8 @@ func (v *verifier) readSlotAgain() error {
 	return err
 }
 
-func (v *verifier) examOptions(base int64, last bool) segment.ExamOptions {
-	opt := segment.ExamOptions{
+func (v *verifier) checkOptions(base int64, last bool) segment.CheckOptions {
+	opt := segment.CheckOptions{
 		Last: last, Sparse: v.opt.Gaps || last && (!v.haveSlot || v.latest.sparse || v.led), Shallow: v.opt.Shallow,
 		Step: v.opt.Step, Visit: v.visit, Durable: Place{Pos: -1},
 	}
@@ -142,15 +142,15 @@ func (v *verifier) rereadEpochs() error {
 // errStrayed is the fault of batches that a history known to be right contradicts.
 var errStrayed = errors.New("the batch has another leader epoch than the history")
 
-// judgeEpochs tells that history and batches do not fit, once, and which of them is wrong: the history, unless the slot has its checksum.
-func (v *verifier) judgeEpochs(exam *segment.Exam) {
+// checkEpochs tells that history and batches do not fit, once, and which of them is wrong: the history, unless the slot has its checksum.
+func (v *verifier) checkEpochs(c *segment.Checked) {
 	known := func(f segment.Fault) bool { return f.Kind == segment.FaultHeaders || f.Kind == FaultEpochs }
-	if v.strayed < 0 || exam.Changed || slices.ContainsFunc(exam.Faults, known) {
+	if v.strayed < 0 || c.Changed || slices.ContainsFunc(c.Faults, known) {
 		return
 	}
 	if v.trusted {
-		v.out.Faults = append(v.out.Faults, segment.Fault{Kind: segment.FaultHeaders, Path: filepath.Join(v.dir, segment.FileName(exam.Base, segment.LogSuffix)),
-			End: exam.Size, FirstOffset: v.strayed, NextOffset: v.strayedTo, Err: errStrayed})
+		v.out.Faults = append(v.out.Faults, segment.Fault{Kind: segment.FaultHeaders, Path: filepath.Join(v.dir, segment.FileName(c.Base, segment.LogSuffix)),
+			End: c.Size, FirstOffset: v.strayed, NextOffset: v.strayedTo, Err: errStrayed})
 		return
 	}
 	if slices.ContainsFunc(v.out.Faults, known) {

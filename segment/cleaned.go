@@ -9,7 +9,7 @@ import (
 )
 
 // A segment that takes the place of others is built aside: CreateMarked with [Cleaned], Append, Complete; then Rename([Swap]), which is
-// durable after SyncDir and from then on is finished by Tidy after a crash, and Rename(0) once the replaced ones are out of the way.
+// durable after SyncDir and from then on is finished by FinishSwap after a crash, and Rename(0) once the replaced ones are out of the way.
 
 // Complete seals a segment that was built aside, and makes all its files durable, the indexes too: nothing of them need be made again after
 // a crash. created and modified are the times of what it takes the place of: those of the segment and of its data file's last change. The

@@ -26,8 +26,8 @@ type Config struct {
 	// file size: fewer while the file is small, more for appends above a quarter of it. 1 MiB is a good value for a log that is synced with
 	// each append. 0 means none.
 	PreWrite int64
-	// Budget is the memory for sealed indexes, for landmarks (index.Landmarks) and for what is kept for followers; nil is
-	// unlimited, and no landmarks.
+	// Budget is the memory for sealed indexes, for batch positions (index.BatchPositions) and for what is kept for followers; nil is
+	// unlimited, and no batch positions.
 	Budget *index.Budget
 	// TopicID is written into side files that are made again after damage.
 	TopicID [16]byte

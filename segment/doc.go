@@ -61,14 +61,14 @@
 //	append.go     Append, pre-writing, Sync
 //	roll.go       when to begin the next segment
 //	read.go       Read: seek, walk, check
-//	landmarks.go  where batches begin, as far as readers found out
+//	batchpositions.go  where batches begin, as far as readers found out
 //	recent.go     what was written last, in memory for who follows
 //	range.go      Range and WriteTo: the same for sendfile
 //	time.go       first record at or after a time
 //	lookup.go     indexes with repair; aborted transactions
 //	seal.go       Seal, Freeze, Unseal
 //	side.go       the side file
-//	survey.go     facts and indexes from the data
+//	adopt.go      facts and indexes from the data
 //	verify.go     every byte
 //	scan.go       batches in large reads; the next good batch behind damage
 //	recover.go    Recover
@@ -76,11 +76,11 @@
 //	truncate.go   cut the end
 //	pin.go        pin and retire
 //	rename.go     marks, unlink
-//	exam.go       Examine: all that is wrong; exam_data.go the batches, exam_tables.go the files beside them, fault.go a Fault
-//	remake.go     Salvage: a damaged segment anew; mend.go headers put right; Rebuild of what is derived
+//	check.go      Check: all that is wrong; check_data.go the batches, check_tables.go the files beside them, fault.go a Fault
+//	rewrite.go    Salvage: a damaged segment anew; repair.go headers put right; Rebuild of what is derived
 //	sweep.go      every batch of a sealed segment, checked
 //	cleaned.go    segments that take the place of others
-//	tidy.go       interrupted deletions and swaps
+//	finishswap.go interrupted deletions and swaps
 //	split.go      one segment becomes several
 //	name.go       file names
 //	config.go errors.go

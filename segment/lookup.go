@@ -68,7 +68,7 @@ func (s *Segment) checkSparse() error {
 	if s.checked.Load() || f.partial {
 		return nil
 	}
-	out, err := s.survey(f.size, headersOnly)
+	out, err := s.scan(f.size, headersOnly)
 	if err != nil {
 		return err
 	}
@@ -99,12 +99,12 @@ func (s *Segment) AddAborted(producerID, first, last, stable int64) error {
 	return s.aborted.Add(AbortedTxn{ProducerID: producerID, FirstOffset: first, LastOffset: last, LastStable: stable})
 }
 
-// DoubtAborted says that the index of aborted transactions may lack entries. Until SetAborted makes it anew, [Segment.Aborted] asks for that,
+// InvalidateAborted says that the index of aborted transactions may lack entries. Until SetAborted makes it anew, [Segment.Aborted] asks for that,
 // also after the segment was sealed and opened again.
-func (s *Segment) DoubtAborted() { s.doubted.Store(true) }
+func (s *Segment) InvalidateAborted() { s.abortedInvalid.Store(true) }
 
-// AbortedDoubted reports whether DoubtAborted was called, or Unseal found the index damaged, and SetAborted was not called since.
-func (s *Segment) AbortedDoubted() bool { return s.doubted.Load() }
+// AbortedInvalid reports whether InvalidateAborted was called, or Unseal found the index damaged, and SetAborted was not called since.
+func (s *Segment) AbortedInvalid() bool { return s.abortedInvalid.Load() }
 
 // Aborted appends to dst the aborted transactions that concern offsets in [from, to), as far as this segment's index knows. complete says
 // that no later segment knows more. An error that matches [ErrIndexCorrupt] asks for SetAborted: the segment alone cannot make this index
@@ -113,7 +113,7 @@ func (s *Segment) Aborted(dst []AbortedTxn, from, to int64) (list []AbortedTxn, 
 	if err := s.ready(); err != nil {
 		return dst, false, err
 	}
-	if s.doubted.Load() {
+	if s.abortedInvalid.Load() {
 		return dst, false, fmt.Errorf("%w: %s may lack entries", ErrIndexCorrupt, s.path(KindTxnIndex, s.mark()))
 	}
 	return s.aborted.Collect(dst, from, to)
@@ -152,6 +152,6 @@ func (s *Segment) SetAborted(list []AbortedTxn) error {
 
 func (s *Segment) replaceAborted(data []byte, write bool) error {
 	err := s.aborted.Replace(data, write)
-	s.doubted.Store(false) // in memory it is whole
+	s.abortedInvalid.Store(false) // in memory it is whole
 	return err
 }

@@ -125,16 +125,16 @@ func (r *reader) seek(from Place, max int) (head, error) {
 	if a.Offset < 0 {
 		at.want = r.s.base
 	}
-	mapping := r.s.landmarked()
+	mapping := r.s.mappingID()
 	h, err := r.walkFrom(at, target, r.span(a, target, ask), a.After)
 	if err == nil {
-		r.s.noteLandmarks(mapping, a, &r.path)
+		r.s.cachePositions(mapping, a, &r.path)
 		return h, nil
 	}
 	if !isDamage(err) {
 		return h, err
 	}
-	h, err = r.trudge(target, ask)
+	h, err = r.scanFromStart(target, ask)
 	if err == nil && a.Offset >= 0 {
 		r.s.strayed()
 	}
@@ -179,8 +179,8 @@ func (r *reader) walk(at spot, target, ask int64) (head, error) {
 	return head{}, nil
 }
 
-// trudge is walk from the start of the file and over damage. The error is a *CorruptionError if target lies in the damage.
-func (r *reader) trudge(target, ask int64) (head, error) {
+// scanFromStart is walk from the start of the file and over damage. The error is a *CorruptionError if target lies in the damage.
+func (r *reader) scanFromStart(target, ask int64) (head, error) {
 	at := spot{0, r.s.base, -1}
 	var before spot // where the batch in front of at begins
 	for {
@@ -224,7 +224,7 @@ func (r *reader) trudge(target, ask int64) (head, error) {
 // astray tells where damage begins that shows at a place behind a batch: with that batch if its checksum does not fit, since its length may be
 // what is wrong.
 func (r *reader) astray(before, at spot, cause error) (spot, error) {
-	if at.pos-before.pos > mendBytes {
+	if at.pos-before.pos > repairBytes {
 		return at, cause
 	}
 	data := make([]byte, at.pos-before.pos)
@@ -244,11 +244,11 @@ func (r *reader) header(at spot, ask int64) (head, error) {
 			return head{}, err
 		}
 	}
-	return r.judge(at)
+	return r.checkHeader(at)
 }
 
-// judge checks what the checksum of a batch does not cover, against all that is known of the place.
-func (r *reader) judge(at spot) (head, error) {
+// checkHeader checks what the checksum of a batch does not cover, against all that is known of the place.
+func (r *reader) checkHeader(at spot) (head, error) {
 	raw := r.buf[at.pos-r.start:]
 	if len(raw) < record.HeaderSize {
 		return head{}, record.ErrIncomplete
@@ -268,15 +268,15 @@ func (r *reader) judge(at spot) (head, error) {
 		at.last >= 0 && h.next != at.last+1:
 		return head{}, fmt.Errorf("%w: offsets [%d, %d) at %d", errOutOfOrder, h.base, h.next, at.pos)
 	}
-	if r.sparse && at.want >= 0 && h.base > at.want && at.last < 0 && r.leaps(h, at.want) {
+	if r.sparse && at.want >= 0 && h.base > at.want && at.last < 0 && r.bogusGap(h, at.want) {
 		return head{}, fmt.Errorf("%w: offset %d at %d should be %d", errOutOfOrder, h.base, at.pos, at.want)
 	}
 	return h, nil
 }
 
-// leaps tells a gap that is none: the batch behind continues as if this one had the offset wanted, or this one is the last and ends elsewhere
+// bogusGap tells a gap that is none: the batch behind continues as if this one had the offset wanted, or this one is the last and ends elsewhere
 // than the segment is known to. Checksums do not cover base offsets. Any other gap may be what compaction took away.
-func (r *reader) leaps(h head, want int64) bool {
+func (r *reader) bogusGap(h head, want int64) bool {
 	end, next := h.pos+h.size, want+h.next-h.base
 	if end == r.size {
 		return !r.loose && h.next != r.next
@@ -326,7 +326,7 @@ func (r *reader) whole(h head) error {
 	if int64(len(r.buf)-skip) >= h.size {
 		return nil
 	}
-	if err := r.credible(h); err != nil {
+	if err := r.checkLength(h); err != nil {
 		return err
 	}
 	have := copy(r.buf, r.buf[skip:])
@@ -340,8 +340,8 @@ func (r *reader) whole(h head) error {
 	return nil
 }
 
-// credible checks the length of an unusually large batch against what follows it before memory is taken for it.
-func (r *reader) credible(h head) error {
+// checkLength checks the length of an unusually large batch against what follows it before memory is taken for it.
+func (r *reader) checkLength(h head) error {
 	if h.size <= 2*r.s.cfg.maxBatch()+scanBytes {
 		return nil
 	}
@@ -369,7 +369,7 @@ func (r *reader) extend(h head, bound int64, max int) spot {
 	at, room := spot{h.pos + h.size, h.next, -1}, int64(max)-h.size
 	have := r.start + int64(len(r.buf))
 	for at.pos+record.HeaderSize <= have {
-		h, err := r.judge(at)
+		h, err := r.checkHeader(at)
 		if err != nil || h.size > room || h.pos+h.size > have || h.next > bound {
 			break
 		}

@@ -225,7 +225,7 @@ func (r *recovery) scan(start int64) error {
 		}
 		b, err := c.next()
 		if err == nil {
-			err = r.judge(c, b)
+			err = r.checkBatch(c, b)
 		}
 		if isDamage(err) && c.pos >= r.check {
 			b, err = r.right(c, err)
@@ -296,8 +296,8 @@ func (r *recovery) untrusted(err error) error {
 	return err
 }
 
-// judge decides whether a batch may be where it is. In the part that is trusted its checksum is not looked at.
-func (r *recovery) judge(c *scanner, b record.Batch) error {
+// checkBatch decides whether a batch may be where it is. In the part that is trusted its checksum is not looked at.
+func (r *recovery) checkBatch(c *scanner, b record.Batch) error {
 	d := everything
 	if c.pos < r.check {
 		d = headersOnly
@@ -308,12 +308,12 @@ func (r *recovery) judge(c *scanner, b record.Batch) error {
 	if b.BaseOffset() == r.facts.next || c.pos < r.check {
 		return nil
 	}
-	return r.judgeGap(c, b)
+	return r.checkGap(c, b)
 }
 
-// judgeGap looks at a batch that leaves offsets out. The checksum does not cover the base offset, so the gap may be a flipped bit: it is when
+// checkGap looks at a batch that leaves offsets out. The checksum does not cover the base offset, so the gap may be a flipped bit: it is when
 // the batch behind continues as if there were no gap, or when the durable end, which is the end of some batch, lies in what is left out.
-func (r *recovery) judgeGap(c *scanner, b record.Batch) error {
+func (r *recovery) checkGap(c *scanner, b record.Batch) error {
 	next, count := r.facts.next, int64(b.LastOffsetDelta())+1
 	if r.opt.Dense {
 		return errOutOfOrder
@@ -390,7 +390,7 @@ func (r *recovery) bad(c *scanner, cause error) (done bool, err error) {
 	if err != nil {
 		return true, err
 	}
-	r.note(Damage{c.pos, at, next, b.BaseOffset(), cause})
+	r.addDamage(Damage{c.pos, at, next, b.BaseOffset(), cause})
 	r.facts.next, r.facts.size = b.BaseOffset(), at
 	c.jump(at)
 	return false, nil
@@ -409,12 +409,12 @@ func (r *recovery) missing(pos int64, cause error) error {
 	if pos < r.end {
 		end = r.edge // a batch among the damaged bytes may have ended with zeros
 	}
-	r.note(Damage{pos, end, next, r.opt.Durable, cause})
+	r.addDamage(Damage{pos, end, next, r.opt.Durable, cause})
 	r.facts.next, r.facts.size, r.facts.loose = r.opt.Durable, end, true
 	return nil
 }
 
-func (r *recovery) note(d Damage) {
+func (r *recovery) addDamage(d Damage) {
 	r.out.Damage = append(r.out.Damage, d)
 	r.facts.sparse = true
 	r.facts.partial = true
@@ -446,7 +446,7 @@ func (r *recovery) settle() error {
 			return err
 		}
 	}
-	if err := r.redirty(min(r.check, end), end); err != nil {
+	if err := r.rewriteUnsynced(min(r.check, end), end); err != nil {
 		return err
 	}
 	if err := r.f.Sync(); err != nil {

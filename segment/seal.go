@@ -112,7 +112,7 @@ func (s *Segment) completeFacts(sparse bool) error {
 	if !f.partial && !s.stray.Load() {
 		return nil
 	}
-	found, err := s.survey(f.size, headersOnly)
+	found, err := s.scan(f.size, headersOnly)
 	if err != nil {
 		return err
 	}
@@ -188,7 +188,7 @@ func (s *Segment) activate() error {
 	if err = s.aborted.Activate(); !errors.Is(err, index.ErrCorrupt) {
 		return err
 	}
-	s.DoubtAborted()
+	s.InvalidateAborted()
 	_ = s.aborted.Replace(nil, false)
 	return s.aborted.Activate()
 }

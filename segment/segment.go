@@ -48,15 +48,15 @@ type Segment struct {
 	torn      error // why the end of the file is unknown
 	spare     *handle
 
-	indexed atomic.Pointer[IndexSums] // what the active index files hold; nil if that is not known
-	wayed   atomic.Bool               // there may be waypoints
-	own     atomic.Pointer[index.Budget]
-	mapping atomic.Uint64 // the segment's name among index.Landmarks; 0 before the first is noted
-	recent  recent        // what was written last, while a reader follows
-	offsets index.Offsets
-	times   index.Times
-	aborted index.Aborted
-	doubted atomic.Bool // aborted may lack entries
+	indexed        atomic.Pointer[IndexSums] // what the active index files hold; nil if that is not known
+	recordsIndexed atomic.Bool               // there may be record indexes
+	own            atomic.Pointer[index.Budget]
+	mapping        atomic.Uint64 // the segment's name among index.BatchPositions; 0 before the first is noted
+	recent         recent        // what was written last, while a reader follows
+	offsets        index.Offsets
+	times          index.Times
+	aborted        index.Aborted
+	abortedInvalid atomic.Bool // aborted may lack entries
 }
 
 // handle is an open data file.

@@ -196,7 +196,7 @@ func readSide(fsys vfs.FS, path string) (*side, error) {
 // side composes the side file as of now.
 func (s *Segment) side(topicID [16]byte) *side {
 	aborted := s.aborted.Sum()
-	if s.doubted.Load() {
+	if s.abortedInvalid.Load() {
 		aborted = unfit(aborted.Len)
 	}
 	return &side{

@@ -10,7 +10,7 @@ import (
 
 // Split replaces the files of a segment by those of several, each of which ends where the entries of an index end. Before Apache Kafka 1.0
 // compaction could make segments that went farther; Kafka splits them too. It is done as a compaction is: the new files complete aside, then
-// the swap, which [Tidy] finishes or takes back after a crash; their indexes are made when they are first needed. The segment must be idle; the
+// the swap, which [FinishSwap] finishes or takes back after a crash; their indexes are made when they are first needed. The segment must be idle; the
 // caller closes it, and opens what came instead. After an error, a *CorruptionError for damage among them, its files are as they were.
 func (s *Segment) Split() error {
 	parts, err := s.parts()
@@ -25,7 +25,7 @@ func (s *Segment) Split() error {
 	}
 	names, e := s.fs.List(s.dir)
 	if e == nil {
-		_, e = Tidy(s.fs, s.dir, names)
+		_, e = FinishSwap(s.fs, s.dir, names)
 	}
 	return errors.Join(err, e)
 }

@@ -34,7 +34,7 @@ func (s *Segment) Truncate(offset int64) error {
 	s.facts = facts
 	s.mu.Unlock()
 	s.cuts.Add(1)
-	s.forgetWays()
+	s.forgetRecordIndexes()
 	s.recent.forget()
 	s.mapping.Store(0)
 	s.indexed.Store(nil)

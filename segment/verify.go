@@ -10,7 +10,7 @@ func (s *Segment) Verify() error {
 		return err
 	}
 	f := s.look()
-	out, err := s.survey(f.size, everything)
+	out, err := s.scan(f.size, everything)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/quirelog/quire/log"
 )
 
-// housekeeper does what is due by time alone: the care of logs that were written to, the removal of files,
+// housekeeper does what is due by time alone: the maintenance of logs that were written to, the removal of files,
 // the checkpoint files, retention and whatever else registers a chore. Everything waits on one list with one
 // timer for its head; a goroutine exists only while something is being done. Short chores are done one after
 // the other; a long one gets a goroutine of its own, so that no fsync waits for it. An engine for which
@@ -105,7 +105,7 @@ func (k *housekeeper) hooks(t *Topic, h *log.Hooks) {
 	h.Dirty = func(l *log.Log, d time.Duration) { k.armFor(l, &own.care, d) }
 	h.Changed = func(l *log.Log) { k.logChanged(t, l) }
 	h.Freed = t.spaceFreed
-	h.Doomed = func(l *log.Log, d time.Duration) { k.armFor(l, &own.reap, d) }
+	h.Removed = func(l *log.Log, d time.Duration) { k.armFor(l, &own.reap, d) }
 }
 
 // logChanged is called after every append to a log of t. The duties of all partitions together are due some time
@@ -154,7 +154,7 @@ func (k *housekeeper) tend(ctx context.Context, l *log.Log, _ time.Time) time.Du
 
 // bury unlinks files whose delay is over.
 func (k *housekeeper) bury(_ context.Context, l *log.Log, now time.Time) time.Duration {
-	again, err := l.Reap(now)
+	again, err := l.DeleteFiles(now)
 	if err != nil && !k.eng.isClosed() {
 		k.eng.logger.Warn("files of removed segments not unlinked", "dir", l.Dir(), "err", err)
 	}

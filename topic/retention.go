@@ -385,7 +385,7 @@ func (p *Partition) retainClosed(ctx context.Context, now time.Time, wait bool) 
 		}
 	}
 	defer p.unclaim()
-	l, facts, err := p.openLog(log.Hooks{}) // without anybody to call Reap, files go at once
+	l, facts, err := p.openLog(log.Hooks{}) // without anybody to call DeleteFiles, files go at once
 	if err != nil {
 		return time.Time{}, err
 	}

@@ -13,7 +13,7 @@ import (
 // diskBytes is what the partition takes of the disk, for a budget.
 func (p *Partition) diskBytes() int64 {
 	if l := p.log.Load(); l != nil {
-		return p.aside.Load() + l.Size() + l.DoomedBytes() + p.topic.state.Load().allowance
+		return p.aside.Load() + l.Size() + l.RemovedBytes() + p.topic.state.Load().allowance
 	}
 	return p.aside.Load() + p.measured().Bytes
 }
@@ -62,7 +62,7 @@ func (p *Partition) measured() log.Footprint {
 // reapEarly unlinks files that wait for nothing but their delay.
 func (b *diskBudget) reapEarly() (some bool) {
 	for _, p := range b.scope() {
-		if l := p.log.Load(); l != nil && l.DoomedBytes() > 0 {
+		if l := p.log.Load(); l != nil && l.RemovedBytes() > 0 {
 			_ = p.reapNow(l)
 			some = true
 		}
@@ -73,7 +73,7 @@ func (b *diskBudget) reapEarly() (some bool) {
 
 // reapNow unlinks what l has removed, whatever the delay.
 func (p *Partition) reapNow(l *log.Log) error {
-	_, err := l.Reap(time.Unix(1<<40, 0))
+	_, err := l.DeleteFiles(time.Unix(1<<40, 0))
 	return err
 }
 

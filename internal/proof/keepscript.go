@@ -203,7 +203,7 @@ func (s *script) reap() {
 	if !s.ok() {
 		return
 	}
-	if _, err := s.l.Reap(time.Now().Add(2 * log.DefaultFileDeleteDelay)); s.tolerate(err) {
+	if _, err := s.l.DeleteFiles(time.Now().Add(2 * log.DefaultFileDeleteDelay)); s.tolerate(err) {
 		return
 	}
 	s.expectNone(".deleted")

@@ -107,7 +107,7 @@ func (s *script) open() {
 func (s *script) openLog() (*log.Log, log.Recovered, error) {
 	st := log.OpenState{Cleaned: s.cleaned}
 	if s.hooked {
-		st.Hooks.Doomed = func(*log.Log, time.Duration) {}
+		st.Hooks.Removed = func(*log.Log, time.Duration) {}
 	}
 	return log.Open(s.fs, logDir, s.cfg, st)
 }

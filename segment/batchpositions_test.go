@@ -40,8 +40,8 @@ func TestRandomReadsAskTheDiskOnce(t *testing.T) {
 	}
 }
 
-// TestLandmarksThatLie: what another file left, or a cut made untrue, costs time only.
-func TestLandmarksThatLie(t *testing.T) {
+// TestBatchPositionsThatLie: what another file left, or a cut made untrue, costs time only.
+func TestBatchPositionsThatLie(t *testing.T) {
 	s := create(t, newMemDir(t), 0, &Config{Budget: index.NewBudget(1 << 20)})
 	grow := func(n int) {
 		for range n {
@@ -55,9 +55,9 @@ func TestLandmarksThatLie(t *testing.T) {
 		requireFound(t, s, &f, dice.Int64N(s.Next()))
 		a, err := s.around(dice.Int64N(s.Next()))
 		require.NoError(t, err)
-		from := index.Landmark{Offset: dice.Int64N(s.Next()), Pos: dice.Int64N(2 * s.Size())}
-		to := index.Landmark{Offset: dice.Int64N(s.Next()), Pos: dice.Int64N(2 * s.Size())}
-		s.cfg.Budget.Landmarks().Note(s.landmarked(), a.Pos, from, to)
+		from := index.BatchPosition{Offset: dice.Int64N(s.Next()), Pos: dice.Int64N(2 * s.Size())}
+		to := index.BatchPosition{Offset: dice.Int64N(s.Next()), Pos: dice.Int64N(2 * s.Size())}
+		s.cfg.Budget.BatchPositions().Add(s.mappingID(), a.Pos, from, to)
 	}
 	for offset := range s.Next() {
 		requireFound(t, s, &f, offset)

@@ -11,8 +11,8 @@ import (
 	"github.com/quirelog/quire/log/vfs"
 )
 
-// ExamOptions are what a segment's files are held against.
-type ExamOptions struct {
+// CheckOptions are what a segment's files are held against.
+type CheckOptions struct {
 	// Last says that this is the last segment of its log: it may have a torn tail, and be written at this moment.
 	Last bool
 	// Durable is where the data is known to be on disk, of the last segment: bytes from Durable.Pos on may be a torn tail. A negative Pos
@@ -26,14 +26,14 @@ type ExamOptions struct {
 	Limit int64
 	// Shallow leaves the records alone and checks what the checksums cover.
 	Shallow bool
-	// Visit, if set, is called with each sound batch in order, which is only good during the call. Its error ends the exam.
+	// Visit, if set, is called with each sound batch in order, which is only good during the call. Its error ends the check.
 	Visit func(pos int64, b record.Batch) error
-	// Step, if set, is called with the number of bytes passed since the last call. Its error ends the exam.
+	// Step, if set, is called with the number of bytes passed since the last call. Its error ends the check.
 	Step func(n int64) error
 }
 
-// Exam is what Examine found.
-type Exam struct {
+// Checked is what Examine found.
+type Checked struct {
 	Base, Next int64 // offsets [Base, Next)
 	Size       int64 // bytes of sound batches and of damage between them
 	Batches    int64
@@ -50,14 +50,14 @@ type Exam struct {
 	Changed bool
 }
 
-// Examine reads a segment's files from the first byte to the last and holds each against the others: checksums, lengths, the order of
+// Check reads a segment's files from the first byte to the last and holds each against the others: checksums, lengths, the order of
 // offsets, records, indexes, the side file. It opens files for reading only, changes nothing, goes on behind damage, and may run beside
 // whoever writes the segment. The error is one of the disk or of a function of opt, never damage; it matches fs.ErrNotExist when the data
 // file is gone.
-func Examine(fsys vfs.FS, dir string, base int64, cfg *Config, opt ExamOptions) (*Exam, error) {
-	x := &exam{s: newSegment(fsys, dir, base, cfg), opt: opt, next: base}
+func Check(fsys vfs.FS, dir string, base int64, cfg *Config, opt CheckOptions) (*Checked, error) {
+	x := &checker{s: newSegment(fsys, dir, base, cfg), opt: opt, next: base}
 	x.s.limit.Store(opt.Limit)
-	x.out = &Exam{Base: base, LastEpoch: -1, Reach: unknownReach}
+	x.out = &Checked{Base: base, LastEpoch: -1, Reach: unknownReach}
 	x.facts = newFacts(base, 0)
 	before := x.stamp()
 	for _, step := range []func() error{x.readBeside, x.readData} {
@@ -74,11 +74,11 @@ func Examine(fsys vfs.FS, dir string, base int64, cfg *Config, opt ExamOptions) 
 	return x.out, nil
 }
 
-// exam is an Examine in progress.
-type exam struct {
+// checker is an Examine in progress.
+type checker struct {
 	s     *Segment // of no file: it lends its rules
-	opt   ExamOptions
-	out   *Exam
+	opt   CheckOptions
+	out   *Checked
 	facts facts // of the sound batches
 	f     vfs.File
 	size  int64 // of the data file
@@ -101,7 +101,7 @@ type table struct {
 }
 
 // stamp tells two states of the segment's files apart.
-func (x *exam) stamp() (all [4]fileStamp) {
+func (x *checker) stamp() (all [4]fileStamp) {
 	for i, kind := range [...]Kind{KindLog, KindIndex, KindTimeIndex, KindSums} {
 		if info, err := x.s.fs.Stat(x.s.path(kind, 0)); err == nil {
 			all[i] = fileStamp{info.Size, info.ModTime, true}
@@ -117,7 +117,7 @@ type fileStamp struct {
 }
 
 // readBeside reads what lies beside the data, before the data: of a segment that is being written it then says less, not more.
-func (x *exam) readBeside() error {
+func (x *checker) readBeside() error {
 	d, err := readSide(x.s.fs, x.s.path(KindSums, 0))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -142,7 +142,7 @@ func (x *exam) readBeside() error {
 	return nil
 }
 
-func (x *exam) readData() error {
+func (x *checker) readData() error {
 	f, err := x.s.fs.OpenRead(x.s.path(KindLog, 0))
 	if err != nil {
 		return err
@@ -156,12 +156,12 @@ func (x *exam) readData() error {
 }
 
 // fault notes what is wrong with a file as a whole.
-func (x *exam) fault(kind FaultKind, file Kind, err error) {
+func (x *checker) fault(kind FaultKind, file Kind, err error) {
 	x.out.Faults = append(x.out.Faults, Fault{Kind: kind, Path: x.s.path(file, 0), FirstOffset: -1, NextOffset: -1, Err: err})
 }
 
-// judgeTable notes what is wrong with an index file. Those of a segment that was not sealed are not synced and made again when they differ.
-func (x *exam) judgeTable(kind FaultKind, file Kind, err error) {
+// checkTable notes what is wrong with an index file. Those of a segment that was not sealed are not synced and made again when they differ.
+func (x *checker) checkTable(kind FaultKind, file Kind, err error) {
 	if x.side != nil || !x.opt.Last {
 		x.fault(kind, file, err)
 		return

@@ -63,7 +63,7 @@ func (o *opener) takeBack() (err error) {
 	if !o.slot.changedElsewhere(o.bases, o.names) {
 		return nil
 	}
-	o.returned, o.noteNow = true, true
+	o.returned, o.slotDue = true, true
 	o.slot.returnTo(o.bases, o.st.Kafka.Start)
 	o.names, err = breakSeals(o.l.fs, o.l.dir, o.names)
 	return err

@@ -31,7 +31,7 @@ func tidy(t testing.TB, fsys vfs.FS) []string {
 	t.Helper()
 	names, err := fsys.List(dir)
 	require.NoError(t, err)
-	names, err = Tidy(fsys, dir, names)
+	names, err = FinishSwap(fsys, dir, names)
 	require.NoError(t, err)
 	var logs []string
 	for _, name := range names {
@@ -42,7 +42,7 @@ func tidy(t testing.TB, fsys vfs.FS) []string {
 	return logs
 }
 
-func TestTidy(t *testing.T) {
+func TestFinishSwap(t *testing.T) {
 	batches := someBatches(t, 0, 30) // offsets 0 to 59, two a batch on average
 	at := func(i int) int64 { return batches[i].BaseOffset() }
 	fsys := vfs.NewMem()
@@ -70,9 +70,9 @@ func TestTidy(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
-// Whatever call of a Tidy the power is cut at, the next one ends with the new segment whole or, where a process killed right after it
+// Whatever call of a FinishSwap the power is cut at, the next one ends with the new segment whole or, where a process killed right after it
 // had decided on the swap left names that are not on disk, with the old ones: never with neither.
-func TestPowerCutInTidy(t *testing.T) {
+func TestPowerCutInFinishSwap(t *testing.T) {
 	batches := someBatches(t, 0, 20)
 	half := batches[10].BaseOffset()
 	clean := append(append([]record.Batch{}, batches[:5]...), batches[15:]...)
@@ -94,7 +94,7 @@ func TestPowerCutInTidy(t *testing.T) {
 			disk.CrashAt(disk.Ops() + step)
 			names, err := disk.List(dir)
 			if err == nil {
-				_, err = Tidy(disk, dir, names)
+				_, err = FinishSwap(disk, dir, names)
 			}
 			if err == nil {
 				break
@@ -131,7 +131,7 @@ func requireSwapped(t testing.TB, disk vfs.FS, hint string, must bool, clean, fi
 
 // The files of a replaced segment that still wait for their removal do not make those of its successor look like theirs: when
 // its data file is missing the others stay, and tell of it.
-func TestTidyKeepsWhatTellsOfAMissingFile(t *testing.T) {
+func TestFinishSwapKeepsWhatTellsOfAMissingFile(t *testing.T) {
 	fsys := vfs.NewMem()
 	newDir(t, fsys)
 	batches := someBatches(t, 0, 10)
@@ -242,7 +242,7 @@ func requireDurable(t testing.TB, disk *vfs.Crash, hint string) {
 }
 
 // Whatever call of a Split or a Salvage the power is cut at, and whatever it takes of names and bytes, the segment is there as it was or as
-// it should be, once; and what they and Tidy have done is on disk when they return.
+// it should be, once; and what they and FinishSwap have done is on disk when they return.
 func TestPowerCutWhileFilesAreReplaced(t *testing.T) {
 	seeds := uint64(8)
 	if raceBuild {

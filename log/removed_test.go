@@ -11,12 +11,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// undertaker is an owner that writes down when it is to call Reap.
+// undertaker is an owner that writes down when it is to call DeleteFiles.
 type undertaker struct{ told []time.Duration }
 
 func (u *undertaker) open(t testing.TB, disk vfs.FS, cfg *Config) *Log {
 	t.Helper()
-	l, _, err := Open(disk, testDir, cfg, OpenState{Hooks: Hooks{Doomed: func(_ *Log, d time.Duration) { u.told = append(u.told, d) }}})
+	l, _, err := Open(disk, testDir, cfg, OpenState{Hooks: Hooks{Removed: func(_ *Log, d time.Duration) { u.told = append(u.told, d) }}})
 	require.NoError(t, err)
 	return l
 }
@@ -54,19 +54,19 @@ func TestRemovedFilesWait(t *testing.T) {
 		require.Contains(t, marked(t, disk), "00000000000000000000.log.deleted")
 		require.Contains(t, marked(t, disk), "00000000000000000002.sums.deleted")
 		require.Contains(t, marked(t, disk), "00000000000000000002.snapshot.deleted", "the state at a segment's begin goes with it")
-		require.EqualValues(t, 3*bytes, l.DoomedBytes())
+		require.EqualValues(t, 3*bytes, l.RemovedBytes())
 		require.EqualValues(t, 2*bytes, l.Size())
 
-		again, err := l.Reap(time.Now().Add(time.Minute - 1))
+		again, err := l.DeleteFiles(time.Now().Add(time.Minute - 1))
 		require.NoError(t, err)
 		require.EqualValues(t, 1, again)
 		require.NotEmpty(t, marked(t, disk))
 		time.Sleep(time.Minute)
-		again, err = l.Reap(time.Now())
+		again, err = l.DeleteFiles(time.Now())
 		require.NoError(t, err)
 		require.Zero(t, again)
 		require.Empty(t, marked(t, disk))
-		require.Zero(t, l.DoomedBytes())
+		require.Zero(t, l.RemovedBytes())
 		require.Contains(t, names(t, disk), "00000000000000000003.snapshot")
 		require.NoError(t, l.Close())
 	})
@@ -89,7 +89,7 @@ func TestRemovedFilesWaitForReaders(t *testing.T) {
 		require.NoError(t, err)
 		short.Release()
 		time.Sleep(time.Second)
-		again, err := l.Reap(time.Now())
+		again, err := l.DeleteFiles(time.Now())
 		require.NoError(t, err)
 		require.Zero(t, again, "what a reader holds is the reader's business")
 		left := marked(t, disk)
@@ -142,7 +142,7 @@ func TestRemovedFilesGoWithTheNextOpen(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, l.Close())
 	require.NotEmpty(t, marked(t, disk))
-	_, err = l.Reap(time.Now().Add(time.Hour))
+	_, err = l.DeleteFiles(time.Now().Add(time.Hour))
 	require.NoError(t, err)
 	require.NotEmpty(t, marked(t, disk), "a closed log touches nothing")
 	l, rep := reopen(t, disk, cfg)
@@ -195,10 +195,10 @@ func TestSameNamesTwice(t *testing.T) {
 			require.Contains(t, marked(t, disk), "00000000000000000000.log.deleted", "those of the second")
 			second.Release()
 		}
-		_, err := l.Reap(time.Now().Add(time.Hour))
+		_, err := l.DeleteFiles(time.Now().Add(time.Hour))
 		require.NoError(t, err)
 		require.Empty(t, marked(t, disk))
-		require.Zero(t, l.DoomedBytes())
+		require.Zero(t, l.RemovedBytes())
 		require.NoError(t, l.Close())
 	}
 }
@@ -216,7 +216,7 @@ func TestRemovalOnAFullDisk(t *testing.T) {
 		disk.Add(vfs.Rule{Op: vfs.OpWrite, Count: vfs.Forever, Path: ".log", Err: syscall.ENOSPC})
 		_, err := l.DeleteRecords(3)
 		require.NoError(t, err)
-		_, err = l.Reap(time.Now().Add(time.Hour))
+		_, err = l.DeleteFiles(time.Now().Add(time.Hour))
 		require.NoError(t, err)
 		for _, name := range names(t, disk) {
 			for _, gone := range []string{"00000000000000000000.", "00000000000000000001.", "00000000000000000002."} {
@@ -249,11 +249,11 @@ func TestRemovalThatFails(t *testing.T) {
 
 	disk.Add(vfs.Rule{Op: vfs.OpRemove, Path: "00000000000000000002.log", Err: syscall.EIO})
 	soon := time.Now().Add(2 * time.Minute)
-	again, err := l.Reap(soon)
+	again, err := l.DeleteFiles(soon)
 	require.ErrorIs(t, err, syscall.EIO)
 	require.NotZero(t, again)
 	require.NotEmpty(t, marked(t, disk))
-	_, err = l.Reap(soon.Add(2 * time.Minute))
+	_, err = l.DeleteFiles(soon.Add(2 * time.Minute))
 	require.NoError(t, err)
 	require.Empty(t, marked(t, disk))
 	require.NoError(t, l.Close())

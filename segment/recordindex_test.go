@@ -56,7 +56,7 @@ func TestFindReadsEveryRecordTwice(t *testing.T) {
 		next = b.NextOffset()
 	}
 	var f Finder
-	for range 2 { // the second time by waypoints
+	for range 2 { // the second time by its record index
 		for offset := int64(100); offset < next; offset++ {
 			requireFound(t, s, &f, offset)
 		}
@@ -71,7 +71,7 @@ func TestFindReadsEveryRecordTwice(t *testing.T) {
 			requireFound(t, s, &f, offset)
 		}
 	}
-	require.Equal(t, 2, s.own.Load().Held(), "large and uncompressed batches have waypoints")
+	require.Equal(t, 2, s.own.Load().Held(), "large and uncompressed batches have a record index")
 	_, ok, err := s.Find(&f, next-1, next-1)
 	require.NoError(t, err)
 	require.False(t, ok, "a record at the bound is not seen")

@@ -9,17 +9,17 @@ import (
 	"github.com/quirelog/quire/segment"
 )
 
-// notebook is the slot file with what guards it. mu comes after Log.mu and is
+// slotWriter is the slot file with what guards it. mu comes after Log.mu and is
 // held for one small write, or its fsync.
-type notebook struct {
+type slotWriter struct {
 	mu     bounded.Mutex
 	slot   slot
 	dirty  atomic.Bool // written since its last fsync; changed under mu
 	closed bool
 }
 
-// noteOptions say how the durable watermark is written down.
-type noteOptions struct {
+// slotOptions say how the durable watermark is written down.
+type slotOptions struct {
 	clean    bool  // a clean stop: the next open reads no data
 	sync     bool  // fsync the slot before returning
 	truncate bool  // a truncation is under way: the next open redoes it
@@ -27,47 +27,47 @@ type noteOptions struct {
 	to       int64 // with truncate: the offset that becomes the end
 }
 
-// note writes the durable watermark, the start and the high watermark into the
+// writeSlot writes the durable watermark, the start and the high watermark into the
 // slot file with one write. Without o.sync it is on disk after the next Tick at
 // the latest; a kill of the process does not take it back.
-func (l *Log) note(o noteOptions) error {
-	l.notes.mu.Lock()
-	defer l.notes.mu.Unlock()
-	if l.notes.closed {
+func (l *Log) writeSlot(o slotOptions) error {
+	l.slotFile.mu.Lock()
+	defer l.slotFile.mu.Unlock()
+	if l.slotFile.closed {
 		return ErrClosed
 	}
-	if err := l.notes.slot.write(l.slotState(o)); err != nil {
+	if err := l.slotFile.slot.write(l.slotState(o)); err != nil {
 		return err
 	}
-	l.notes.dirty.Store(true)
+	l.slotFile.dirty.Store(true)
 	if o.sync {
-		return l.notes.syncLocked()
+		return l.slotFile.syncLocked()
 	}
 	return nil
 }
 
-// flushNote makes the slot durable if it was written since, and gives its file
+// flushSlot makes the slot durable if it was written since, and gives its file
 // back: a log that nobody writes to holds neither a descriptor nor memory for it.
-func (l *Log) flushNote() error {
-	l.notes.mu.Lock()
-	defer l.notes.mu.Unlock()
-	if err := l.notes.syncLocked(); err != nil {
+func (l *Log) flushSlot() error {
+	l.slotFile.mu.Lock()
+	defer l.slotFile.mu.Unlock()
+	if err := l.slotFile.syncLocked(); err != nil {
 		return err
 	}
-	if l.notes.closed {
+	if l.slotFile.closed {
 		return nil
 	}
-	return l.notes.slot.close()
+	return l.slotFile.slot.close()
 }
 
 // named notes that the directory, with the slot's name in it, was synced.
-func (n *notebook) named() {
+func (n *slotWriter) named() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.slot.unnamed = false
 }
 
-func (n *notebook) syncLocked() error {
+func (n *slotWriter) syncLocked() error {
 	if !n.dirty.Load() || n.closed {
 		return nil
 	}
@@ -78,23 +78,23 @@ func (n *notebook) syncLocked() error {
 	return nil
 }
 
-func (n *notebook) close() error {
+func (n *slotWriter) close() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.closed = true
 	return n.slot.close()
 }
 
-// noteSynced writes down a sync that just succeeded. That it cannot does not make the
+// writeSyncedSlot writes down a sync that just succeeded. That it cannot does not make the
 // data less durable: a full disk is left to the next note, anything else fences the log.
-func (l *Log) noteSynced() {
-	if err := l.note(noteOptions{}); err != nil && !vfs.IsNoSpace(err) && !errors.Is(err, ErrClosed) {
+func (l *Log) writeSyncedSlot() {
+	if err := l.writeSlot(slotOptions{}); err != nil && !vfs.IsNoSpace(err) && !errors.Is(err, ErrClosed) {
 		l.fail(err)
 	}
 }
 
 // slotState composes what the slot says.
-func (l *Log) slotState(o noteOptions) slotState {
+func (l *Log) slotState(o slotOptions) slotState {
 	t := l.durableTip()
 	st := slotState{
 		durable: t.offset, segmentBase: t.segment.Base(), position: t.pos,

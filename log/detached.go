@@ -13,18 +13,18 @@ import (
 // with the call to the disk: the caller's wait ends with its context, and the call goes on and leaves the log as if the
 // caller had waited. What is written belongs to the log until then, so it writes a copy.
 
-// apart is the calls of a log.
-type apart struct {
+// detached is the calls of a log.
+type detached struct {
 	writes bounded.Calls // writes of batches and rounds of the group commit: one of each at a time
 	others bounded.Calls // whatever else may hang
 }
 
-func (l *Log) calls() *apart {
-	if a := l.apart.Load(); a != nil {
+func (l *Log) calls() *detached {
+	if a := l.detached.Load(); a != nil {
 		return a
 	}
-	l.apart.CompareAndSwap(nil, new(apart))
-	return l.apart.Load()
+	l.detached.CompareAndSwap(nil, new(detached))
+	return l.detached.Load()
 }
 
 // grace is how long a long piece of work may take to see that its context has ended, before its caller gives up waiting.
@@ -58,15 +58,15 @@ type written struct {
 	end, cuts int64
 }
 
-// appendApart is Append for a context that can end.
-func (l *Log) appendApart(ctx context.Context, b record.Batch, o AppendOptions) (Appended, error) {
+// appendDetached is Append for a context that can end.
+func (l *Log) appendDetached(ctx context.Context, b record.Batch, o AppendOptions) (Appended, error) {
 	cfg, mine := l.cfg.Load(), takeCopy(b)
 	c, err := validate(cfg, *mine, &o)
 	if err != nil {
 		putCopy(mine)
 		return Appended{}, err
 	}
-	w, out, err := l.writeApart(ctx, cfg, func() (w written, err error) {
+	w, out, err := l.writeDetached(ctx, cfg, func() (w written, err error) {
 		w.Appended, w.cuts, err = l.appendLocked(cfg, &c, &o)
 		return w, err
 	})
@@ -84,10 +84,10 @@ func (l *Log) appendApart(ctx context.Context, b record.Batch, o AppendOptions) 
 	return w.Appended, nil
 }
 
-// appendRunApart is AppendAt for a context that can end and a run that was checked.
-func (l *Log) appendRunApart(ctx context.Context, run []byte) error {
+// appendRunDetached is AppendAt for a context that can end and a run that was checked.
+func (l *Log) appendRunDetached(ctx context.Context, run []byte) error {
 	cfg, mine := l.cfg.Load(), takeCopy(run)
-	w, out, err := l.writeApart(ctx, cfg, func() (w written, err error) {
+	w, out, err := l.writeDetached(ctx, cfg, func() (w written, err error) {
 		w.end, w.cuts, err = l.appendRunLocked(cfg, *mine)
 		return w, err
 	})
@@ -101,15 +101,15 @@ func (l *Log) appendRunApart(ctx context.Context, run []byte) error {
 	return l.settle(ctx, cfg, w.end, w.cuts, &AppendOptions{Relaxed: true})
 }
 
-// writeApart writes under the log's lock. When ctx ends while the write goes on, its outcome is not known.
-func (l *Log) writeApart(ctx context.Context, cfg *Config, write func() (written, error)) (written, bounded.Outcome, error) {
+// writeDetached writes under the log's lock. When ctx ends while the write goes on, its outcome is not known.
+func (l *Log) writeDetached(ctx context.Context, cfg *Config, write func() (written, error)) (written, bounded.Outcome, error) {
 	if err := l.mu.LockWithin(ctx); err != nil {
 		return written{}, bounded.NotBegun, err
 	}
 	w, out, err := bounded.Do(ctx, &l.calls().writes, 0, func() (written, error) {
 		defer func() {
 			l.tell()
-			l.tend(cfg)
+			l.askForTick(cfg)
 		}()
 		defer l.mu.Unlock()
 		return write()

@@ -12,15 +12,15 @@ import (
 // The checksum of a batch does not cover its first 17 bytes: base offset, length, leader epoch and magic. Damage there loses nothing: what
 // lies around the batch says what they were, and the checksum of the rest, the batch behind and the sum in the side file say whether it is so.
 
-// mendBytes bounds the damage that is looked through for batches with a damaged header.
-const mendBytes = 64 << 20
+// repairBytes bounds the damage that is looked through for batches with a damaged header.
+const repairBytes = 64 << 20
 
-// mended gives the whole batches that damaged bytes turn out to be once their headers are put right; nil when they are not. They hold the
+// repaired gives the whole batches that damaged bytes turn out to be once their headers are put right; nil when they are not. They hold the
 // offsets from first on, and end at next.
-func mended(data []byte, first, next int64) []byte {
+func repaired(data []byte, first, next int64) []byte {
 	whole := make([]byte, 0, len(data))
 	for len(whole) < len(data) && !(len(whole) > 0 && allZero(data[len(whole):])) { // zeros behind it were written ahead
-		b := mendedBatch(data[len(whole):], first)
+		b := repairedBatch(data[len(whole):], first)
 		if b == nil {
 			return nil
 		}
@@ -33,8 +33,8 @@ func mended(data []byte, first, next int64) []byte {
 	return whole
 }
 
-// mendedBatch puts the header of the batch at the beginning of data right.
-func mendedBatch(data []byte, first int64) record.Batch {
+// repairedBatch puts the header of the batch at the beginning of data right.
+func repairedBatch(data []byte, first int64) record.Batch {
 	if len(data) < record.HeaderSize {
 		return nil
 	}
@@ -46,15 +46,15 @@ func mendedBatch(data []byte, first int64) record.Batch {
 	return nil
 }
 
-// remake is a Salvage in progress: the data file as it will be, one piece after the other.
-type remake struct {
-	s      *Segment // of the damaged files
-	opt    SalvageOptions
-	exam   *Exam
-	side   *side // nil when there is no sound one
-	f      vfs.File
-	out    *Salvaged
-	pieces []piece
+// rewrite is a Salvage in progress: the data file as it will be, one piece after the other.
+type rewrite struct {
+	s       *Segment // of the damaged files
+	opt     SalvageOptions
+	checked *Checked
+	side    *side // nil when there is no sound one
+	f       vfs.File
+	out     *Salvaged
+	pieces  []piece
 	// epochOf, if set, says which leader epochs the batches get.
 	epochOf epochLookup
 }
@@ -66,10 +66,10 @@ type piece struct {
 }
 
 // plan decides what becomes of each stretch.
-func (r *remake) plan() error {
+func (r *rewrite) plan() error {
 	at := int64(0)
-	for i := range r.exam.Faults {
-		f := &r.exam.Faults[i]
+	for i := range r.checked.Faults {
+		f := &r.checked.Faults[i]
 		if f.Kind != FaultData {
 			if f.Kind == FaultGap {
 				r.lose(*f)
@@ -77,7 +77,7 @@ func (r *remake) plan() error {
 			continue
 		}
 		r.pieces = append(r.pieces, piece{pos: at, end: f.Pos})
-		data, err := r.mend(f)
+		data, err := r.repair(f)
 		if err != nil {
 			return err
 		}
@@ -90,28 +90,28 @@ func (r *remake) plan() error {
 		r.pieces = append(r.pieces, piece{f.Pos, f.End, data})
 		at = f.End
 	}
-	r.pieces = append(r.pieces, piece{pos: at, end: r.exam.Size})
+	r.pieces = append(r.pieces, piece{pos: at, end: r.checked.Size})
 	return r.settleHeaders()
 }
 
-func (r *remake) lose(f Fault) { r.out.Lost = append(r.out.Lost, f) }
+func (r *rewrite) lose(f Fault) { r.out.Lost = append(r.out.Lost, f) }
 
-// mend tries to put right what a fault covers.
-func (r *remake) mend(f *Fault) ([]byte, error) {
+// repair tries to put right what a fault covers.
+func (r *rewrite) repair(f *Fault) ([]byte, error) {
 	var records *badRecords
-	if n := f.End - f.Pos; n <= 0 || n > mendBytes || errors.As(f.Err, &records) {
+	if n := f.End - f.Pos; n <= 0 || n > repairBytes || errors.As(f.Err, &records) {
 		return nil, nil
 	}
 	data := make([]byte, f.End-f.Pos)
 	if n, err := r.f.ReadAt(data, f.Pos); n < len(data) {
 		return nil, err
 	}
-	return mended(data, f.FirstOffset, f.NextOffset), nil
+	return repaired(data, f.FirstOffset, f.NextOffset), nil
 }
 
 // settleHeaders compares the headers as they will be with the sum in the side file: as they are, and with the leader epochs put right by
 // their history, or by the batches around them.
-func (r *remake) settleHeaders() error {
+func (r *rewrite) settleHeaders() error {
 	if r.opt.Stamp {
 		r.epochOf = r.opt.Epoch
 		r.out.Mended = append(r.out.Mended, r.headers(errEpochs))
@@ -143,11 +143,11 @@ func (r *remake) settleHeaders() error {
 // epochLookup tells which leader epoch wrote an offset.
 type epochLookup = func(offset int64) (epoch int32, ok bool)
 
-func (r *remake) asTheyAre() (epochLookup, error) { return nil, nil }
-func (r *remake) byHistory() (epochLookup, error) { return r.opt.Epoch, nil }
+func (r *rewrite) asTheyAre() (epochLookup, error) { return nil, nil }
+func (r *rewrite) byHistory() (epochLookup, error) { return r.opt.Epoch, nil }
 
 // byNeighbours takes an epoch that falls, or that the batch behind falls back from, for a damaged one: epochs of a log only rise.
-func (r *remake) byNeighbours() (epochLookup, error) {
+func (r *rewrite) byNeighbours() (epochLookup, error) {
 	r.epochOf = nil
 	var bases []int64
 	var epochs []int32
@@ -174,7 +174,7 @@ func (r *remake) byNeighbours() (epochLookup, error) {
 	}, err
 }
 
-func (r *remake) headerSum() (sum uint32, err error) {
+func (r *rewrite) headerSum() (sum uint32, err error) {
 	err = r.each(func(b record.Batch) error {
 		sum = crc32.Update(sum, castagnoli, b[:headerSumBytes])
 		return nil
@@ -184,12 +184,12 @@ func (r *remake) headerSum() (sum uint32, err error) {
 
 var errEpochs = errors.New("leader epochs differ from their history")
 
-func (r *remake) headers(err error) Fault {
-	return Fault{Kind: FaultHeaders, Path: r.s.Path(), End: r.exam.Size, FirstOffset: r.exam.Base, NextOffset: r.exam.Next, Err: err}
+func (r *rewrite) headers(err error) Fault {
+	return Fault{Kind: FaultHeaders, Path: r.s.Path(), End: r.checked.Size, FirstOffset: r.checked.Base, NextOffset: r.checked.Next, Err: err}
 }
 
 // each gives the batches of the new data file in order; each is good during the call.
-func (r *remake) each(f func(b record.Batch) error) error {
+func (r *rewrite) each(f func(b record.Batch) error) error {
 	for _, p := range r.pieces {
 		var err error
 		if p.data != nil {
@@ -204,7 +204,7 @@ func (r *remake) each(f func(b record.Batch) error) error {
 	return nil
 }
 
-func (r *remake) eachOf(data []byte, f func(b record.Batch) error) error {
+func (r *rewrite) eachOf(data []byte, f func(b record.Batch) error) error {
 	for b, err := range record.Batches(data) {
 		if err == nil {
 			err = f(r.stamped(b))
@@ -216,7 +216,7 @@ func (r *remake) eachOf(data []byte, f func(b record.Batch) error) error {
 	return nil
 }
 
-func (r *remake) eachIn(pos, end int64, f func(b record.Batch) error) error {
+func (r *rewrite) eachIn(pos, end int64, f func(b record.Batch) error) error {
 	for c := newScanner(r.f, pos, end); c.pos < end; {
 		b, err := c.next()
 		if err == nil {
@@ -231,7 +231,7 @@ func (r *remake) eachIn(pos, end int64, f func(b record.Batch) error) error {
 }
 
 // stamped is the batch with the leader epoch that it should have.
-func (r *remake) stamped(b record.Batch) record.Batch {
+func (r *rewrite) stamped(b record.Batch) record.Batch {
 	if r.epochOf == nil {
 		return b
 	}

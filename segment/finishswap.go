@@ -13,26 +13,26 @@ import (
 	"github.com/quirelog/quire/log/vfs"
 )
 
-// Tidy finishes what a crash interrupted among the segment files of a directory, given its names: files marked .deleted and .tmp go, and what else is left of a segment whose data file is marked .deleted;
+// FinishSwap finishes what a crash interrupted among the segment files of a directory, given its names: files marked .deleted and .tmp go, and what else is left of a segment whose data file is marked .deleted;
 // .cleaned files go, and with them .swap files at or above the smallest of them (their set was not complete); what is left of .swap is
 // complete and takes the place of the segment files in its range of offsets. It returns the names that remain. Names that are not ours are
-// not touched, nor are directories of whatever name. The directory is synced between the steps and at the end if anything changed; Tidy is
+// not touched, nor are directories of whatever name. The directory is synced between the steps and at the end if anything changed; FinishSwap is
 // idempotent.
 //
 // It relies on the order of a swap, each step durable before the next: the new files complete under .cleaned; .swap; the old ones .deleted;
 // the new ones in their place. Within a step a power cut may leave any of its renames undone.
-func Tidy(fsys vfs.FS, dir string, names []string) ([]string, error) {
-	untidy := slices.ContainsFunc(names, func(name string) bool {
+func FinishSwap(fsys vfs.FS, dir string, names []string) ([]string, error) {
+	interrupted := slices.ContainsFunc(names, func(name string) bool {
 		_, kind, ok := parseMarked(name)
 		return ok && kind.Mark() != 0
 	})
-	if !untidy {
+	if !interrupted {
 		return names, nil
 	}
-	t := &tidier{fs: fsys, dir: dir}
+	t := &swapFinisher{fs: fsys, dir: dir}
 	for _, name := range names {
 		if base, kind, ok := parseMarked(name); ok && !t.isDir(name) {
-			t.files = append(t.files, tidyFile{name, base, kind})
+			t.files = append(t.files, swapFile{name, base, kind})
 		}
 	}
 	if err := t.run(); err != nil {
@@ -41,7 +41,7 @@ func Tidy(fsys vfs.FS, dir string, names []string) ([]string, error) {
 	return fsys.List(dir)
 }
 
-// Swapping tells whether a swap was under way among these names: then other files than those without a mark may be what counts, and [Tidy]
+// Swapping tells whether a swap was under way among these names: then other files than those without a mark may be what counts, and [FinishSwap]
 // says which.
 func Swapping(names []string) bool {
 	return slices.ContainsFunc(names, func(name string) bool {
@@ -63,24 +63,24 @@ func parseMarked(name string) (int64, Kind, bool) {
 	return base, kind.File() | Temp, ok
 }
 
-type tidyFile struct {
+type swapFile struct {
 	name string
 	base int64
 	kind Kind
 }
 
-type tidier struct {
+type swapFinisher struct {
 	fs    vfs.FS
 	dir   string
-	files []tidyFile
+	files []swapFile
 }
 
-func (t *tidier) isDir(name string) bool {
+func (t *swapFinisher) isDir(name string) bool {
 	info, err := t.fs.Stat(filepath.Join(t.dir, name))
 	return err == nil && info.IsDir
 }
 
-func (t *tidier) run() error {
+func (t *swapFinisher) run() error {
 	// After a killed process the names seen need not be on disk: first they must be, then something may go because of them.
 	if err := t.fs.SyncDir(t.dir); err != nil {
 		return err
@@ -92,11 +92,11 @@ func (t *tidier) run() error {
 		}
 	}
 	has := t.index()
-	steps := []func(f tidyFile) bool{
+	steps := []func(f swapFile) bool{
 		has.orphan,
-		func(f tidyFile) bool { return f.kind.Mark() == Deleted || f.kind.Mark() == Temp },
-		func(f tidyFile) bool { return f.kind.Mark() == Swap && f.base >= cleaned },
-		func(f tidyFile) bool { return f.kind.Mark() == Cleaned },
+		func(f swapFile) bool { return f.kind.Mark() == Deleted || f.kind.Mark() == Temp },
+		func(f swapFile) bool { return f.kind.Mark() == Swap && f.base >= cleaned },
+		func(f swapFile) bool { return f.kind.Mark() == Cleaned },
 	}
 	for _, goes := range steps {
 		if err := t.remove(goes); err != nil {
@@ -114,7 +114,7 @@ func (t *tidier) run() error {
 }
 
 // remove removes the files for which goes holds and syncs the directory if there were any.
-func (t *tidier) remove(goes func(f tidyFile) bool) error {
+func (t *swapFinisher) remove(goes func(f swapFile) bool) error {
 	kept := t.files[:0:0]
 	for _, f := range t.files {
 		if !goes(f) {
@@ -133,7 +133,7 @@ func (t *tidier) remove(goes func(f tidyFile) bool) error {
 }
 
 // index is which files there are.
-func (t *tidier) index() fileSet {
+func (t *swapFinisher) index() fileSet {
 	set := fileSet{}
 	for _, f := range t.files {
 		set[fileID{f.base, f.kind}] = true
@@ -150,7 +150,7 @@ type fileID struct {
 
 // orphan tells an unmarked file whose data file is on its way out, without another in its place: the power went between the two renames.
 // It must go before that data file does, or the segment would seem to have lost its data.
-func (has fileSet) orphan(f tidyFile) bool {
+func (has fileSet) orphan(f swapFile) bool {
 	if f.kind.Mark() != 0 || f.kind == KindSnapshot || !has[fileID{f.base, KindLog | Deleted}] {
 		return false
 	}
@@ -166,7 +166,7 @@ type replaced struct {
 	low, high int64           // the range of offsets that the new segments cover
 }
 
-func (t *tidier) findReplaced() (*replaced, error) {
+func (t *swapFinisher) findReplaced() (*replaced, error) {
 	r := &replaced{has: t.index(), tables: map[int64]*side{}, low: math.MaxInt64}
 	for _, f := range t.files {
 		if f.kind != KindLog|Swap {
@@ -190,7 +190,7 @@ func (t *tidier) findReplaced() (*replaced, error) {
 }
 
 // side reads the side file of a new segment, which may already have its final name.
-func (t *tidier) side(r *replaced, base int64) (*side, error) {
+func (t *swapFinisher) side(r *replaced, base int64) (*side, error) {
 	kind := KindSums | Swap
 	if !r.has[fileID{base, kind}] && !r.has[fileID{base, KindLog}] {
 		kind = KindSums
@@ -204,7 +204,7 @@ func (t *tidier) side(r *replaced, base int64) (*side, error) {
 
 // goes judges one file. An unmarked file at the base of a new segment is the new one's own, renamed already, if the old data file is out of
 // the way and the new segment has a file of that kind which does not wait under .swap.
-func (r *replaced) goes(f tidyFile) bool {
+func (r *replaced) goes(f swapFile) bool {
 	d, swaps := r.tables[f.base]
 	switch {
 	case f.kind.Mark() != 0 || f.kind == KindSnapshot:
@@ -232,8 +232,8 @@ func tableKind(file Kind) index.Kind {
 
 // swapIn gives .swap files their final names, data last: as long as a data file is marked, its segment is found again. Of several segments the
 // last comes first, each durably: those that are still marked then end in front of those that are not.
-func (t *tidier) swapIn() error {
-	var beside, data []tidyFile
+func (t *swapFinisher) swapIn() error {
+	var beside, data []swapFile
 	for _, f := range t.files {
 		switch f.kind {
 		case KindLog | Swap:
@@ -250,7 +250,7 @@ func (t *tidier) swapIn() error {
 	if len(beside) > 0 && len(data) == 0 {
 		return t.fs.SyncDir(t.dir)
 	}
-	slices.SortFunc(data, func(a, b tidyFile) int { return cmp.Compare(b.base, a.base) })
+	slices.SortFunc(data, func(a, b swapFile) int { return cmp.Compare(b.base, a.base) })
 	for _, f := range data {
 		if err := errors.Join(t.unmark(f), t.fs.SyncDir(t.dir)); err != nil {
 			return err
@@ -260,6 +260,6 @@ func (t *tidier) swapIn() error {
 }
 
 // unmark gives a file its final name.
-func (t *tidier) unmark(f tidyFile) error {
+func (t *swapFinisher) unmark(f swapFile) error {
 	return t.fs.Rename(filepath.Join(t.dir, f.name), filepath.Join(t.dir, FileName(f.base, f.kind.File().Suffix())))
 }

@@ -11,25 +11,25 @@ import (
 	"github.com/quirelog/quire/log/vfs"
 )
 
-// depth tells a survey how much to check.
-type depth bool
+// scanDepth tells a scan how much to check.
+type scanDepth bool
 
 const (
-	headersOnly depth = false
-	everything  depth = true // checksums too
+	headersOnly scanDepth = false
+	everything  scanDepth = true // checksums too
 )
 
-// found is what a survey learned of a data file.
+// found is what a scan learned of a data file.
 type found struct {
 	facts          facts
 	offsets, times []byte  // entries in file format
-	aborts         []int64 // where abort markers lie; of a survey of everything
+	aborts         []int64 // where abort markers lie; of a scan of everything
 	damage         error   // the first fault, nil if none; what follows it was not looked at
 }
 
-// survey reads the batches in the first size bytes of the data file and makes facts and indexes of them. It changes nothing and stops at
+// scan reads the batches in the first size bytes of the data file and makes facts and indexes of them. It changes nothing and stops at
 // the first fault.
-func (s *Segment) survey(size int64, d depth) (*found, error) {
+func (s *Segment) scan(size int64, d scanDepth) (*found, error) {
 	f, err := s.data()
 	if err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func (s *Segment) survey(size int64, d depth) (*found, error) {
 }
 
 // plausible judges a batch that should hold next or a later offset.
-func (s *Segment) plausible(b record.Batch, next int64, d depth) error {
+func (s *Segment) plausible(b record.Batch, next int64, d scanDepth) error {
 	err := b.CheckHeader()
 	if d == everything {
 		err = b.Check()
@@ -119,7 +119,7 @@ func (s *Segment) adopt() error {
 	if err != nil {
 		return err
 	}
-	out, err := s.survey(size, everything)
+	out, err := s.scan(size, everything)
 	if err != nil {
 		return err
 	}
@@ -202,7 +202,7 @@ func (s *Segment) reindex(cause error) error {
 	s.repair.Lock()
 	defer s.repair.Unlock()
 	size := s.look().size
-	out, err := s.survey(size, headersOnly)
+	out, err := s.scan(size, headersOnly)
 	if err != nil {
 		return err
 	}

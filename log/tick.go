@@ -15,26 +15,26 @@ const slotInterval = time.Second
 // log that is being written: what a recovery has to replay at most.
 const snapshotInterval = 64 << 20
 
-// tend tells the owner, once, that the log wants Tick to be called.
-func (l *Log) tend(cfg *Config) {
-	if l.hooks.Dirty == nil || l.tended.Load() || !l.wantsCare(cfg) {
+// askForTick tells the owner, once, that the log wants Tick to be called.
+func (l *Log) askForTick(cfg *Config) {
+	if l.hooks.Dirty == nil || l.tickAsked.Load() || !l.needsTick(cfg) {
 		return
 	}
-	if l.tended.CompareAndSwap(false, true) {
-		l.hooks.Dirty(l, careDelay(cfg))
+	if l.tickAsked.CompareAndSwap(false, true) {
+		l.hooks.Dirty(l, tickDelay(cfg))
 	}
 }
 
-// careDelay is how soon a dirty log wants to be ticked.
-func careDelay(cfg *Config) time.Duration {
+// tickDelay is how soon a dirty log wants to be ticked.
+func tickDelay(cfg *Config) time.Duration {
 	if cfg.Durability == Interval {
 		return cfg.syncInterval()
 	}
 	return slotInterval
 }
 
-// wantsCare reports whether time alone must still do something to this log.
-func (l *Log) wantsCare(cfg *Config) bool {
+// needsTick reports whether time alone must still do something to this log.
+func (l *Log) needsTick(cfg *Config) bool {
 	if l.closed.Load() {
 		return false
 	}
@@ -47,7 +47,7 @@ func (l *Log) wantsCare(cfg *Config) bool {
 	if cfg.Durability != OS && l.durable.Load() < l.end.Load() {
 		return true
 	}
-	return l.notes.dirty.Load()
+	return l.slotFile.dirty.Load()
 }
 
 // Tick does what is due by time alone: the fsync of level [Interval], the fsync
@@ -65,9 +65,9 @@ func (l *Log) tickNow(ctx context.Context) (again time.Duration, err error) {
 	l.tell()
 	// An append that comes between these two lines calls the hook, any later one finds
 	// that it need not.
-	l.tended.Store(false)
-	if l.wantsCare(cfg) && l.tended.CompareAndSwap(false, true) {
-		return careDelay(cfg), err
+	l.tickAsked.Store(false)
+	if l.needsTick(cfg) && l.tickAsked.CompareAndSwap(false, true) {
+		return tickDelay(cfg), err
 	}
 	return 0, err
 }
@@ -88,7 +88,7 @@ func (l *Log) tick(ctx context.Context, cfg *Config) error {
 	if l.indexDirty.Load() && err == nil {
 		err = l.syncIndex()
 	}
-	if failed := l.flushNote(); failed != nil {
+	if failed := l.flushSlot(); failed != nil {
 		l.fail(failed)
 		return failed
 	}

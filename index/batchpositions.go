@@ -6,30 +6,30 @@ import (
 )
 
 // Kafka's offset index has an entry for every few batches: whoever looks for one record reads headers from the entry on before he knows where
-// the record's batch begins and ends. Landmarks remember, for the stretches that were read, what such a reader has found out, so that the
+// the record's batch begins and ends. Batch positions remember, for the stretches that were read, what such a reader has found out, so that the
 // next one reads exactly one batch with one read.
 const (
-	pageShift    = 18 // a page has the landmarks of 256 KiB of a file
+	pageShift    = 18 // a page has the batch positions of 256 KiB of a file
 	patchShift   = 12 // a patch those behind one index entry; entries are further apart than 4 KiB
 	patches      = 1 << (pageShift - patchShift)
 	perPatch     = 6
-	landmarkStep = 1 << 10 // landmarks this near to each other would spare nothing
+	positionStep = 1 << 10 // batch positions this near to each other would spare nothing
 	pageBytes    = patches*(perPatch*8+8) + 32
 )
 
-// Landmark says that a batch begins here: its base offset, or that of the batch behind the last one.
-type Landmark struct{ Offset, Pos int64 }
+// BatchPosition says that a batch begins here: its base offset, or that of the batch behind the last one.
+type BatchPosition struct{ Offset, Pos int64 }
 
-// Landmarks are a cache of where batches begin in many segments, by Mapping. Old ones give way to new ones, so the memory is bounded however
+// BatchPositions are a cache of where batches begin in many segments, by Mapping. Old ones give way to new ones, so the memory is bounded however
 // many segments there are, and none is taken before the first is noted. They are hints: a batch's header tells whether one is true. All
-// methods may be called at once; a nil *Landmarks knows nothing and learns nothing.
-type Landmarks struct {
+// methods may be called at once; a nil *BatchPositions knows nothing and learns nothing.
+type BatchPositions struct {
 	limit int64
 	ids   atomic.Uint64
 	pages atomic.Pointer[[]atomic.Pointer[page]]
 }
 
-// Mapping is a segment in the eyes of Landmarks. A new one is needed when what was noted is not true any more, as after a truncation.
+// Mapping is a segment in the eyes of BatchPositions. A new one is needed when what was noted is not true any more, as after a truncation.
 type Mapping uint64
 
 // page is immutable but for its patches.
@@ -41,7 +41,7 @@ type page struct {
 	patches [patches]patch
 }
 
-// patch is the landmarks between one entry of an offset index and the end of the batch that the next one names, ascending, relative to the
+// patch is the batch positions between one entry of an offset index and the end of the batch that the next one names, ascending, relative to the
 // segment.
 type patch struct {
 	entry uint32 // position of the entry's batch
@@ -49,16 +49,16 @@ type patch struct {
 	marks [perPatch]struct{ offset, pos uint32 }
 }
 
-// Landmarks are those that share the budget's owner; their memory is at most a quarter of the budget, in addition to it.
-func (b *Budget) Landmarks() *Landmarks {
+// BatchPositions are those that share the budget's owner; their memory is at most a quarter of the budget, in addition to it.
+func (b *Budget) BatchPositions() *BatchPositions {
 	if b == nil {
 		return nil
 	}
-	return &b.landmarks
+	return &b.positions
 }
 
-// NewMapping names a segment that has no landmarks yet.
-func (m *Landmarks) NewMapping() Mapping {
+// NewMapping names a segment that has no batch positions yet.
+func (m *BatchPositions) NewMapping() Mapping {
 	if m == nil {
 		return 0
 	}
@@ -71,9 +71,9 @@ func slotOf(table []atomic.Pointer[page], of Mapping, region int64) *atomic.Poin
 	return &table[(h>>32)%uint64(len(table))]
 }
 
-// Find returns the landmark at or before an offset and the one behind it, both behind the entry at position entry of the segment's offset
+// Find returns the batch position at or before an offset and the one behind it, both behind the entry at position entry of the segment's offset
 // index; ok is false unless both are known. Offsets are relative to the segment.
-func (m *Landmarks) Find(of Mapping, entry, offset int64) (from, to Landmark, ok bool) {
+func (m *BatchPositions) Find(of Mapping, entry, offset int64) (from, to BatchPosition, ok bool) {
 	if m == nil || of == 0 {
 		return from, to, false
 	}
@@ -93,14 +93,14 @@ func (m *Landmarks) Find(of Mapping, entry, offset int64) (from, to Landmark, ok
 	}
 	for i := 1; i < int(patch.n); i++ {
 		if a, b := patch.marks[i-1], patch.marks[i]; int64(a.offset) <= offset && offset < int64(b.offset) {
-			return Landmark{int64(a.offset), int64(a.pos)}, Landmark{int64(b.offset), int64(b.pos)}, true
+			return BatchPosition{int64(a.offset), int64(a.pos)}, BatchPosition{int64(b.offset), int64(b.pos)}, true
 		}
 	}
 	return from, to, false
 }
 
-// Note remembers landmarks that were found behind the entry at position entry: where a batch begins and where it ends.
-func (m *Landmarks) Note(of Mapping, entry int64, list ...Landmark) {
+// Add remembers batch positions that were found behind the entry at position entry: where a batch begins and where it ends.
+func (m *BatchPositions) Add(of Mapping, entry int64, list ...BatchPosition) {
 	if m == nil || of == 0 {
 		return
 	}
@@ -120,7 +120,7 @@ func (m *Landmarks) Note(of Mapping, entry int64, list ...Landmark) {
 }
 
 // page returns the page of a region, which may push another one out.
-func (m *Landmarks) page(of Mapping, region int64) *page {
+func (m *BatchPositions) page(of Mapping, region int64) *page {
 	table := m.pages.Load()
 	if table == nil {
 		n := m.limit / pageBytes
@@ -143,7 +143,7 @@ func (m *Landmarks) page(of Mapping, region int64) *page {
 }
 
 // insert keeps the marks ascending and a step apart. A full patch stays as it is.
-func (p *patch) insert(l Landmark) {
+func (p *patch) insert(l BatchPosition) {
 	if p.n == perPatch || uint64(l.Offset) > 1<<32-1 || uint64(l.Pos) > 1<<32-1 {
 		return
 	}
@@ -151,7 +151,7 @@ func (p *patch) insert(l Landmark) {
 	for i > 0 && int64(p.marks[i-1].pos) > l.Pos {
 		i--
 	}
-	if i > 0 && l.Pos-int64(p.marks[i-1].pos) < landmarkStep || i < int(p.n) && int64(p.marks[i].pos)-l.Pos < landmarkStep {
+	if i > 0 && l.Pos-int64(p.marks[i-1].pos) < positionStep || i < int(p.n) && int64(p.marks[i].pos)-l.Pos < positionStep {
 		return
 	}
 	copy(p.marks[i+1:p.n+1], p.marks[i:p.n])

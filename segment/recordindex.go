@@ -11,43 +11,43 @@ import (
 )
 
 // A record in the middle of a large batch should not cost the whole batch each
-// time. The first read of such a batch checks it whole and leaves waypoints in
+// time. The first read of such a batch checks it whole and leaves a record index in
 // memory: where in it a record begins, every so many bytes. Later reads of this
-// open read only from the waypoint before the record to the one behind it.
+// open read only from the known place before the record to the one behind it.
 const (
-	wayBatchBytes = 16 << 10 // batches from this size on get waypoints
-	wayDistance   = 2 << 10  // bytes between waypoints
-	ownWayBytes   = 4 << 20  // for the waypoints of a segment without a budget
-	waysBytes     = 112      // what the waypoints of a batch take, beside the marks
+	indexedBatchBytes = 16 << 10 // batches from this size on get one
+	recordStep        = 2 << 10  // bytes between its entries
+	ownIndexBytes     = 4 << 20  // for the record indexes of a segment without a budget
+	recordIndexBytes  = 112      // what the record index of a batch takes, beside its entries
 )
 
-// waypoint says that the record with this offset delta begins at this position
+// recordPosition says that the record with this offset delta begins at this position
 // behind the batch's header.
-type waypoint struct{ delta, at int32 }
+type recordPosition struct{ delta, at int32 }
 
-// waypoints are those of one batch that was checked whole.
-type waypoints struct {
+// recordIndex is where records begin in one batch that was checked whole.
+type recordIndex struct {
 	head  [record.HeaderSize]byte
 	size  int64
-	marks []waypoint // both fields ascending; the last is the end of the batch
+	marks []recordPosition // both fields ascending; the last is the end of the batch
 }
 
-// ways is where the segment's waypoints are remembered: in the budget of all, under the name that it has among the landmarks. Without a budget
+// recordIndexes is where the segment's record indexes are remembered: in the budget of all, under the name that it has among the batch positions. Without a budget
 // the segment has one of its own. It is asked for before the reads whose results are noted: a truncation in between makes it worthless.
-func (s *Segment) ways() (*index.Budget, index.Mapping) {
+func (s *Segment) recordIndexes() (*index.Budget, index.Mapping) {
 	if s.cfg.Budget != nil {
-		return s.cfg.Budget, s.landmarked()
+		return s.cfg.Budget, s.mappingID()
 	}
 	if s.own.Load() == nil {
-		s.own.CompareAndSwap(nil, index.NewBudget(ownWayBytes))
+		s.own.CompareAndSwap(nil, index.NewBudget(ownIndexBytes))
 	}
 	return s.own.Load(), 1
 }
 
-// forgetWays forgets everything: the file was cut.
-func (s *Segment) forgetWays() {
+// forgetRecordIndexes forgets everything: the file was cut.
+func (s *Segment) forgetRecordIndexes() {
 	s.own.Store(nil)
-	s.wayed.Store(false)
+	s.recordsIndexed.Store(false)
 }
 
 // Finder is the memory of [Segment.Find]: what it returns lies there until the
@@ -60,9 +60,9 @@ type Finder struct {
 	decoder record.Decoder
 	found   record.Record
 
-	// After a find by waypoint: the decoder stands before the record at next, within the stretch up to end that buf
+	// After a find by record index: the decoder stands before the record at next, within the stretch up to end that buf
 	// holds. The records behind the one found cost no read then.
-	way       *waypoints
+	index     *recordIndex
 	next, end int32 // offset deltas
 }
 
@@ -74,11 +74,11 @@ func (f *Finder) Memory() int { return cap(f.buf) }
 // is verified at least on its first read since the segment was opened. The record
 // borrows the finder's memory. Damage is a *CorruptionError.
 func (s *Segment) Find(f *Finder, offset, bound int64) (r *record.Record, ok bool, err error) {
-	if r, ok, err = s.findByWaypoint(f, offset, bound); ok || err != nil {
+	if r, ok, err = s.findIndexed(f, offset, bound); ok || err != nil {
 		return r, ok, err
 	}
-	budget, of := s.ways()
-	f.way = nil
+	budget, of := s.recordIndexes()
+	f.index = nil
 	run, next, err := s.Read(f.buf[:0], Place{offset, -1}, bound, 1)
 	f.buf = run
 	if err != nil || len(run) == 0 {
@@ -92,13 +92,13 @@ func (s *Segment) Find(f *Finder, offset, bound int64) (r *record.Record, ok boo
 	if offset < b.BaseOffset() || b.Control() {
 		return nil, false, nil
 	}
-	if len(b) >= wayBatchBytes && !b.Compressed() {
-		w, err := f.survey(b)
+	if len(b) >= indexedBatchBytes && !b.Compressed() {
+		w, err := f.indexRecords(b)
 		if err != nil {
 			return nil, false, s.batchDamage(b, pos, err)
 		}
-		budget.Remember(of, pos, w, waysBytes+8*int64(cap(w.marks)))
-		s.wayed.Store(true)
+		budget.Remember(of, pos, w, recordIndexBytes+8*int64(cap(w.marks)))
+		s.recordsIndexed.Store(true)
 	}
 	if err := f.decoder.Reset(b, f.DecodeLimit); err != nil {
 		return nil, false, s.batchDamage(b, pos, err)
@@ -125,41 +125,41 @@ func (f *Finder) pick(offset int64) bool {
 	return false
 }
 
-// survey walks a whole batch and notes waypoints.
-func (f *Finder) survey(b record.Batch) (*waypoints, error) {
-	w := &waypoints{size: int64(len(b))}
+// indexRecords walks a whole batch and makes its record index.
+func (f *Finder) indexRecords(b record.Batch) (*recordIndex, error) {
+	w := &recordIndex{size: int64(len(b))}
 	copy(w.head[:], b)
 	if err := f.decoder.Reset(b, 0); err != nil {
 		return nil, err
 	}
-	last := -wayDistance
+	last := -recordStep
 	for {
 		at := f.decoder.Pos()
 		if !f.decoder.Next(&f.found) {
 			break
 		}
-		if at-last >= wayDistance {
-			w.marks = append(w.marks, waypoint{int32(f.found.Offset - b.BaseOffset()), int32(at)})
+		if at-last >= recordStep {
+			w.marks = append(w.marks, recordPosition{int32(f.found.Offset - b.BaseOffset()), int32(at)})
 			last = at
 		}
 	}
-	w.marks = append(w.marks, waypoint{b.LastOffsetDelta() + 1, int32(len(b) - record.HeaderSize)})
+	w.marks = append(w.marks, recordPosition{b.LastOffsetDelta() + 1, int32(len(b) - record.HeaderSize)})
 	w.marks = slices.Clone(w.marks) // without room for more
 	return w, f.decoder.Err()
 }
 
-// findByWaypoint is Find for a batch with waypoints; ok is false when there are none.
-func (s *Segment) findByWaypoint(f *Finder, offset, bound int64) (r *record.Record, ok bool, err error) {
-	w, pos, ok := s.wayTo(offset, bound)
+// findIndexed is Find for a batch with a record index; ok is false when there is none.
+func (s *Segment) findIndexed(f *Finder, offset, bound int64) (r *record.Record, ok bool, err error) {
+	w, pos, ok := s.recordIndexOf(offset, bound)
 	if !ok {
 		return nil, false, nil
 	}
 	cuts := s.cuts.Load()
 	head := record.Batch(w.head[:])
 	delta := int32(offset - head.BaseOffset())
-	if f.way != w || delta < f.next || delta >= f.end {
+	if f.index != w || delta < f.next || delta >= f.end {
 		from, to := w.around(delta)
-		f.way = nil
+		f.index = nil
 		f.buf = grow(f.buf[:0], int(to.at-from.at))
 		if err := s.ReadAt(f.buf, pos+record.HeaderSize+int64(from.at)); err != nil {
 			if cuts != s.cuts.Load() {
@@ -170,36 +170,36 @@ func (s *Segment) findByWaypoint(f *Finder, offset, bound int64) (r *record.Reco
 		f.decoder.Resume(head, f.buf, int(to.delta-from.delta))
 		f.next, f.end = from.delta, to.delta
 	}
-	f.way = nil
+	f.index = nil
 	if head.Count() == int(head.LastOffsetDelta())+1 {
 		f.decoder.Skip(int(delta - f.next))
 	}
 	if !f.pick(offset) {
 		return nil, false, nil // not there, or the bytes changed: the whole batch tells
 	}
-	f.way, f.next = w, delta+1
+	f.index, f.next = w, delta+1
 	return &f.found, cuts == s.cuts.Load(), nil
 }
 
-// around gives the waypoints before and behind a record.
-func (w *waypoints) around(delta int32) (from, to waypoint) {
-	i, found := slices.BinarySearchFunc(w.marks[:len(w.marks)-1], delta, func(m waypoint, d int32) int { return cmp.Compare(m.delta, d) })
+// around gives the entries before and behind a record.
+func (w *recordIndex) around(delta int32) (from, to recordPosition) {
+	i, found := slices.BinarySearchFunc(w.marks[:len(w.marks)-1], delta, func(m recordPosition, d int32) int { return cmp.Compare(m.delta, d) })
 	if !found {
 		i = max(i-1, 0)
 	}
 	return w.marks[i], w.marks[i+1]
 }
 
-// wayTo finds the waypoints of the batch that holds offset. A large batch has an
+// recordIndexOf finds the record index of the batch that holds offset. A large batch has an
 // index entry of its own, so its position is known without a read.
-func (s *Segment) wayTo(offset, bound int64) (w *waypoints, pos int64, ok bool) {
+func (s *Segment) recordIndexOf(offset, bound int64) (w *recordIndex, pos int64, ok bool) {
 	if s.ready() != nil {
 		return nil, 0, false
 	}
-	if !s.wayed.Load() {
+	if !s.recordsIndexed.Load() {
 		return nil, 0, false
 	}
-	budget, of := s.ways()
+	budget, of := s.recordIndexes()
 	a, err := s.around(offset)
 	if err != nil {
 		return nil, 0, false
@@ -208,7 +208,7 @@ func (s *Segment) wayTo(offset, bound int64) (w *waypoints, pos int64, ok bool) 
 		if pos < 0 {
 			continue
 		}
-		w, known := budget.Recall(of, pos).(*waypoints)
+		w, known := budget.Recall(of, pos).(*recordIndex)
 		if !known {
 			continue
 		}

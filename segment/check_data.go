@@ -9,12 +9,12 @@ import (
 )
 
 // scan passes the batches of the data file, and what is none.
-func (x *exam) scan() error {
+func (x *checker) scan() error {
 	for c := newScanner(x.f, 0, x.size); c.pos < c.size; {
 		from := c.pos
 		b, err := c.next()
 		if err == nil {
-			err = x.judge(c, b)
+			err = x.checkBatch(c, b)
 		}
 		switch {
 		case err == nil:
@@ -41,7 +41,7 @@ func (x *exam) scan() error {
 }
 
 // torn tells whether bytes at pos lie behind what is known to be on disk, so that they are a torn tail and no damage.
-func (x *exam) torn(pos int64) bool {
+func (x *checker) torn(pos int64) bool {
 	if !x.opt.Last || x.side != nil && x.side.facts.size == x.size {
 		return false
 	}
@@ -49,7 +49,7 @@ func (x *exam) torn(pos int64) bool {
 }
 
 // tail passes what may be a torn tail, if it is a batch of which the header alone is damaged, which recovery puts right; else it is noted.
-func (x *exam) tail(c *scanner, cause error) (goOn bool, err error) {
+func (x *checker) tail(c *scanner, cause error) (goOn bool, err error) {
 	end, err := lastNonZero(x.f, x.size)
 	if err != nil || end <= c.pos {
 		return false, unlessCut(err)
@@ -59,7 +59,7 @@ func (x *exam) tail(c *scanner, cause error) (goOn bool, err error) {
 		return false, unlessCut(err)
 	}
 	if b == nil {
-		x.noteTail(c.pos, end, cause)
+		x.addTail(c.pos, end, cause)
 		return false, nil
 	}
 	x.damage(c.pos, c.pos+int64(len(b)), cause)
@@ -79,7 +79,7 @@ func unlessCut(err error) error {
 	return err
 }
 
-func (x *exam) noteTail(pos, end int64, cause error) {
+func (x *checker) addTail(pos, end int64, cause error) {
 	x.out.Notes = append(x.out.Notes, Fault{Kind: FaultTail, Path: x.s.path(KindLog, 0), Pos: pos, End: end, FirstOffset: x.next, NextOffset: x.next, Err: cause})
 }
 
@@ -89,13 +89,13 @@ type badRecords struct{ cause error }
 func (e *badRecords) Error() string   { return "records: " + e.cause.Error() }
 func (e *badRecords) Unwrap() []error { return []error{record.ErrCorrupt, e.cause} }
 
-// judge decides whether a batch is sound and may be where it is.
-func (x *exam) judge(c *scanner, b record.Batch) error {
+// checkBatch decides whether a batch is sound and may be where it is.
+func (x *checker) checkBatch(c *scanner, b record.Batch) error {
 	if err := x.s.plausible(b, x.next, everything); err != nil {
 		return err
 	}
 	if b.BaseOffset() > x.next && x.pending == nil {
-		if err := x.judgeGap(c.pos+int64(len(b)), b); err != nil {
+		if err := x.checkGap(c.pos+int64(len(b)), b); err != nil {
 			return err
 		}
 	}
@@ -118,10 +118,10 @@ func (x *exam) judge(c *scanner, b record.Batch) error {
 	return nil
 }
 
-// judgeGap looks at a batch that leaves offsets out. When what follows it goes on as if there were no gap, its base offset, which its checksum
+// checkGap looks at a batch that leaves offsets out. When what follows it goes on as if there were no gap, its base offset, which its checksum
 // does not cover, is wrong; otherwise the gap is, where there may be none.
-func (x *exam) judgeGap(behind int64, b record.Batch) error {
-	switch durable := x.opt.Durable; { // as judgeGap of a recovery
+func (x *checker) checkGap(behind int64, b record.Batch) error {
+	switch durable := x.opt.Durable; { // as checkGap of a recovery
 	case x.opt.Dense && x.torn(behind-int64(len(b))),
 		x.opt.Last && durable.Pos >= 0 && x.next < durable.Offset && b.NextOffset() > durable.Offset:
 		return errOutOfOrder
@@ -149,7 +149,7 @@ func (x *exam) judgeGap(behind int64, b record.Batch) error {
 }
 
 // take counts a sound batch.
-func (x *exam) take(c *scanner, b record.Batch) error {
+func (x *checker) take(c *scanner, b record.Batch) error {
 	if x.opt.Visit != nil {
 		if err := x.opt.Visit(c.pos, b); err != nil {
 			return err
@@ -172,7 +172,7 @@ func (x *exam) take(c *scanner, b record.Batch) error {
 }
 
 // skip passes damage: the whole batch if it is one, else everything up to the next sound one.
-func (x *exam) skip(c *scanner, b record.Batch, cause error) error {
+func (x *checker) skip(c *scanner, b record.Batch, cause error) error {
 	at := c.pos + int64(len(b))
 	if b == nil || b.Check() != nil {
 		var err error
@@ -194,7 +194,7 @@ func (x *exam) skip(c *scanner, b record.Batch, cause error) error {
 }
 
 // damage notes a stretch of bad bytes. Where its offsets end the next sound batch tells.
-func (x *exam) damage(pos, end int64, cause error) {
+func (x *checker) damage(pos, end int64, cause error) {
 	x.damaged = true
 	if x.pending != nil && x.pending.End == pos {
 		x.pending.End = end
@@ -206,7 +206,7 @@ func (x *exam) damage(pos, end int64, cause error) {
 
 // damagedUpTo is where the offsets of damage at the end of the data end, if no side file says so: as far as its own fields tell, or else the
 // next segment.
-func (x *exam) damagedUpTo() int64 {
+func (x *checker) damagedUpTo() int64 {
 	switch {
 	case x.opt.Last || x.side != nil:
 		return 0
@@ -217,7 +217,7 @@ func (x *exam) damagedUpTo() int64 {
 }
 
 // checkEnd settles where the offsets end: a side file, or what is known to be durable, may know of more than there is.
-func (x *exam) checkEnd() {
+func (x *checker) checkEnd() {
 	want := x.next
 	switch {
 	case x.side != nil && x.side.facts.size >= x.size:

@@ -12,8 +12,8 @@ import (
 
 // SalvageOptions tell Salvage what it needs beyond the files.
 type SalvageOptions struct {
-	// Exam says what the files are held against, as with [Examine].
-	Exam ExamOptions
+	// Checked says what the files are held against, as with [Check].
+	Check CheckOptions
 	// TopicID is what the new side file names when there is no sound one.
 	TopicID [16]byte
 	// Epoch, if set, tells which leader epoch wrote an offset.
@@ -39,10 +39,10 @@ func (o *Salvaged) Changes() bool { return len(o.Mended)+len(o.Lost) > 0 }
 // Salvage rewrites a damaged segment that nobody has open, so that nothing in it is damaged: batches whose header alone is damaged are put
 // right, other damage is saved aside, durably, in files named <base>.log.cut-<position>, and left out, everything else keeps its bytes and
 // offsets. The new files, data, indexes and side file, are built aside, marked [Cleaned], then [Swap], and take the place of the old ones
-// as after a compaction: [Tidy] finishes or takes back what a crash leaves, and Salvage may be repeated at any point. A sound segment is
-// left alone. Call Tidy first.
+// as after a compaction: [FinishSwap] finishes or takes back what a crash leaves, and Salvage may be repeated at any point. A sound segment is
+// left alone. Call FinishSwap first.
 func Salvage(fsys vfs.FS, dir string, base int64, cfg *Config, opt SalvageOptions) (*Salvaged, error) {
-	r := &remake{s: OpenSealed(fsys, dir, base, base, cfg), opt: opt, out: &Salvaged{}}
+	r := &rewrite{s: OpenSealed(fsys, dir, base, base, cfg), opt: opt, out: &Salvaged{}}
 	defer func() { _ = r.s.Close() }()
 	err := r.find()
 	if err == nil && r.out.Changes() && !opt.DryRun {
@@ -55,13 +55,13 @@ func Salvage(fsys vfs.FS, dir string, base int64, cfg *Config, opt SalvageOption
 }
 
 // find examines the segment and plans.
-func (r *remake) find() (err error) {
-	if r.exam, err = Examine(r.s.fs, r.s.dir, r.s.base, r.s.cfg, r.opt.Exam); err != nil {
+func (r *rewrite) find() (err error) {
+	if r.checked, err = Check(r.s.fs, r.s.dir, r.s.base, r.s.cfg, r.opt.Check); err != nil {
 		return err
 	}
 	bad := r.opt.Stamp
-	for i := range r.exam.Faults {
-		bad = bad || !r.exam.Faults[i].Derived()
+	for i := range r.checked.Faults {
+		bad = bad || !r.checked.Faults[i].Derived()
 	}
 	if !bad {
 		return nil
@@ -80,7 +80,7 @@ func (r *remake) find() (err error) {
 }
 
 // do saves aside what is cut out, builds the new files and puts them in place.
-func (r *remake) do() error {
+func (r *rewrite) do() error {
 	if err := r.saveAll(); err != nil {
 		return err
 	}
@@ -103,13 +103,13 @@ func (r *remake) do() error {
 	}
 	names, err := r.s.fs.List(r.s.dir)
 	if err == nil {
-		_, err = Tidy(r.s.fs, r.s.dir, names)
+		_, err = FinishSwap(r.s.fs, r.s.dir, names)
 	}
 	return err
 }
 
 // saveAll keeps every stretch that the new data file leaves out, and a torn tail.
-func (r *remake) saveAll() error {
+func (r *rewrite) saveAll() error {
 	for _, p := range r.pieces {
 		if p.data != nil && len(p.data) == 0 {
 			if err := r.save(p.pos, p.end); err != nil {
@@ -117,7 +117,7 @@ func (r *remake) saveAll() error {
 			}
 		}
 	}
-	for _, f := range r.exam.Notes {
+	for _, f := range r.checked.Notes {
 		if f.Kind == FaultTail {
 			if err := r.save(f.Pos, f.End); err != nil {
 				return err
@@ -127,7 +127,7 @@ func (r *remake) saveAll() error {
 	return nil
 }
 
-func (r *remake) save(pos, end int64) error {
+func (r *rewrite) save(pos, end int64) error {
 	if end <= pos {
 		return nil
 	}
@@ -138,11 +138,11 @@ func (r *remake) save(pos, end int64) error {
 	return err
 }
 
-// build makes the new segment aside, and marks it as complete, which is durable once the directory has been synced, as Tidy does first of all.
-func (r *remake) build() error {
+// build makes the new segment aside, and marks it as complete, which is durable once the directory has been synced, as FinishSwap does first of all.
+func (r *rewrite) build() error {
 	fresh, err := CreateMarked(r.s.fs, r.s.dir, r.s.base, Cleaned, r.s.cfg)
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%w: what an interrupted run left is in the way: tidy first", err)
+		return fmt.Errorf("%w: what an interrupted run left is in the way: call FinishSwap first", err)
 	}
 	if err != nil {
 		return err
@@ -154,7 +154,7 @@ func (r *remake) build() error {
 	return errors.Join(err, fresh.Close())
 }
 
-func (r *remake) fill(fresh *Segment) error {
+func (r *rewrite) fill(fresh *Segment) error {
 	if err := r.each(func(b record.Batch) error { return fresh.Append(b) }); err != nil {
 		return err
 	}
@@ -169,7 +169,7 @@ func (r *remake) fill(fresh *Segment) error {
 	if n := index.CheckAborted(data, r.s.base, fresh.Next()); n > 0 && n == len(data) {
 		fresh.aborted.Preload(data)
 	}
-	sparse := r.exam.Sparse && r.side != nil && r.side.facts.sparse || len(r.out.Lost) > 0
+	sparse := r.checked.Sparse && r.side != nil && r.side.facts.sparse || len(r.out.Lost) > 0
 	// The side file comes last, and with it the names of all files are durable.
 	return fresh.Seal(SideFacts{TopicID: id, Sparse: sparse, Reach: reach})
 }
@@ -191,7 +191,7 @@ func (s *Segment) Rebuild(m SideFacts) error {
 	if err != nil {
 		return err
 	}
-	out, err := s.survey(size, everything)
+	out, err := s.scan(size, everything)
 	if err != nil {
 		return err
 	}

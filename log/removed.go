@@ -21,19 +21,19 @@ import (
 // DefaultFileDeleteDelay is how long the files of a removed segment stay on disk.
 const DefaultFileDeleteDelay = time.Minute
 
-// buryAgain is how long a removal that failed waits until it is tried again.
-const buryAgain = time.Minute
+// deleteAgain is how long a removal that failed waits until it is tried again.
+const deleteAgain = time.Minute
 
-// doomed is the segments that are in no view any more and whose files are still on disk.
-type doomed struct {
+// removedSegments is the segments that are in no view any more and whose files are still on disk.
+type removedSegments struct {
 	bytes atomic.Int64 // of data files
 
-	mu      sync.Mutex           // held for moments, never during I/O
-	waiting map[int64]*condemned // by base offset
+	mu      sync.Mutex                // held for moments, never during I/O
+	waiting map[int64]*removedSegment // by base offset
 }
 
-// condemned is one of them. Its fields are guarded by doomed.mu; those that never change are not.
-type condemned struct {
+// removedSegment is one of them. Its fields are guarded by removedSegments.mu; those that never change are not.
+type removedSegment struct {
 	segment  *segment.Segment
 	bytes    int64
 	snapshot bool      // a producer snapshot goes with it
@@ -48,10 +48,10 @@ type condemned struct {
 // once the caller has synced the directory. It stops at the first that cannot be renamed
 // and returns those that were: take them out of the view, if they are still in it, and
 // hand them to retire.
-func (l *Log) markLocked(segments []*segment.Segment) ([]*condemned, error) {
-	marked := make([]*condemned, 0, len(segments))
+func (l *Log) markLocked(segments []*segment.Segment) ([]*removedSegment, error) {
+	marked := make([]*removedSegment, 0, len(segments))
 	for _, s := range segments {
-		c := l.condemn(s)
+		c := l.removeLocked(s)
 		if err := s.MarkDeleted(); err != nil {
 			return marked, err
 		}
@@ -63,10 +63,10 @@ func (l *Log) markLocked(segments []*segment.Segment) ([]*condemned, error) {
 // markFrontLocked is markLocked for segments that lie below the start, oldest first, and
 // for the producer snapshots at their begin. Since nobody looks below the start, a disk
 // too full for longer names may lose such files under the names that they have.
-func (l *Log) markFrontLocked(segments []*segment.Segment) ([]*condemned, error) {
-	marked := make([]*condemned, 0, len(segments))
+func (l *Log) markFrontLocked(segments []*segment.Segment) ([]*removedSegment, error) {
+	marked := make([]*removedSegment, 0, len(segments))
 	for _, s := range segments {
-		c := l.condemn(s)
+		c := l.removeLocked(s)
 		err := s.MarkDeleted()
 		if c.unmarked = vfs.IsNoSpace(err); err != nil && !c.unmarked {
 			return marked, err
@@ -79,22 +79,22 @@ func (l *Log) markFrontLocked(segments []*segment.Segment) ([]*condemned, error)
 	return marked, nil
 }
 
-// condemn makes way for the marked names of a segment, should an older one with the same
+// removeLocked makes way for the marked names of a segment, should an older one with the same
 // base still have them.
-func (l *Log) condemn(s *segment.Segment) *condemned {
-	if old, idle := l.doomed.Load().displace(s.Base()); old != nil {
+func (l *Log) removeLocked(s *segment.Segment) *removedSegment {
+	if old, idle := l.removed.Load().displace(s.Base()); old != nil {
 		if idle {
 			_ = l.unlink(old) // if it fails, its files are replaced instead
-			l.doomed.Load().bytes.Add(-old.bytes)
+			l.removed.Load().bytes.Add(-old.bytes)
 		} else {
 			_ = old.segment.KeepOpen() // its readers go on with the open file
 		}
 	}
-	return &condemned{segment: s, bytes: s.Size()}
+	return &removedSegment{segment: s, bytes: s.Size()}
 }
 
 // displace takes the entry at base off the list for good, and tells whether no reader held it.
-func (d *doomed) displace(base int64) (c *condemned, idle bool) {
+func (d *removedSegments) displace(base int64) (c *removedSegment, idle bool) {
 	if d == nil {
 		return nil, false
 	}
@@ -109,30 +109,30 @@ func (d *doomed) displace(base int64) (c *condemned, idle bool) {
 }
 
 // retireAll puts marked segments, which no view shows any more, on the list and lets
-// their readers finish. Where nobody would call Reap there is no delay.
-func (l *Log) retireAll(list []*condemned, delay time.Duration) {
+// their readers finish. Where nobody would call DeleteFiles there is no delay.
+func (l *Log) retireAll(list []*removedSegment, delay time.Duration) {
 	if len(list) == 0 {
 		return
 	}
-	if l.hooks.Doomed == nil {
+	if l.hooks.Removed == nil {
 		delay = 0
 	}
 	due := time.Now().Add(max(delay, 0))
-	d := l.doomed.Load()
+	d := l.removed.Load()
 	if d == nil {
-		d = &doomed{waiting: map[int64]*condemned{}}
-		l.doomed.Store(d)
+		d = &removedSegments{waiting: map[int64]*removedSegment{}}
+		l.removed.Store(d)
 	}
 	for _, c := range list {
 		d.add(c, due, delay <= 0 || c.unmarked)
 		c.segment.Retire(func() { l.released(c) })
 	}
 	if delay > 0 {
-		l.news.Or(newsDoomed)
+		l.news.Or(newsRemoved)
 	}
 }
 
-func (d *doomed) add(c *condemned, due time.Time, ripe bool) {
+func (d *removedSegments) add(c *removedSegment, due time.Time, ripe bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c.due, c.ripe = due, ripe
@@ -141,9 +141,9 @@ func (d *doomed) add(c *condemned, due time.Time, ripe bool) {
 }
 
 // released is called when the last reader of a segment has gone, maybe by that reader.
-func (l *Log) released(c *condemned) {
+func (l *Log) released(c *removedSegment) {
 	_ = c.segment.Close()
-	d := l.doomed.Load()
+	d := l.removed.Load()
 	d.mu.Lock()
 	c.idle = true
 	if c.replaced {
@@ -155,14 +155,14 @@ func (l *Log) released(c *condemned) {
 	}
 	d.mu.Unlock()
 	if gone {
-		_ = l.bury(c)
+		_ = l.deleteFiles(c)
 	}
 }
 
-// bury unlinks what may go. What the disk refuses is tried again by a later Reap, or by
+// deleteFiles unlinks what may go. What the disk refuses is tried again by a later DeleteFiles, or by
 // the next Open.
-func (l *Log) bury(c *condemned) error {
-	err, d := l.unlink(c), l.doomed.Load()
+func (l *Log) deleteFiles(c *removedSegment) error {
+	err, d := l.unlink(c), l.removed.Load()
 	if err == nil {
 		d.bytes.Add(-c.bytes)
 		if l.hooks.Freed != nil {
@@ -173,13 +173,13 @@ func (l *Log) bury(c *condemned) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.waiting[c.segment.Base()] == nil {
-		c.due = time.Now().Add(buryAgain)
+		c.due = time.Now().Add(deleteAgain)
 		d.waiting[c.segment.Base()] = c
 	}
 	return err
 }
 
-func (l *Log) unlink(c *condemned) error {
+func (l *Log) unlink(c *removedSegment) error {
 	faults := []error{c.segment.Unlink()}
 	base := c.segment.Base()
 	if c.unmarked {
@@ -219,40 +219,40 @@ func (l *Log) markSnapshotLocked(base int64) (bool, error) {
 	return err == nil, err
 }
 
-// Reap unlinks the files of removed segments whose delay is over at now. It returns how long until it wants to be
+// DeleteFiles unlinks the files of removed segments whose delay is over at now. It returns how long until it wants to be
 // called again, 0 when nothing waits but what a reader still holds: that goes with the reader.
-func (l *Log) Reap(now time.Time) (again time.Duration, err error) {
-	d := l.doomed.Load()
+func (l *Log) DeleteFiles(now time.Time) (again time.Duration, err error) {
+	d := l.removed.Load()
 	if d == nil || l.closed.Load() {
 		return 0, nil
 	}
 	var faults []error
 	for _, c := range d.takeRipe(now) {
-		faults = append(faults, l.bury(c))
+		faults = append(faults, l.deleteFiles(c))
 	}
 	return d.next(now), errors.Join(faults...)
 }
 
-// reapAll unlinks whatever the delay what no reader holds; what one holds goes with it.
-func (l *Log) reapAll() error {
-	_, err := l.Reap(time.Unix(1<<40, 0))
+// deleteAll unlinks whatever the delay what no reader holds; what one holds goes with it.
+func (l *Log) deleteAll() error {
+	_, err := l.DeleteFiles(time.Unix(1<<40, 0))
 	return err
 }
 
-// buryIdle is the last thing a log does. What a reader still holds is left to the next
+// deleteIdle is the last thing a log does. What a reader still holds is left to the next
 // Open: by the time that reader lets go, another log may have taken over the names.
-func (l *Log) buryIdle() {
-	d := l.doomed.Load()
+func (l *Log) deleteIdle() {
+	d := l.removed.Load()
 	if d == nil {
 		return
 	}
 	for _, c := range d.takeIdle() {
-		_ = l.bury(c)
+		_ = l.deleteFiles(c)
 	}
 }
 
 // forget leaves all files to those who remove the directory.
-func (d *doomed) forget() {
+func (d *removedSegments) forget() {
 	if d == nil {
 		return
 	}
@@ -266,10 +266,10 @@ func (d *doomed) forget() {
 	clear(d.waiting)
 }
 
-func (d *doomed) takeIdle() []*condemned {
+func (d *removedSegments) takeIdle() []*removedSegment {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var list []*condemned
+	var list []*removedSegment
 	for base, c := range d.waiting {
 		if c.idle {
 			delete(d.waiting, base)
@@ -281,10 +281,10 @@ func (d *doomed) takeIdle() []*condemned {
 
 // takeRipe takes those whose time has come off the list, but for those that a reader
 // holds: they go when it lets go.
-func (d *doomed) takeRipe(now time.Time) []*condemned {
+func (d *removedSegments) takeRipe(now time.Time) []*removedSegment {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var list []*condemned
+	var list []*removedSegment
 	for _, c := range d.waiting {
 		if c.due.After(now) {
 			continue
@@ -299,7 +299,7 @@ func (d *doomed) takeRipe(now time.Time) []*condemned {
 }
 
 // next is how long after now the first delay is over, 0 if none is running.
-func (d *doomed) next(now time.Time) time.Duration {
+func (d *removedSegments) next(now time.Time) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	first := time.Duration(0)
@@ -311,9 +311,9 @@ func (d *doomed) next(now time.Time) time.Duration {
 	return first
 }
 
-// DoomedBytes is the size of the data files of removed segments that are still on disk.
-func (l *Log) DoomedBytes() int64 {
-	if d := l.doomed.Load(); d != nil {
+// RemovedBytes is the size of the data files of removed segments that are still on disk.
+func (l *Log) RemovedBytes() int64 {
+	if d := l.removed.Load(); d != nil {
 		return d.bytes.Load()
 	}
 	return 0

@@ -8,7 +8,7 @@ import (
 )
 
 // meet compares the next entries of the indexes with the batch at pos, which the facts have counted.
-func (x *exam) meet(pos, lastOffset int64) {
+func (x *checker) meet(pos, lastOffset int64) {
 	offsets, times := &x.tables[index.OffsetKind], &x.tables[index.TimeKind]
 	for len(offsets.rest) >= index.OffsetEntrySize && !allZero(offsets.rest) {
 		offset, at := index.ParseOffset(offsets.rest, x.s.base)
@@ -16,7 +16,7 @@ func (x *exam) meet(pos, lastOffset int64) {
 			break
 		}
 		if at < pos || offset != lastOffset {
-			x.judgeTable(FaultIndex, KindIndex, fmt.Errorf("the entry (%d, %d) is not where a batch begins and what it ends with", offset, at))
+			x.checkTable(FaultIndex, KindIndex, fmt.Errorf("the entry (%d, %d) is not where a batch begins and what it ends with", offset, at))
 			offsets.rest = nil
 			break
 		}
@@ -28,7 +28,7 @@ func (x *exam) meet(pos, lastOffset int64) {
 			break
 		}
 		if ts != x.facts.maxTimestamp {
-			x.judgeTable(FaultIndex, KindTimeIndex, fmt.Errorf("the entry (%d, %d), where the largest time is %d", ts, offset, x.facts.maxTimestamp))
+			x.checkTable(FaultIndex, KindTimeIndex, fmt.Errorf("the entry (%d, %d), where the largest time is %d", ts, offset, x.facts.maxTimestamp))
 			times.rest = nil
 			break
 		}
@@ -37,7 +37,7 @@ func (x *exam) meet(pos, lastOffset int64) {
 }
 
 // checkTables checks the index files as a whole: entries that rise, none beyond the data.
-func (x *exam) checkTables() {
+func (x *checker) checkTables() {
 	size := max(x.end, 1)
 	for k, sound := range [3]int{
 		index.OffsetKind:  index.CheckOffsets(x.tables[index.OffsetKind].data, x.s.base, x.next, size),
@@ -45,7 +45,7 @@ func (x *exam) checkTables() {
 		index.AbortedKind: index.CheckAborted(x.tables[index.AbortedKind].data, x.s.base, x.next),
 	} {
 		if rest := x.tables[k].data[sound:]; !allZero(rest) {
-			x.judgeTable(tableFault(index.Kind(k)), tableFile(index.Kind(k)), fmt.Errorf("the last %d bytes are no sound entries for offsets below %d", len(rest), x.next))
+			x.checkTable(tableFault(index.Kind(k)), tableFile(index.Kind(k)), fmt.Errorf("the last %d bytes are no sound entries for offsets below %d", len(rest), x.next))
 		}
 	}
 }
@@ -58,7 +58,7 @@ func tableFault(k index.Kind) FaultKind {
 }
 
 // checkSide compares the side file with the data and the index files.
-func (x *exam) checkSide() {
+func (x *checker) checkSide() {
 	if x.side == nil {
 		return
 	}
