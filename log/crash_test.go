@@ -116,7 +116,7 @@ func (p *player) step(f func() error) {
 func (p *player) open() {
 	p.step(func() (err error) {
 		var hooks Hooks
-		if p.cfg.FileDeleteDelay > 0 { // somebody will call DeleteFiles
+		if p.cfg.FileDeleteDelay > 0 { // the owner calls DeleteFiles
 			hooks.Removed = func(*Log, time.Duration) {}
 		}
 		p.l, _, err = Open(p.disk, testDir, p.cfg, OpenState{Hooks: hooks})

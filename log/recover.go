@@ -259,7 +259,7 @@ func (o *opener) create() error {
 		return err
 	}
 	o.segments = append(o.segments, s)
-	if o.l.slotFile.slot.exists { // what else the directory has lost is for somebody else to tell
+	if o.l.slotFile.slot.exists { // what else the directory has lost is told by others
 		return o.l.fs.SyncDir(o.l.dir)
 	}
 	o.l.fresh = true // its name becomes durable before the first batch

@@ -109,7 +109,7 @@ func (d *removedSegments) displace(base int64) (c *removedSegment, idle bool) {
 }
 
 // retireAll puts marked segments, which no view shows any more, on the list and lets
-// their readers finish. Where nobody would call DeleteFiles there is no delay.
+// their readers finish. Without an owner that calls DeleteFiles there is no delay.
 func (l *Log) retireAll(list []*removedSegment, delay time.Duration) {
 	if len(list) == 0 {
 		return

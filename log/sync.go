@@ -199,7 +199,7 @@ func (l *Log) runFlush() error {
 	return err
 }
 
-// passLeadership gives the lead to whoever waits for it, or up.
+// passLeadership gives the lead to the next that waits for it, or up.
 func (sy *syncer) passLeadership() {
 	sy.mu.Lock()
 	defer sy.mu.Unlock()

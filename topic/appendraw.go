@@ -69,7 +69,7 @@ func (p *Partition) beginCommit(l *log.Log) {
 	if l.Config().Durability != log.Sync || !p.committing.CompareAndSwap(false, true) {
 		return
 	}
-	if !e.goFunc(func() { p.commitAll(e.keeper.ctx, l) }) {
+	if !e.goFunc(func() { p.commitAll(e.scheduler.ctx, l) }) {
 		p.committing.Store(false) // the engine closes, and syncs all
 	}
 }

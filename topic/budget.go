@@ -185,7 +185,7 @@ func (b *diskBudget) takeAtBound(ctx context.Context, n int64, wait bool) error 
 			leave()
 			return err
 		}
-		b.eng.keeper.arm(&b.eng.keeper.retention, b.eng.keeper.retainEvery)
+		b.eng.scheduler.arm(&b.eng.scheduler.retention, b.eng.scheduler.retainEvery)
 		select {
 		case <-room:
 		case <-ctx.Done():
@@ -214,7 +214,7 @@ func (b *diskBudget) makeRoom(ctx context.Context, n int64) error {
 	if b.tryTake(n) {
 		return nil
 	}
-	if b.reapEarly() {
+	if b.deleteFilesEarly() {
 		b.count(n)
 	}
 	tried := map[*Partition]bool{}

@@ -16,8 +16,8 @@ const defaultCleanInterval = 15 * time.Second
 
 // cleaner compacts in the background what is dirty enough: the partition with the highest ratio of dirty bytes
 // first, one at a time, again and again until none is left. It looks some seconds after something was written to
-// a compacted topic, and when the next lag is over; between that it is nothing but a chore on the
-// housekeeper's list. A partition whose compaction failed is left alone until somebody compacts it by hand.
+// a compacted topic, and when the next lag is over; between that it is nothing but a task on the
+// scheduler's list. A partition whose compaction failed is left alone until it is compacted by hand.
 type cleaner struct {
 	every      time.Duration
 	memory     int64 // bytes of the offset map
@@ -86,15 +86,15 @@ func (c *cleaner) giveUp(p *Partition, err error) bool {
 	return !known
 }
 
-// forgive takes a partition up again.
-func (c *cleaner) forgive(p *Partition) {
+// markCleanable takes a partition up again.
+func (c *cleaner) markCleanable(p *Partition) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.uncleanable, p)
 }
 
-// gaveUp is why a partition is left alone, nil if it is not.
-func (c *cleaner) gaveUp(p *Partition) error {
+// whyUncleanable is why a partition is left alone, nil if it is not.
+func (c *cleaner) whyUncleanable(p *Partition) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.uncleanable[p]
@@ -106,26 +106,26 @@ func (p *Partition) Uncleanable() error {
 	if p.topic == nil {
 		return unmade("Partition")
 	}
-	return p.topic.eng.cleaner.gaveUp(p)
+	return p.topic.eng.cleaner.whyUncleanable(p)
 }
 
 // armCleaner sees that the cleaner looks soon, if anything is compacted.
 func (e *Engine) armCleaner() {
 	for _, t := range e.allTopics() {
 		if t.state.Load().settings.compacts() {
-			e.keeper.arm(&e.keeper.cleaning, e.cleaner.every)
+			e.scheduler.arm(&e.scheduler.cleaning, e.cleaner.every)
 			return
 		}
 	}
 }
 
-// clean is the housekeeper's chore. A partition that cannot be compacted at the moment, or is no cleaner afterwards, is
+// clean is a task of the scheduler. A partition that cannot be compacted at the moment, or is no cleaner afterwards, is
 // left for the next look and does not hold up the others.
 func (e *Engine) clean(ctx context.Context, _ *log.Log, now time.Time) time.Duration {
 	later := map[*Partition]bool{}
 	unused := e.cleanUnused(ctx, now)
 	for ctx.Err() == nil {
-		p, next := e.filthiest(ctx, now, later)
+		p, next := e.dirtiest(ctx, now, later)
 		if p == nil {
 			return e.cleanAgain(now, earlier(next, unused), len(later) > 0)
 		}
@@ -176,20 +176,20 @@ func (p *Partition) settle(e *Engine, err error) bool {
 	return true
 }
 
-// filthiest is the partition to compact next, nil if there is none; then next is when a lag is over. It leaves out
+// dirtiest is the partition to compact next, nil if there is none; then next is when a lag is over. It leaves out
 // those in later, and adds those that nothing may be removed from yet.
-func (e *Engine) filthiest(ctx context.Context, now time.Time, later map[*Partition]bool) (worst *Partition, next time.Time) {
+func (e *Engine) dirtiest(ctx context.Context, now time.Time, later map[*Partition]bool) (worst *Partition, next time.Time) {
 	ratio := -1.0
 	for _, p := range e.allPartitions() {
 		t := p.topic.state.Load()
-		if ctx.Err() != nil || !t.settings.compacts() || later[p] || e.cleaner.gaveUp(p) != nil {
+		if ctx.Err() != nil || !t.settings.compacts() || later[p] || e.cleaner.whyUncleanable(p) != nil {
 			continue
 		}
 		if p.doubts.Load() > 0 {
 			later[p] = true
 			continue
 		}
-		found, ok := p.dirt(now)
+		found, ok := p.cleanable(now)
 		if !ok {
 			continue
 		}
@@ -204,8 +204,8 @@ func (e *Engine) filthiest(ctx context.Context, now time.Time, later map[*Partit
 	return worst, next
 }
 
-// dirt tells what there is to clean in a partition that is in use.
-func (p *Partition) dirt(now time.Time) (log.Cleanable, bool) {
+// cleanable tells what there is to clean in a partition that is in use.
+func (p *Partition) cleanable(now time.Time) (log.Cleanable, bool) {
 	l := p.log.Load()
 	if l == nil {
 		return log.Cleanable{}, false
@@ -224,7 +224,7 @@ func (e *Engine) cleanUnused(ctx context.Context, now time.Time) (next time.Time
 		if ctx.Err() != nil {
 			return next
 		}
-		if p.log.Load() != nil || !p.topic.state.Load().settings.compacts() || e.cleaner.gaveUp(p) != nil {
+		if p.log.Load() != nil || !p.topic.state.Load().settings.compacts() || e.cleaner.whyUncleanable(p) != nil {
 			continue
 		}
 		at, err := p.cleanUnused(ctx, now)
@@ -281,7 +281,7 @@ func (p *Partition) cleanClosed(ctx context.Context, now time.Time) (next time.T
 		}
 	}
 	err = errors.Join(err, l.Close())
-	p.caredFor()
+	p.remeasure()
 	p.noteOffsets(l)
 	return soonest(now, found.DueAt, found.ReadyAt), err
 }

@@ -85,7 +85,7 @@ func (e *Engine) end(ctx context.Context, drain func(context.Context) error) err
 	}
 	faults = append(faults, e.deliver(ctx))
 	e.beginClose()
-	e.keeper.close()
+	e.scheduler.close()
 	e.runner.Close()
 	faults = append(faults, e.endMembers()...)
 	e.turn <- struct{}{} // never given back

@@ -153,7 +153,7 @@ func (p *Partition) compact(ctx context.Context, l *log.Log, now time.Time, wait
 	if err != nil {
 		return done, p.waitFault(ctx, err)
 	}
-	e.cleaner.forgive(p)
+	e.cleaner.markCleanable(p)
 	p.noteOffsets(l)
 	e.logger.Debug("partition compacted", "topic", p.topic.name, "partition", p.id, "offset", done.Checkpoint,
 		"kept", done.Kept, "dropped", done.Dropped, "took", done.Took)

@@ -274,10 +274,10 @@ func (t *Topic) apply(entry ManifestTopic) error {
 		}
 	}
 	if settings.expires() {
-		t.eng.keeper.armRetention()
+		t.eng.scheduler.armRetention()
 	}
 	if settings.compacts() {
-		t.eng.keeper.arm(&t.eng.keeper.cleaning, t.eng.cleaner.every)
+		t.eng.scheduler.arm(&t.eng.scheduler.cleaning, t.eng.cleaner.every)
 	}
 	return errors.Join(faults...)
 }

@@ -126,7 +126,7 @@
 //	redact.go        one record's value            verify.go            Verify
 //	repair.go        Repair, RebuildIndexes        progress.go          how far a long piece of work is
 //	backup.go        Backup, Restore               scrub.go             reading all data now and then
-//	housekeeper.go   what time makes due           goroutines.go        who Close waits for
+//	scheduler.go     what time makes due           goroutines.go        who Close waits for
 //	metrics.go       counters                      events.go, loopevents.go   what the engine tells
 //	apart.go         calls whose context can end
 //	producerids.go   ids for idempotent producers  lodger.go    what packages above keep in an engine

@@ -274,10 +274,10 @@ func TestHangingHookDoesNotHoldUpRetention(t *testing.T) {
 			synctest.Wait()
 			return []int64{startOf(t, list["a"]), startOf(t, list["hangs"]), startOf(t, list["z"])}
 		}
-		time.Sleep(e.keeper.retainEvery + hookPatience)
+		time.Sleep(e.scheduler.retainEvery + hookPatience)
 		assert.Equal(t, []int64{2, 0, 2}, starts())
 		appendTo(t, list["z"], 1)
-		time.Sleep(2 * e.keeper.retainEvery)
+		time.Sleep(2 * e.scheduler.retainEvery)
 		assert.Equal(t, []int64{2, 0, 3}, starts(), "the next pass does not hang")
 		appendTo(t, list["a"], 1)
 		appendTo(t, list["z"], 1)

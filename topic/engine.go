@@ -63,7 +63,7 @@ type Engine struct {
 	hookCalls     bounded.Calls // those that hooks of retention may hold up
 
 	goroutines goroutines
-	keeper     housekeeper
+	scheduler  scheduler
 	cleaner    cleaner
 	scrub      scrubber
 	removals   removals

@@ -116,7 +116,7 @@ func (e *Engine) tellOpenFailed(p *Partition, err error) {
 func (p *Partition) hooks() log.Hooks {
 	e := p.topic.eng
 	var h log.Hooks
-	e.keeper.hooks(p.topic, &h)
+	e.scheduler.hooks(p.topic, &h)
 	h.Aside = p.chargeAside
 	h.Fenced = func(reason error) {
 		e.tellLater(func() {
@@ -127,12 +127,12 @@ func (p *Partition) hooks() log.Hooks {
 	h.Uncleaned = func(*log.Log) {
 		if err := e.writeCleanerCheckpoint(); err != nil {
 			e.logger.Error("cleaner checkpoint not written", "dir", e.dir, "err", err)
-			e.keeper.armCheckpoint()
+			e.scheduler.armCheckpoint()
 		}
 	}
 	h.Rolled = func(base int64) {
 		if p.topic.state.Load().settings.compacts() {
-			e.keeper.arm(&e.keeper.cleaning, e.cleaner.every)
+			e.scheduler.arm(&e.scheduler.cleaning, e.cleaner.every)
 		}
 		p.topic.stats.segmentsRolled.Add(1)
 		if e.events.SegmentRolled != nil {

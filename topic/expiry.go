@@ -17,7 +17,7 @@ func (s *Settings) expiryInterval() time.Duration {
 	return min(max(s.ProducerExpiry, time.Second), expireProducersEvery)
 }
 
-// expireProducers is the housekeeper's chore. It comes again while an open partition remembers a producer.
+// expireProducers is a task of the scheduler. It comes again while an open partition remembers a producer.
 func (e *Engine) expireProducers(_ context.Context, _ *log.Log, now time.Time) (again time.Duration) {
 	for _, p := range e.openPartitions() {
 		l := p.log.Load()

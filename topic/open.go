@@ -89,7 +89,7 @@ func newEngine(dir string, o *options) *Engine {
 	e.reserve.size = o.reserve
 	e.goroutines.left = make(chan struct{}, 1)
 	e.cleaner.init(o)
-	e.keeper.init(e, o)
+	e.scheduler.init(e, o)
 	e.scrub.init(e, o)
 	e.removals.eng = e
 	e.runner = timingwheel.NewRunner(timingwheel.RunnerConfig{Go: e.goFunc, Panicked: e.timerPanicked})

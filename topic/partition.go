@@ -158,7 +158,7 @@ func (p *Partition) openClaimed() (*log.Log, error) {
 		return nil, end
 	}
 	p.chargeOpened()
-	p.topic.eng.keeper.logHasProducers(p.topic, l)
+	p.topic.eng.scheduler.logHasProducers(p.topic, l)
 	if err := p.followSettings(l); err != nil {
 		return nil, err
 	}
@@ -271,7 +271,7 @@ func (p *Partition) finish(why error) (l *log.Log, opened, ended bool) {
 		return nil, false, true
 	}
 	p.end = why
-	p.topic.eng.cleaner.forgive(p) // it need not be known any more
+	p.topic.eng.cleaner.markCleanable(p) // it need not be known any more
 	l = p.log.Swap(nil)
 	opening := p.opening
 	p.tellWaitingLocked()
@@ -390,7 +390,7 @@ func (p *Partition) DeleteRecords(ctx context.Context, before int64) (start int6
 	start, err = change(ctx, p.topic.eng, func() (int64, error) {
 		start, err := l.DeleteRecords(before)
 		if err == nil {
-			p.topic.eng.keeper.armCheckpoint()
+			p.topic.eng.scheduler.armCheckpoint()
 			p.topic.spaceFreed()
 		}
 		return start, err

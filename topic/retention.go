@@ -182,22 +182,22 @@ func (p *Partition) ApplyRetention(ctx context.Context) (RemovedFacts, error) {
 func (e *Engine) armRetention() {
 	for _, t := range e.allTopics() {
 		if t.state.Load().settings.expires() {
-			e.keeper.armRetention()
+			e.scheduler.armRetention()
 			return
 		}
 	}
 }
 
-// checkRetention is the housekeeper's chore.
+// checkRetention is a task of the scheduler.
 func (e *Engine) checkRetention(ctx context.Context, _ *log.Log, now time.Time) time.Duration {
 	due, err := e.retain(ctx, now, false)
 	if err != nil {
-		return e.keeper.retainEvery
+		return e.scheduler.retainEvery
 	}
 	if due.IsZero() {
 		return 0 // until something is written
 	}
-	return max(due.Sub(now), e.keeper.retainEvery)
+	return max(due.Sub(now), e.scheduler.retainEvery)
 }
 
 // retain goes over all partitions; wait says to wait for the turn at each, and for hooks however long they take. due is when
@@ -303,7 +303,7 @@ func (p *Partition) tellRemoved(done log.Removed) {
 	e.logger.Debug("segments removed", "topic", p.topic.name, "partition", p.id, "segments", done.Segments, "offset", done.Start)
 	tell(e, e.events.SegmentsRemoved, RemovedFacts{Topic: p.topic.name, Partition: p.id, Removed: done})
 	p.topic.spaceFreed()
-	e.keeper.armCheckpoint()
+	e.scheduler.armCheckpoint()
 }
 
 // neverExpires marks a partition of which nothing will go by age.
@@ -395,7 +395,7 @@ func (p *Partition) retainClosed(ctx context.Context, now time.Time, wait bool) 
 	}
 	done, err := p.retainFrom(ctx, l, now, wait)
 	err = errors.Join(err, l.Close())
-	p.caredFor()
+	p.remeasure()
 	p.noteOffsets(l)
 	return done.Due, err
 }

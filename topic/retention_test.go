@@ -89,8 +89,8 @@ func TestIdleRetentionIsOneTimer(t *testing.T) {
 		synctest.Wait()
 		assert.Zero(t, e.goroutines.size())
 		require.Len(t, listed(e), 1)
-		assert.Same(t, &e.keeper.retention, listed(e)[0].of)
-		wait := listed(e)[0].at - time.Since(e.keeper.began)
+		assert.Same(t, &e.scheduler.retention, listed(e)[0].of)
+		wait := listed(e)[0].at - time.Since(e.scheduler.began)
 		assert.Equal(t, 7*24*time.Hour-4*time.Hour+time.Millisecond, wait)
 		time.Sleep(wait)
 		synctest.Wait()
@@ -288,7 +288,7 @@ func TestDutiesWaitForTheirTurn(t *testing.T) {
 			go func() { done <- duty(context.Background()) }()
 		}
 		synctest.Wait()
-		assert.Equal(t, e.keeper.retainEvery, e.checkRetention(t.Context(), nil, time.Now()), "it comes again")
+		assert.Equal(t, e.scheduler.retainEvery, e.checkRetention(t.Context(), nil, time.Now()), "it comes again")
 		close(leave)
 		for range 1 + len(duties) {
 			require.NoError(t, <-done)

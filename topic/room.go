@@ -59,11 +59,11 @@ func (p *Partition) measured() log.Footprint {
 	return m
 }
 
-// reapEarly unlinks files that wait for nothing but their delay.
-func (b *diskBudget) reapEarly() (some bool) {
+// deleteFilesEarly unlinks files that wait for nothing but their delay.
+func (b *diskBudget) deleteFilesEarly() (some bool) {
 	for _, p := range b.scope() {
 		if l := p.log.Load(); l != nil && l.RemovedBytes() > 0 {
-			_ = p.reapNow(l)
+			_ = p.deleteFilesNow(l)
 			some = true
 		}
 	}
@@ -71,8 +71,8 @@ func (b *diskBudget) reapEarly() (some bool) {
 	return some
 }
 
-// reapNow unlinks what l has removed, whatever the delay.
-func (p *Partition) reapNow(l *log.Log) error {
+// deleteFilesNow unlinks what l has removed, whatever the delay.
+func (p *Partition) deleteFilesNow(l *log.Log) error {
 	_, err := l.DeleteFiles(time.Unix(1<<40, 0))
 	return err
 }
@@ -142,7 +142,7 @@ func (p *Partition) dropSegment(ctx context.Context) (segments int, err error) {
 	done, err := l.ApplyRetention(ctx, time.Now(), &log.Retention{Policy: justOne{}, Archive: p.retention().Archive, Urgent: true})
 	if done.Segments > 0 {
 		p.tellRemoved(done)
-		err = errors.Join(err, p.reapNow(l))
+		err = errors.Join(err, p.deleteFilesNow(l))
 	}
 	return done.Segments, err
 }
@@ -162,8 +162,8 @@ func (e *Engine) countBudgets() {
 // chargeOpened charges the budgets with what a partition may write ahead, now that it is open.
 func (p *Partition) chargeOpened() { p.charge(p.topic.state.Load().allowance) }
 
-// caredFor says that an unused partition was opened and closed again, which may have changed what it takes of the disk.
-func (p *Partition) caredFor() {
+// remeasure says that an unused partition was opened and closed again, which may have changed what it takes of the disk.
+func (p *Partition) remeasure() {
 	p.mu.Lock()
 	p.size = nil
 	p.mu.Unlock()

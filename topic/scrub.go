@@ -45,7 +45,7 @@ type scrubber struct {
 	eng   *Engine
 	every time.Duration
 	rate  int64 // bytes per second; 0: no bound
-	chore chore
+	task  task
 	bytes atomic.Int64
 	found atomic.Int64
 
@@ -61,7 +61,7 @@ type scrubPlace struct {
 
 func (s *scrubber) init(e *Engine, o *options) {
 	s.eng, s.every, s.rate = e, o.scrubEvery, max(o.scrubRate, 0)
-	s.chore.kind = &choreKind{long: true, do: func(ctx context.Context, _ *log.Log, _ time.Time) time.Duration {
+	s.task.kind = &taskKind{long: true, do: func(ctx context.Context, _ *log.Log, _ time.Time) time.Duration {
 		if _, err := s.pass(ctx, nil); err != nil && ctx.Err() == nil && !e.isClosed() {
 			e.logger.Warn("scrub did not read everything", "dir", e.dir, "err", err)
 		}
@@ -78,7 +78,7 @@ func (s *scrubber) begin() {
 	if s.recall() != (scrubPlace{}) {
 		wait = 0
 	}
-	s.eng.keeper.arm(&s.chore, wait)
+	s.eng.scheduler.arm(&s.task, wait)
 }
 
 // ErrBusy: what was asked for is being done already.

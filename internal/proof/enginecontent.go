@@ -50,7 +50,7 @@ type partContent struct {
 type scope func(topic string, partition int32) bool
 
 // contentOf opens a directory, reads everything in scope by offset and by time, and
-// closes it: the timer of an engine's chores keeps all of an open one in memory. like,
+// closes it: the timer of an engine's scheduler keeps all of an open one in memory. like,
 // when not nil, says which times to ask for.
 func contentOf(disk vfs.FS, like *content, in scope) (*content, error) {
 	eng, err := topic.Open(engineDir, topic.On(disk))

@@ -12,37 +12,37 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// choreOf is a chore that calls f.
-func choreOf(long bool, f func(ctx context.Context, now time.Time) time.Duration) *chore {
-	return &chore{kind: &choreKind{long: long, do: func(ctx context.Context, _ *log.Log, now time.Time) time.Duration { return f(ctx, now) }}}
+// taskOf is a task that calls f.
+func taskOf(long bool, f func(ctx context.Context, now time.Time) time.Duration) *task {
+	return &task{kind: &taskKind{long: long, do: func(ctx context.Context, _ *log.Log, now time.Time) time.Duration { return f(ctx, now) }}}
 }
 
-// listing is a chore and when it is due.
+// listing is a task and when it is due.
 type listing struct {
-	of *chore
+	of *task
 	at time.Duration
 }
 
-// listed is the housekeeper's list, its head first.
+// listed is the scheduler's list, its head first.
 func listed(e *Engine) (list []listing) {
-	e.keeper.mu.Lock()
-	defer e.keeper.mu.Unlock()
-	for _, c := range e.keeper.due {
+	e.scheduler.mu.Lock()
+	defer e.scheduler.mu.Unlock()
+	for _, c := range e.scheduler.due {
 		list = append(list, listing{c, c.at})
 	}
 	return list
 }
 
 // What takes long holds nothing up, and is asked to give up when the engine closes.
-func TestLongChoreHoldsNothingUp(t *testing.T) {
+func TestLongTaskHoldsNothingUp(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine, _ *vfs.Crash) {
 		ended := make(chan error, 1)
-		scrub := choreOf(true, func(ctx context.Context, _ time.Time) time.Duration {
+		scrub := taskOf(true, func(ctx context.Context, _ time.Time) time.Duration {
 			<-ctx.Done()
 			ended <- ctx.Err()
 			return 0
 		})
-		e.keeper.arm(scrub, 0)
+		e.scheduler.arm(scrub, 0)
 		synctest.Wait()
 		assert.Equal(t, 1, e.goroutines.size(), "at work")
 		p := partitionOf(t, openTopic(t, e, "orders", SyncEvery(50*time.Millisecond)), 0)
@@ -56,22 +56,22 @@ func TestLongChoreHoldsNothingUp(t *testing.T) {
 	})
 }
 
-func TestChoresComeInTime(t *testing.T) {
+func TestTasksComeInTime(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine, _ *vfs.Crash) {
 		began := time.Now()
 		var seen []string
-		note := func(name string, again time.Duration) *chore {
-			return choreOf(false, func(context.Context, time.Time) time.Duration {
+		note := func(name string, again time.Duration) *task {
+			return taskOf(false, func(context.Context, time.Time) time.Duration {
 				seen = append(seen, name+" "+time.Since(began).String())
 				return again
 			})
 		}
 		late, early, often := note("late", 0), note("early", 0), note("often", time.Minute)
-		e.keeper.arm(late, time.Hour)
-		e.keeper.arm(late, 150*time.Second) // moved up
-		e.keeper.arm(late, 3*time.Hour)     // not down
-		e.keeper.arm(early, time.Second)
-		e.keeper.arm(often, time.Minute)
+		e.scheduler.arm(late, time.Hour)
+		e.scheduler.arm(late, 150*time.Second) // moved up
+		e.scheduler.arm(late, 3*time.Hour)     // not down
+		e.scheduler.arm(early, time.Second)
+		e.scheduler.arm(often, time.Minute)
 		time.Sleep(200 * time.Second)
 		synctest.Wait()
 		assert.Equal(t, []string{"early 1s", "often 1m0s", "often 2m0s", "late 2m30s", "often 3m0s"}, seen)
@@ -79,23 +79,23 @@ func TestChoresComeInTime(t *testing.T) {
 	})
 }
 
-// A chore that is asked for while it is being done comes again, and never twice at once.
-func TestChoreAskedForWhileBusy(t *testing.T) {
+// A task that is asked for while it is being done comes again, and never twice at once.
+func TestTaskAskedForWhileBusy(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine, _ *vfs.Crash) {
 		running, rounds := 0, 0
-		var c *chore
-		c = choreOf(true, func(context.Context, time.Time) time.Duration {
+		var c *task
+		c = taskOf(true, func(context.Context, time.Time) time.Duration {
 			running++
 			rounds++
 			assert.Equal(t, 1, running)
 			if rounds < 3 {
-				e.keeper.arm(c, 0)
+				e.scheduler.arm(c, 0)
 			}
 			time.Sleep(time.Second)
 			running--
 			return 0
 		})
-		e.keeper.arm(c, 0)
+		e.scheduler.arm(c, 0)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		assert.Equal(t, 3, rounds)
@@ -104,19 +104,19 @@ func TestChoreAskedForWhileBusy(t *testing.T) {
 }
 
 // The soonest of the times for which it was asked meanwhile counts.
-func TestChoreAskedForSoonerWhileBusy(t *testing.T) {
+func TestTaskAskedForSoonerWhileBusy(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine, _ *vfs.Crash) {
 		var began []time.Time
-		var c *chore
-		c = choreOf(true, func(context.Context, time.Time) time.Duration {
+		var c *task
+		c = taskOf(true, func(context.Context, time.Time) time.Duration {
 			if began = append(began, time.Now()); len(began) == 1 {
-				e.keeper.arm(c, time.Hour)
-				e.keeper.arm(c, time.Minute)
-				e.keeper.arm(c, time.Hour)
+				e.scheduler.arm(c, time.Hour)
+				e.scheduler.arm(c, time.Minute)
+				e.scheduler.arm(c, time.Hour)
 			}
 			return 0
 		})
-		e.keeper.arm(c, 0)
+		e.scheduler.arm(c, 0)
 		time.Sleep(3 * time.Hour)
 		synctest.Wait()
 		require.Len(t, began, 2)
@@ -124,14 +124,14 @@ func TestChoreAskedForSoonerWhileBusy(t *testing.T) {
 	})
 }
 
-func TestTickDoesLongChores(t *testing.T) {
+func TestTickDoesLongTasks(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine, _ *vfs.Crash) {
 		var at []time.Time
-		c := choreOf(true, func(_ context.Context, now time.Time) time.Duration {
+		c := taskOf(true, func(_ context.Context, now time.Time) time.Duration {
 			at = append(at, now)
 			return time.Hour
 		})
-		e.keeper.arm(c, time.Hour)
+		e.scheduler.arm(c, time.Hour)
 		require.NoError(t, e.Tick(t.Context(), time.Now()))
 		assert.Empty(t, at)
 		soon := time.Now().Add(time.Hour)

@@ -10,74 +10,74 @@ import (
 	"github.com/quirelog/quire/log"
 )
 
-// housekeeper does what is due by time alone: the maintenance of logs that were written to, the removal of files,
-// the checkpoint files, retention and whatever else registers a chore. Everything waits on one list with one
-// timer for its head; a goroutine exists only while something is being done. Short chores are done one after
+// scheduler does what is due by time alone: the maintenance of logs that were written to, the removal of files,
+// the checkpoint files, retention and whatever else registers a task. Everything waits on one list with one
+// timer for its head; a goroutine exists only while something is being done. Short tasks are done one after
 // the other; a long one gets a goroutine of its own, so that no fsync waits for it. An engine for which
 // nothing will ever be due has neither.
-type housekeeper struct {
+type scheduler struct {
 	eng   *Engine
 	began time.Time
 	every time.Duration // between two checkpoints while there are changes
 	// retainEvery is how often retention looks at an engine that is written to.
 	retainEvery time.Duration
 	ctx         context.Context
-	stop        context.CancelFunc // ends ctx: long chores give up
+	stop        context.CancelFunc // ends ctx: long tasks give up
 
-	care, reap            choreKind
-	checkpoint, retention chore
-	cleaning, expiry      chore
+	maintain, deleteFiles taskKind
+	checkpoint, retention task
+	cleaning, expiry      task
 
 	mu      sync.Mutex
-	due     choreHeap
+	due     taskHeap
 	seq     uint64
-	timer   *time.Timer // set to the head of the list; nil before the first chore
+	timer   *time.Timer // set to the head of the list; nil before the first task
 	running bool        // the goroutine that does what is due exists
 }
 
-// choreKind is what the chores of one kind have in common.
-type choreKind struct {
+// taskKind is what the tasks of one kind have in common.
+type taskKind struct {
 	long bool // may take more than a few fsyncs
 	// do does what is due at now and tells after how long it wants to be called again, 0 when not by time
-	// alone. It is never called twice at once for one chore. l is the chore's log.
+	// alone. It is never called twice at once for one task. l is the task's log.
 	do func(ctx context.Context, l *log.Log, now time.Time) (again time.Duration)
-	// asked, of a kind with one chore, is the shortest time in which a change of a log wanted it since it last
+	// asked, of a kind with one task, is the shortest time in which a change of a log wanted it since it last
 	// began, 0 if none did.
 	asked atomic.Int64
 }
 
-// chore is one thing that time makes due. It belongs to one housekeeper.
-type chore struct {
-	kind *choreKind
+// task is one thing that time makes due. It belongs to one scheduler.
+type task struct {
+	kind *taskKind
 	log  *log.Log // what it is about, if it is about a log
 
-	// Guarded by housekeeper.mu; times are since housekeeper.began.
+	// Guarded by scheduler.mu; times are since scheduler.began.
 	at    time.Duration
 	wish  time.Duration // while busy: when it was asked for again, 0 if it was not
-	seq   uint64        // keeps the order of chores due at one time
+	seq   uint64        // keeps the order of tasks due at one time
 	place int           // in the list, counted from 1; 0 when it is not on it
 	busy  bool          // it is being done
 }
 
-type choreHeap []*chore
+type taskHeap []*task
 
-func (h choreHeap) Len() int { return len(h) }
-func (h choreHeap) Less(i, j int) bool {
+func (h taskHeap) Len() int { return len(h) }
+func (h taskHeap) Less(i, j int) bool {
 	if h[i].at == h[j].at {
 		return h[i].seq < h[j].seq
 	}
 	return h[i].at < h[j].at
 }
-func (h choreHeap) Swap(i, j int) {
+func (h taskHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].place, h[j].place = i+1, j+1
 }
-func (h *choreHeap) Push(x any) {
-	c := x.(*chore)
+func (h *taskHeap) Push(x any) {
+	c := x.(*task)
 	*h = append(*h, c)
 	c.place = len(*h)
 }
-func (h *choreHeap) Pop() any {
+func (h *taskHeap) Pop() any {
 	last := len(*h) - 1
 	c := (*h)[last]
 	(*h)[last] = nil
@@ -86,31 +86,31 @@ func (h *choreHeap) Pop() any {
 	return c
 }
 
-func (k *housekeeper) init(e *Engine, o *options) {
+func (k *scheduler) init(e *Engine, o *options) {
 	k.eng, k.every, k.retainEvery, k.began = e, o.checkpoint, o.retention, time.Now()
 	k.ctx, k.stop = context.WithCancel(context.Background())
-	k.care.do, k.reap.do = k.tend, k.bury
-	k.checkpoint.kind = &choreKind{do: k.writeCheckpoints}
-	k.retention.kind = &choreKind{long: true, do: e.checkRetention}
-	k.cleaning.kind = &choreKind{long: true, do: e.clean}
-	k.expiry.kind = &choreKind{do: e.expireProducers}
+	k.maintain.do, k.deleteFiles.do = k.maintainLog, k.deleteLogFiles
+	k.checkpoint.kind = &taskKind{do: k.writeCheckpoints}
+	k.retention.kind = &taskKind{long: true, do: e.checkRetention}
+	k.cleaning.kind = &taskKind{long: true, do: e.clean}
+	k.expiry.kind = &taskKind{do: e.expireProducers}
 }
 
-// logChores is what the housekeeper does for one open log.
-type logChores struct{ care, reap chore }
+// logTasks is what the scheduler does for one open log.
+type logTasks struct{ maintain, deleteFiles task }
 
 // hooks lets a log of t ask for what it needs.
-func (k *housekeeper) hooks(t *Topic, h *log.Hooks) {
-	own := &logChores{care: chore{kind: &k.care}, reap: chore{kind: &k.reap}}
-	h.Dirty = func(l *log.Log, d time.Duration) { k.armFor(l, &own.care, d) }
+func (k *scheduler) hooks(t *Topic, h *log.Hooks) {
+	own := &logTasks{maintain: task{kind: &k.maintain}, deleteFiles: task{kind: &k.deleteFiles}}
+	h.Dirty = func(l *log.Log, d time.Duration) { k.armFor(l, &own.maintain, d) }
 	h.Changed = func(l *log.Log) { k.logChanged(t, l) }
 	h.Freed = t.spaceFreed
-	h.Removed = func(l *log.Log, d time.Duration) { k.armFor(l, &own.reap, d) }
+	h.Removed = func(l *log.Log, d time.Duration) { k.armFor(l, &own.deleteFiles, d) }
 }
 
 // logChanged is called after every append to a log of t. The duties of all partitions together are due some time
 // after the first change that they have not looked at, whatever care that log needs meanwhile.
-func (k *housekeeper) logChanged(t *Topic, l *log.Log) {
+func (k *scheduler) logChanged(t *Topic, l *log.Log) {
 	k.ask(&k.checkpoint, k.every)
 	s := t.state.Load().settings
 	if s.expires() {
@@ -123,14 +123,14 @@ func (k *housekeeper) logChanged(t *Topic, l *log.Log) {
 }
 
 // logHasProducers sees that the producers of a log, if it knows any, are looked at in time.
-func (k *housekeeper) logHasProducers(t *Topic, l *log.Log) {
+func (k *scheduler) logHasProducers(t *Topic, l *log.Log) {
 	if l.Identified() {
 		k.ask(&k.expiry, t.state.Load().settings.expiryInterval())
 	}
 }
 
 // ask is arm for callers that come often: it costs one load while c is asked for as soon, and has not begun.
-func (k *housekeeper) ask(c *chore, d time.Duration) {
+func (k *scheduler) ask(c *task, d time.Duration) {
 	for d = max(d, 1); ; {
 		asked := c.kind.asked.Load()
 		if asked != 0 && asked <= int64(d) {
@@ -143,8 +143,8 @@ func (k *housekeeper) ask(c *chore, d time.Duration) {
 	}
 }
 
-// tend does what a log that was written to wants.
-func (k *housekeeper) tend(ctx context.Context, l *log.Log, _ time.Time) time.Duration {
+// maintainLog does what a log that was written to wants.
+func (k *scheduler) maintainLog(ctx context.Context, l *log.Log, _ time.Time) time.Duration {
 	again, err := l.Tick(ctx)
 	if err != nil && !k.eng.isClosed() {
 		k.eng.logger.Error("care of a log failed", "dir", l.Dir(), "err", err)
@@ -152,8 +152,8 @@ func (k *housekeeper) tend(ctx context.Context, l *log.Log, _ time.Time) time.Du
 	return again
 }
 
-// bury unlinks files whose delay is over.
-func (k *housekeeper) bury(_ context.Context, l *log.Log, now time.Time) time.Duration {
+// deleteLogFiles unlinks files whose delay is over.
+func (k *scheduler) deleteLogFiles(_ context.Context, l *log.Log, now time.Time) time.Duration {
 	again, err := l.DeleteFiles(now)
 	if err != nil && !k.eng.isClosed() {
 		k.eng.logger.Warn("files of removed segments not unlinked", "dir", l.Dir(), "err", err)
@@ -161,7 +161,7 @@ func (k *housekeeper) bury(_ context.Context, l *log.Log, now time.Time) time.Du
 	return again
 }
 
-func (k *housekeeper) writeCheckpoints(context.Context, *log.Log, time.Time) time.Duration {
+func (k *scheduler) writeCheckpoints(context.Context, *log.Log, time.Time) time.Duration {
 	if err := k.eng.writeCheckpoints(); err != nil && !k.eng.isClosed() {
 		k.eng.logger.Warn("checkpoint files not written", "dir", k.eng.dir, "err", err)
 		return k.every
@@ -170,26 +170,26 @@ func (k *housekeeper) writeCheckpoints(context.Context, *log.Log, time.Time) tim
 }
 
 // armCheckpoint puts a checkpoint on the list unless there is one.
-func (k *housekeeper) armCheckpoint() { k.arm(&k.checkpoint, k.every) }
+func (k *scheduler) armCheckpoint() { k.arm(&k.checkpoint, k.every) }
 
 // armRetention sees that retention looks soon: after Open, and when rules have changed.
-func (k *housekeeper) armRetention() { k.arm(&k.retention, min(firstRetention, k.retainEvery)) }
+func (k *scheduler) armRetention() { k.arm(&k.retention, min(firstRetention, k.retainEvery)) }
 
 // arm makes c due after d at the latest, and sees that this is noticed.
-func (k *housekeeper) arm(c *chore, d time.Duration) { k.armFor(nil, c, d) }
+func (k *scheduler) arm(c *task, d time.Duration) { k.armFor(nil, c, d) }
 
-func (k *housekeeper) armFor(l *log.Log, c *chore, d time.Duration) {
+func (k *scheduler) armFor(l *log.Log, c *task, d time.Duration) {
 	at := time.Since(k.began) + max(d, 0)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if l != nil && c.log == nil { // whoever does the chore reads it without the lock: it is written once
+	if l != nil && c.log == nil { // the goroutine that does the task reads it without the lock: it is written once
 		c.log = l
 	}
 	k.armLocked(c, at)
 }
 
 // armLocked puts c on the list, or moves it up.
-func (k *housekeeper) armLocked(c *chore, at time.Duration) {
+func (k *scheduler) armLocked(c *task, at time.Duration) {
 	switch {
 	case c.busy:
 		if c.wish == 0 || at < c.wish {
@@ -212,7 +212,7 @@ func (k *housekeeper) armLocked(c *chore, at time.Duration) {
 }
 
 // wakeLocked sets the timer to the head of the list, unless somebody is at work who will.
-func (k *housekeeper) wakeLocked() {
+func (k *scheduler) wakeLocked() {
 	if k.running || len(k.due) == 0 || k.eng.isClosed() {
 		return
 	}
@@ -225,7 +225,7 @@ func (k *housekeeper) wakeLocked() {
 }
 
 // fire is called by the timer.
-func (k *housekeeper) fire() {
+func (k *scheduler) fire() {
 	k.mu.Lock()
 	start := !k.running
 	k.running = true
@@ -238,7 +238,7 @@ func (k *housekeeper) fire() {
 }
 
 // run is the goroutine: it does what is due, and leaves.
-func (k *housekeeper) run() {
+func (k *scheduler) run() {
 	for {
 		now := time.Now()
 		c := k.take(now, true)
@@ -253,13 +253,13 @@ func (k *housekeeper) run() {
 	}
 }
 
-// take removes the first chore that is due at now from the list; nil if there is none, which is the end of
+// take removes the first task that is due at now from the list; nil if there is none, which is the end of
 // the goroutine that asks.
-func (k *housekeeper) take(now time.Time, goroutine bool) *chore {
+func (k *scheduler) take(now time.Time, goroutine bool) *task {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.due) > 0 && k.due[0].at <= now.Sub(k.began) && !k.eng.isClosed() {
-		c := heap.Pop(&k.due).(*chore)
+		c := heap.Pop(&k.due).(*task)
 		c.busy, c.wish = true, 0
 		c.kind.asked.Store(0) // before it looks: a change that it may not see asks again
 		return c
@@ -271,8 +271,8 @@ func (k *housekeeper) take(now time.Time, goroutine bool) *chore {
 	return nil
 }
 
-// perform does a chore that take returned, and puts it back on the list if it is to come again.
-func (k *housekeeper) perform(ctx context.Context, c *chore, now time.Time) {
+// perform does a task that take returned, and puts it back on the list if it is to come again.
+func (k *scheduler) perform(ctx context.Context, c *task, now time.Time) {
 	again := c.kind.do(ctx, c.log, now)
 	if present := time.Now(); now.Before(present) {
 		now = present
@@ -288,8 +288,8 @@ func (k *housekeeper) perform(ctx context.Context, c *chore, now time.Time) {
 	}
 }
 
-// close lets nothing begin any more and asks long chores to give up.
-func (k *housekeeper) close() {
+// close lets nothing begin any more and asks long tasks to give up.
+func (k *scheduler) close() {
 	k.stop()
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -305,12 +305,12 @@ func (e *Engine) Tick(ctx context.Context, now time.Time) error {
 		if err := e.usable(ctx); err != nil {
 			return err
 		}
-		c := e.keeper.take(now, false)
+		c := e.scheduler.take(now, false)
 		if c == nil {
 			return nil
 		}
 		err := worked(ctx, e, func() error {
-			e.keeper.perform(ctx, c, now)
+			e.scheduler.perform(ctx, c, now)
 			return nil
 		})
 		if err != nil {
