@@ -128,28 +128,6 @@ func (p *Partition) get(ctx context.Context, l *log.Log, f **log.Finder, offset 
 	return r, err
 }
 
-// batchRun is what one read gave: whole batches, and where to go on.
-type batchRun struct {
-	run  []byte
-	next log.Place
-}
-
-// read reads batches of c's partition into the fetcher's buffer. A read that goes on alone keeps the buffer.
-func (f *fetcher) read(ctx context.Context, c *cursor) ([]byte, log.Place, error) {
-	if ctx.Done() == nil {
-		return c.log.Read(f.buf, c.place, f.options(c))
-	}
-	l, buf, place, o := c.log, f.buf, c.place, f.options(c)
-	s, out, err := bounded.Do(ctx, &f.eng.calls, 0, func() (batchRun, error) {
-		run, next, err := l.Read(buf, place, o)
-		return batchRun{run, next}, err
-	})
-	if out == bounded.Alone {
-		f.buf = nil
-	}
-	return s.run, s.next, err
-}
-
 // offsetFor finds the first record at or after a time.
 func (p *Partition) offsetFor(ctx context.Context, l *log.Log, at int64, b log.Bound) (log.TimeOffset, bool, error) {
 	found, err := readApart(ctx, p, func() (*log.TimeOffset, error) {

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/quirelog/quire/topic/internal/fetch"
 )
 
 var (
@@ -29,10 +31,10 @@ var (
 type Consumer struct {
 	eng *Engine
 	cfg *consumerConfig
-	f   fetcher
+	f   fetch.Fetcher[Record]
 
 	busy     atomic.Bool
-	named    map[TopicPartition]*cursor // the fetcher's cursors by name
+	named    map[TopicPartition]*fetch.Cursor[Record] // the fetcher's cursors by name
 	assigned atomic.Pointer[[]TopicPartition]
 	wake     chan struct{} // holds a token from Wakeup
 	closed   chan struct{}
@@ -50,7 +52,7 @@ func (e *Engine) NewConsumer(opts ...ConsumerOption) (*Consumer, error) {
 		return nil, err
 	}
 	c := &Consumer{eng: e, cfg: cfg, wake: make(chan struct{}, 1), closed: make(chan struct{})}
-	c.f = newFetcher(e, cfg.fetchConfig)
+	c.f = fetch.New[Record](cfg.Config)
 	c.assigned.Store(new([]TopicPartition))
 	if c.leaveEng, err = e.register(c); err != nil {
 		return nil, err
@@ -85,7 +87,7 @@ func (c *Consumer) exit() {
 // release takes the watches of a closed consumer down, unless a call runs: that one does, when it returns.
 func (c *Consumer) release() {
 	if c.busy.CompareAndSwap(false, true) {
-		c.f.close()
+		c.f.Close()
 		c.busy.Store(false)
 	}
 }
@@ -132,8 +134,8 @@ func (c *Consumer) Assign(parts ...TopicPartition) error {
 		return err
 	}
 	defer c.exit()
-	named := make(map[TopicPartition]*cursor, len(parts))
-	var came []*cursor
+	named := make(map[TopicPartition]*fetch.Cursor[Record], len(parts))
+	var came []*fetch.Cursor[Record]
 	for _, tp := range parts {
 		if named[tp] != nil {
 			return fmt.Errorf("%w: %s is named twice", ErrInvalid, tp)
@@ -143,8 +145,8 @@ func (c *Consumer) Assign(parts ...TopicPartition) error {
 			return err
 		}
 		cur := c.named[tp]
-		if cur == nil || cur.part != part { // a topic made again under its name is another topic
-			cur = newCursor(part, c.cfg.reset)
+		if src := part.source(); cur == nil || !cur.Of(src) { // a topic made again under its name is another topic
+			cur = c.f.Cursor(src, c.cfg.Reset)
 			came = append(came, cur)
 		}
 		named[tp] = cur
@@ -156,21 +158,21 @@ func (c *Consumer) Assign(parts ...TopicPartition) error {
 }
 
 // assign goes over to the named cursors, of which some have come.
-func (c *Consumer) assign(named map[TopicPartition]*cursor, came []*cursor) {
+func (c *Consumer) assign(named map[TopicPartition]*fetch.Cursor[Record], came []*fetch.Cursor[Record]) {
 	f := &c.f
-	f.drop()
-	kept := f.cursors[:0]
-	for _, cur := range f.cursors {
-		if named[cur.tp] == cur {
+	f.Drop()
+	kept := f.Cursors[:0]
+	for _, cur := range f.Cursors {
+		if named[placeOf(cur)] == cur {
 			kept = append(kept, cur)
 		} else {
-			f.leave(cur)
+			f.Leave(cur)
 		}
 	}
-	clear(f.cursors[len(kept):])
-	f.cursors, c.named = kept, named
+	clear(f.Cursors[len(kept):])
+	f.Cursors, c.named = kept, named
 	for _, cur := range came {
-		f.add(cur)
+		f.Add(cur)
 	}
 }
 
@@ -205,8 +207,11 @@ func (c *Consumer) Isolation() IsolationLevel {
 	return c.cfg.isolation
 }
 
+// placeOf names a cursor's partition.
+func placeOf(c *fetch.Cursor[Record]) TopicPartition { return TopicPartition{c.Topic, c.Partition} }
+
 // cursor finds an assigned partition.
-func (c *Consumer) cursor(tp TopicPartition) (*cursor, error) {
+func (c *Consumer) cursor(tp TopicPartition) (*fetch.Cursor[Record], error) {
 	if cur := c.named[tp]; cur != nil {
 		return cur, nil
 	}
@@ -214,14 +219,14 @@ func (c *Consumer) cursor(tp TopicPartition) (*cursor, error) {
 }
 
 // each calls f for the named partitions, all assigned ones if none is named. It stops at the first error.
-func (c *Consumer) each(parts []TopicPartition, f func(*cursor) error) error {
+func (c *Consumer) each(parts []TopicPartition, f func(*fetch.Cursor[Record]) error) error {
 	if err := c.enter(); err != nil {
 		return err
 	}
 	defer c.exit()
-	cursors := c.f.cursors
+	cursors := c.f.Cursors
 	if len(parts) > 0 {
-		cursors = make([]*cursor, 0, len(parts))
+		cursors = make([]*fetch.Cursor[Record], 0, len(parts))
 		for _, tp := range parts {
 			cur, err := c.cursor(tp)
 			if err != nil {
@@ -239,10 +244,10 @@ func (c *Consumer) each(parts []TopicPartition, f func(*cursor) error) error {
 }
 
 // moved notes that a position was set.
-func (c *Consumer) moved(cur *cursor) {
+func (c *Consumer) moved(cur *fetch.Cursor[Record]) {
 	c.moves++
-	cur.moved = c.moves
-	c.f.moved(cur)
+	cur.Moved = c.moves
+	c.f.Moved(cur)
 }
 
 // Seek sets the position of an assigned partition and drops what was read ahead of it. Whether the partition
@@ -251,8 +256,8 @@ func (c *Consumer) Seek(tp TopicPartition, offset int64) error {
 	if err := checkOffset(tp, offset); err != nil {
 		return err
 	}
-	return c.each([]TopicPartition{tp}, func(cur *cursor) error {
-		cur.seek(offset)
+	return c.each([]TopicPartition{tp}, func(cur *fetch.Cursor[Record]) error {
+		cur.SeekTo(offset)
 		c.moved(cur)
 		return nil
 	})
@@ -267,8 +272,8 @@ func (c *Consumer) SeekToStart(parts ...TopicPartition) error { return c.seekBy(
 func (c *Consumer) SeekToEnd(parts ...TopicPartition) error { return c.seekBy(Latest, parts) }
 
 func (c *Consumer) seekBy(policy ResetPolicy, parts []TopicPartition) error {
-	return c.each(parts, func(cur *cursor) error {
-		cur.leave(policy)
+	return c.each(parts, func(cur *fetch.Cursor[Record]) error {
+		cur.Leave(policy)
 		c.moved(cur)
 		return nil
 	})
@@ -278,15 +283,15 @@ func (c *Consumer) seekBy(policy ResetPolicy, parts []TopicPartition) error {
 // before t, or to the end if there is none. It reads indexes and perhaps some batches. An error leaves the
 // partitions after the failing one as they were.
 func (c *Consumer) SeekToTime(t time.Time, parts ...TopicPartition) error {
-	return c.each(parts, func(cur *cursor) error {
-		if err := cur.known(context.Background(), c.cfg.isolation); err != nil {
+	return c.each(parts, func(cur *fetch.Cursor[Record]) error {
+		if err := cur.Known(context.Background()); err != nil {
 			return err
 		}
-		offset, err := cur.locateTime(context.Background(), t, c.cfg.isolation)
+		offset, err := cur.OffsetForTime(context.Background(), t)
 		if err != nil {
 			return err
 		}
-		cur.seek(offset)
+		cur.SeekTo(offset)
 		c.moved(cur)
 		return nil
 	})
@@ -300,9 +305,9 @@ func (c *Consumer) Position(tp TopicPartition) (int64, error) {
 // PositionWithin is Position with a context, whose cause is one more error: it ends the wait for a disk that hangs.
 func (c *Consumer) PositionWithin(ctx context.Context, tp TopicPartition) (int64, error) {
 	var pos int64
-	err := c.each([]TopicPartition{tp}, func(cur *cursor) error {
-		err := cur.known(ctx, c.cfg.isolation)
-		pos = cur.pos
+	err := c.each([]TopicPartition{tp}, func(cur *fetch.Cursor[Record]) error {
+		err := cur.Known(ctx)
+		pos = cur.Pos
 		return err
 	})
 	return pos, err
@@ -311,11 +316,11 @@ func (c *Consumer) PositionWithin(ctx context.Context, tp TopicPartition) (int64
 // Lag is how many offsets lie between the position and the end that the isolation level shows.
 func (c *Consumer) Lag(tp TopicPartition) (int64, error) {
 	var lag int64
-	err := c.each([]TopicPartition{tp}, func(cur *cursor) error {
-		if err := cur.known(context.Background(), c.cfg.isolation); err != nil {
+	err := c.each([]TopicPartition{tp}, func(cur *fetch.Cursor[Record]) error {
+		if err := cur.Known(context.Background()); err != nil {
 			return err
 		}
-		lag = max(cur.limit(c.cfg.isolation.bound())-cur.pos, 0)
+		lag = max(cur.Limit()-cur.Pos, 0)
 		return nil
 	})
 	return lag, err
@@ -324,8 +329,8 @@ func (c *Consumer) Lag(tp TopicPartition) (int64, error) {
 // Pause keeps Poll from returning records of partitions (all assigned ones if none is named) until Resume.
 // Their positions stay.
 func (c *Consumer) Pause(parts ...TopicPartition) error {
-	return c.each(parts, func(cur *cursor) error {
-		cur.paused = true
+	return c.each(parts, func(cur *fetch.Cursor[Record]) error {
+		cur.Paused = true
 		c.moves++ // a loop over Records looks up
 		return nil
 	})
@@ -333,10 +338,10 @@ func (c *Consumer) Pause(parts ...TopicPartition) error {
 
 // Resume ends a Pause.
 func (c *Consumer) Resume(parts ...TopicPartition) error {
-	return c.each(parts, func(cur *cursor) error {
-		if cur.paused {
-			cur.paused = false
-			c.f.again(cur)
+	return c.each(parts, func(cur *fetch.Cursor[Record]) error {
+		if cur.Paused {
+			cur.Paused = false
+			c.f.Again(cur)
 		}
 		return nil
 	})
@@ -345,9 +350,9 @@ func (c *Consumer) Resume(parts ...TopicPartition) error {
 // Paused lists the partitions that are paused.
 func (c *Consumer) Paused() ([]TopicPartition, error) {
 	var list []TopicPartition
-	err := c.each(nil, func(cur *cursor) error {
-		if cur.paused {
-			list = append(list, cur.tp)
+	err := c.each(nil, func(cur *fetch.Cursor[Record]) error {
+		if cur.Paused {
+			list = append(list, placeOf(cur))
 		}
 		return nil
 	})
@@ -401,15 +406,15 @@ func (c *Consumer) giveOut(ctx context.Context, recs []Record, yield func(*Recor
 
 // putBack sets positions to the first of the records not given out, except where they were set since.
 func (c *Consumer) putBack(recs []Record, polled uint64) {
-	var cur *cursor
+	var cur *fetch.Cursor[Record]
 	for i := len(recs) - 1; i >= 0; i-- {
 		tp := TopicPartition{recs[i].Topic, recs[i].Partition}
-		if cur == nil || cur.tp != tp {
+		if cur == nil || placeOf(cur) != tp {
 			cur, _ = c.cursor(tp)
 		}
-		if cur != nil && cur.moved <= polled {
-			cur.seek(recs[i].Offset)
-			c.f.moved(cur)
+		if cur != nil && cur.Moved <= polled {
+			cur.SeekTo(recs[i].Offset)
+			c.f.Moved(cur)
 		}
 	}
 }

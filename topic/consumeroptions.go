@@ -7,38 +7,8 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/internal/choice"
+	"github.com/quirelog/quire/topic/internal/fetch"
 )
-
-// ResetPolicy says where a consumer goes on when its position is not, or no more, in the partition, and where
-// it begins when it was given none. A policy of zero or more is a duration: see [ByDuration].
-type ResetPolicy int64
-
-const (
-	// Earliest goes to the first offset there is. The default: whatever is still there is read. (Kafka's
-	// default is latest, which skips silently.)
-	Earliest ResetPolicy = -1
-	// Latest goes to the end.
-	Latest ResetPolicy = -2
-	// Fail makes it an error, *[OffsetRangeError]. A partition assigned without a position begins at its
-	// first offset.
-	Fail ResetPolicy = -3
-)
-
-// ByDuration goes to the first record not older than d; to the end if there is none.
-func ByDuration(d time.Duration) ResetPolicy { return ResetPolicy(max(d, 0)) }
-
-// String is Kafka's name of the policy.
-func (p ResetPolicy) String() string {
-	switch p {
-	case Earliest:
-		return "earliest"
-	case Latest:
-		return "latest"
-	case Fail:
-		return "none"
-	}
-	return "by_duration:" + time.Duration(p).String()
-}
 
 // Defaults of a consumer, Apache Kafka's.
 const (
@@ -53,7 +23,8 @@ const (
 type ConsumerOption func(*consumerConfig)
 
 type consumerConfig struct {
-	fetchConfig
+	fetch.Config
+	isolation      IsolationLevel
 	maxPollRecords int
 	minBytes       int
 	maxWait        time.Duration
@@ -61,21 +32,9 @@ type consumerConfig struct {
 	interceptors   []ConsumerInterceptor
 }
 
-// fetchConfig is what every reader of partitions has.
-type fetchConfig struct {
-	isolation         IsolationLevel
-	maxPartitionBytes int
-	skipChecksums     bool
-	reset             ResetPolicy
-}
-
-func defaultFetch() fetchConfig {
-	return fetchConfig{maxPartitionBytes: DefaultMaxPartitionBytes, reset: Earliest}
-}
-
 func newConsumerConfig(opts []ConsumerOption) (*consumerConfig, error) {
 	c := &consumerConfig{
-		fetchConfig: defaultFetch(), maxPollRecords: DefaultMaxPollRecords,
+		Config: defaultFetch(), maxPollRecords: DefaultMaxPollRecords,
 		minBytes: DefaultMinBytes, maxWait: DefaultMaxWait, maxBytes: DefaultMaxBytes,
 	}
 	return c, errors.Join(choice.Apply(c, opts, ErrInvalid), c.validate())
@@ -98,19 +57,19 @@ func MaxBytes(n int) ConsumerOption { return func(c *consumerConfig) { c.maxByte
 // MaxPartitionBytes is the most that is read from one partition at a time; a batch that is larger comes
 // whole, so that there is always progress. Default 1 MiB.
 func MaxPartitionBytes(n int) ConsumerOption {
-	return func(c *consumerConfig) { c.maxPartitionBytes = n }
+	return func(c *consumerConfig) { c.MaxPartitionBytes = n }
 }
 
 // Isolation says how far the consumer sees. Default [ReadUncommitted].
 func Isolation(level IsolationLevel) ConsumerOption {
-	return func(c *consumerConfig) { c.isolation = level }
+	return func(c *consumerConfig) { c.isolation, c.Bound = level, level.bound() }
 }
 
 // CheckCRCs says whether the checksum of every batch is verified when it is read. Default true.
-func CheckCRCs(on bool) ConsumerOption { return func(c *consumerConfig) { c.skipChecksums = !on } }
+func CheckCRCs(on bool) ConsumerOption { return func(c *consumerConfig) { c.SkipChecksums = !on } }
 
 // OnOutOfRange says what happens when a position is not in the partition. Default [Earliest].
-func OnOutOfRange(p ResetPolicy) ConsumerOption { return func(c *consumerConfig) { c.reset = p } }
+func OnOutOfRange(p ResetPolicy) ConsumerOption { return func(c *consumerConfig) { c.Reset = p } }
 
 // InterceptConsumed adds interceptors, called in the order given.
 func InterceptConsumed(list ...ConsumerInterceptor) ConsumerOption {
@@ -128,8 +87,8 @@ func (c *consumerConfig) validate() error {
 	check(c.minBytes >= 0, "min bytes %d is negative", c.minBytes)
 	check(c.maxWait >= 0, "max wait %v is negative", c.maxWait)
 	check(c.maxBytes > 0, "max bytes %d is not positive", c.maxBytes)
-	check(c.maxPartitionBytes > 0 && c.maxPartitionBytes <= math.MaxInt32, "max partition bytes %d is not in [1, 2^31)", c.maxPartitionBytes)
+	check(c.MaxPartitionBytes > 0 && c.MaxPartitionBytes <= math.MaxInt32, "max partition bytes %d is not in [1, 2^31)", c.MaxPartitionBytes)
 	check(c.isolation == ReadUncommitted || c.isolation == ReadCommitted, "unknown isolation level %d", c.isolation)
-	check(c.reset >= Fail, "unknown reset policy %d", c.reset)
+	check(c.Reset >= Fail, "unknown reset policy %d", c.Reset)
 	return errors.Join(faults...)
 }

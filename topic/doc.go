@@ -141,8 +141,8 @@
 //	linger.go        who waits for more records    bufferpool.go        memory of batches
 //	workers.go       how many duties Close waits for
 //	consumer.go      Consumer: positions           consumeroptions.go   its choices
-//	poll.go          Poll, Records                 fetcher.go, cursor.go   batches from the log, one partition's place
-//	committed.go     what was aborted, left out    slab.go              memory of the records of one Poll
+//	poll.go          Poll, Records                 source.go            what internal/fetch reads by
+//	reset.go         where a reader goes on
 //	delay.go         DeliverAt: messages into the delayed topic    delay_format.go   what their records hold
 //	delay_key.go     order, levels, selections     delay_near.go         the soonest, in memory
 //	delay_open.go    restore and load              delay_scan.go         reading a level

@@ -7,6 +7,7 @@ import (
 
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/record"
+	"github.com/quirelog/quire/topic/internal/fetch"
 )
 
 // ErrNoRecord: there is no record at an offset that lies within the partition: it was compacted away, or it
@@ -66,14 +67,15 @@ func (p *Partition) find(ctx context.Context, f **log.Finder, offset int64) (*re
 
 // owned copies a borrowed record: one allocation for its bytes, one for its headers if it has any.
 func (p *Partition) owned(r *record.Record) Record {
-	copies := slab{size: len(r.Key) + len(r.Value), hdrs: make([]Header, len(r.Headers))}
+	size := len(r.Key) + len(r.Value)
 	for i := range r.Headers {
-		copies.size += len(r.Headers[i].Value)
+		size += len(r.Headers[i].Value)
 	}
+	copies := fetch.NewSlab(size, len(r.Headers))
 	out := Record{Topic: p.topic.name, Partition: p.id, Offset: r.Offset, Time: timeOf(r.Timestamp)}
-	out.Key, out.Value = copies.copy(r.Key), copies.copy(r.Value)
+	out.Key, out.Value = copies.Copy(r.Key), copies.Copy(r.Value)
 	if len(r.Headers) > 0 {
-		out.Headers = copies.headers(r.Headers)
+		out.Headers = copies.CopyHeaders(r.Headers)
 	}
 	return out
 }

@@ -6,6 +6,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/quirelog/quire/topic/internal/fetch"
+
 	"github.com/quirelog/quire/log/vfs"
 )
 
@@ -48,9 +50,18 @@ func TestCursorIsIdleAtTheEnd(t *testing.T) {
 	top := clientTopic(t, e, "t")
 	part, err := top.Partition(0)
 	require.NoError(t, err)
-	c := &cursor{part: part, pos: unresolved, start: Latest}
-	require.NoError(t, c.ready(t.Context(), ReadUncommitted))
-	assert.True(t, c.idle(ReadUncommitted))
+	f := fetch.New[Record](defaultFetch())
+	c := f.Cursor(part.source(), Latest)
+	f.Add(c)
+	load := func() bool {
+		ok, err := f.Load(t.Context(), c)
+		require.NoError(t, err)
+		return ok
+	}
+	assert.False(t, load())
+	f.Settle(c)
+	assert.Nil(t, f.Front())
 	put(t, top, 0, 0, 1, 1)
-	assert.False(t, c.idle(ReadUncommitted))
+	assert.Same(t, c, f.Front())
+	assert.True(t, load())
 }

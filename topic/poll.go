@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/internal/bounded"
+	"github.com/quirelog/quire/topic/internal/fetch"
 )
 
 // Poll returns records of the assigned partitions, which take turns. It waits until there are [MinBytes] of
@@ -65,18 +66,18 @@ func (c *Consumer) Ready() ([]TopicPartition, error) {
 	}
 	defer c.exit()
 	var list []TopicPartition
-	for m := c.f.ready.Front(); m != nil; {
+	for m := c.f.Ready.Front(); m != nil; {
 		cur := m.Of
-		m = c.f.ready.Next(m)
-		if cur.paused || cur.failed {
-			c.f.ready.Drop(&cur.mark)
+		m = c.f.Ready.Next(m)
+		if cur.Paused || cur.Failed {
+			c.f.Ready.Drop(&cur.Mark)
 			continue
 		}
-		list = append(list, cur.tp)
+		list = append(list, placeOf(cur))
 	}
-	for _, cur := range c.f.failed {
-		if !cur.paused {
-			list = append(list, cur.tp)
+	for _, cur := range c.f.Failed {
+		if !cur.Paused {
+			list = append(list, placeOf(cur))
 		}
 	}
 	return list, nil
@@ -89,7 +90,7 @@ func (c *Consumer) Signal() <-chan struct{} {
 	if c.eng == nil {
 		return nil
 	}
-	return c.f.ready.Signal()
+	return c.f.Ready.Signal()
 }
 
 // pollPatiently is Poll without a limit to the wait for the first record.
@@ -128,13 +129,13 @@ func (p *poll) run(ctx context.Context) ([]Record, error) {
 	if ctx.Err() != nil {
 		return nil, bounded.Cause(ctx)
 	}
-	if !f.erred {
-		f.retry()
+	if !f.Erred {
+		f.Retry()
 	}
 	var expiry <-chan time.Time
 	for {
 		err := p.gather(ctx)
-		f.erred = err != nil && len(p.recs) == 0
+		f.Erred = err != nil && len(p.recs) == 0
 		if err != nil || p.enough() {
 			return p.result(err)
 		}
@@ -142,17 +143,17 @@ func (p *poll) run(ctx context.Context) ([]Record, error) {
 			if c.cfg.maxWait == 0 {
 				return p.recs, nil
 			}
-			expiry = f.expiry(c.cfg.maxWait)
-			defer f.stopTimer()
+			expiry = f.Expiry(c.cfg.maxWait)
+			defer f.StopTimer()
 		}
-		switch f.wait(ctx, expiry, c.wake, c.closed) {
-		case waitExpired:
+		switch f.Wait(ctx, expiry, c.wake, c.closed) {
+		case fetch.Expired:
 			return p.recs, nil
-		case waitDone:
+		case fetch.Done:
 			return p.result(bounded.Cause(ctx))
-		case waitClosed:
+		case fetch.Closed:
 			return p.result(ErrClosed)
-		case waitWoken:
+		case fetch.Wakeup:
 			if len(p.recs) > 0 {
 				c.Wakeup() // for the next call: this one has something to return
 			}
@@ -182,15 +183,15 @@ func (p *poll) full() bool {
 func (p *poll) gather(ctx context.Context) error {
 	f := &p.c.f
 	for !p.full() {
-		cur := f.front()
+		cur := f.Front()
 		if cur == nil {
-			if f.retry() {
+			if f.Retry() {
 				continue
 			}
 			return nil
 		}
-		if cur.paused {
-			f.ready.Drop(&cur.mark)
+		if cur.Paused {
+			f.Ready.Drop(&cur.Mark)
 			continue
 		}
 		some, err := p.from(ctx, cur)
@@ -198,32 +199,32 @@ func (p *poll) gather(ctx context.Context) error {
 		case err != nil:
 			return err
 		case !some:
-			f.settle(cur)
-		case len(cur.pending) == 0 && !f.holds(cur):
-			f.advance(cur)
+			f.Settle(cur)
+		case len(cur.Pending) == 0 && !f.Holds(cur):
+			f.Advance(cur)
 		}
 	}
 	return nil
 }
 
 // turnOf takes what a partition has, at most a run of it. It has had its turn by that.
-func (p *poll) turnOf(ctx context.Context, cur *cursor) error {
+func (p *poll) turnOf(ctx context.Context, cur *fetch.Cursor[Record]) error {
 	f := &p.c.f
 	for had := len(p.recs); !p.full(); {
 		some, err := p.from(ctx, cur)
 		switch {
 		case err != nil:
 			return err
-		case !some && cur.paused:
-			f.ready.Drop(&cur.mark)
+		case !some && cur.Paused:
+			f.Ready.Drop(&cur.Mark)
 			return nil
 		case !some:
-			f.settle(cur)
+			f.Settle(cur)
 			return nil
 		}
-		f.ready.Add(&cur.mark)
-		f.advance(cur)
-		if len(p.recs) > had && len(cur.pending) == 0 && !f.holds(cur) {
+		f.Ready.Add(&cur.Mark)
+		f.Advance(cur)
+		if len(p.recs) > had && len(cur.Pending) == 0 && !f.Holds(cur) {
 			return nil
 		}
 	}
@@ -232,55 +233,55 @@ func (p *poll) turnOf(ctx context.Context, cur *cursor) error {
 
 // from takes records of one partition: what is left of its turn, or a new run. some says that there was
 // anything, be it only something to pass over. After an error the others have their turn before it comes again.
-func (p *poll) from(ctx context.Context, cur *cursor) (some bool, err error) {
-	p.c.f.forgive(cur)
+func (p *poll) from(ctx context.Context, cur *fetch.Cursor[Record]) (some bool, err error) {
+	p.c.f.ClearFailure(cur)
 	if some, err = p.look(ctx, cur); err != nil {
-		p.c.f.fail(cur)
+		p.c.f.Fail(cur)
 	}
 	return some, err
 }
 
-func (p *poll) look(ctx context.Context, cur *cursor) (some bool, err error) {
-	if len(cur.pending) > 0 {
+func (p *poll) look(ctx context.Context, cur *fetch.Cursor[Record]) (some bool, err error) {
+	if len(cur.Pending) > 0 {
 		p.takePending(cur)
 		return true, nil
 	}
-	ok, err := p.c.f.load(ctx, cur)
+	ok, err := p.c.f.Load(ctx, cur)
 	if err != nil || !ok {
 		return false, err
 	}
 	return true, p.decode(cur)
 }
 
-func (p *poll) decode(cur *cursor) error {
+func (p *poll) decode(cur *fetch.Cursor[Record]) error {
 	f, most := &p.c.f, p.c.cfg.maxPollRecords
-	before := len(f.run)
-	recs, err := f.decode(cur, p.recs, most)
-	p.bytes += before - len(f.run)
+	before := f.Left()
+	recs, err := f.Decode(cur, p.recs, most)
+	p.bytes += before - f.Left()
 	if len(recs) > most {
-		cur.pending = recs[most:]
-		cur.pos = cur.pending[0].Offset
+		cur.Pending = recs[most:]
+		cur.Pos = cur.Pending[0].Offset
 		recs = recs[:most:most]
 	}
 	p.recs = recs
 	return err
 }
 
-func (p *poll) takePending(cur *cursor) {
-	n := min(len(cur.pending), p.c.cfg.maxPollRecords-len(p.recs))
+func (p *poll) takePending(cur *fetch.Cursor[Record]) {
+	n := min(len(cur.Pending), p.c.cfg.maxPollRecords-len(p.recs))
 	if len(p.recs) == 0 {
-		p.recs = cur.pending[:n:n] // as they are: what is appended to them lies elsewhere
+		p.recs = cur.Pending[:n:n] // as they are: what is appended to them lies elsewhere
 	} else {
-		p.recs = append(p.recs, cur.pending[:n]...)
+		p.recs = append(p.recs, cur.Pending[:n]...)
 	}
-	for i := range cur.pending[:n] {
-		p.bytes += len(cur.pending[i].Key) + len(cur.pending[i].Value)
+	for i := range cur.Pending[:n] {
+		p.bytes += len(cur.Pending[i].Key) + len(cur.Pending[i].Value)
 	}
-	cur.pending = cur.pending[n:]
-	if len(cur.pending) > 0 {
-		cur.pos = cur.pending[0].Offset
+	cur.Pending = cur.Pending[n:]
+	if len(cur.Pending) > 0 {
+		cur.Pos = cur.Pending[0].Offset
 		return
 	}
-	cur.pending = nil
-	cur.pos = max(p.recs[len(p.recs)-1].Offset+1, min(cur.next, cur.until))
+	cur.Pending = nil
+	cur.Pos = max(p.recs[len(p.recs)-1].Offset+1, min(cur.Next, cur.Until))
 }

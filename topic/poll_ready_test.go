@@ -41,7 +41,7 @@ func TestPollLooksAtWhatIsReady(t *testing.T) {
 				got += len(recs)
 			}
 			for _, waits := range []bool{true, false} {
-				before := c.f.visits
+				before := c.f.Visits
 				for i := range rounds {
 					part := int32(i%active) * 3333
 					if waits {
@@ -57,9 +57,9 @@ func TestPollLooksAtWhatIsReady(t *testing.T) {
 					require.Len(t, recs, 1)
 					require.Equal(t, part, recs[0].Partition)
 				}
-				assert.LessOrEqual(t, c.f.visits-before, assigned+3*rounds, "the first time all were looked at")
+				assert.LessOrEqual(t, c.f.Visits-before, assigned+3*rounds, "the first time all were looked at")
 				if !waits {
-					assert.LessOrEqual(t, c.f.visits-before, 3*rounds)
+					assert.LessOrEqual(t, c.f.Visits-before, 3*rounds)
 				}
 			}
 			require.Len(t, eng.openPartitions(), active)
@@ -83,7 +83,7 @@ func TestReadLooksAtWhatIsReady(t *testing.T) {
 			_ = r.records(ctx, func(rec *Record, _ error) bool { got <- *rec; return true })
 		}()
 		synctest.Wait()
-		before := r.f.visits
+		before := r.f.Visits
 		require.LessOrEqual(t, before, partitions)
 		for i := range rounds {
 			put(t, top, int32(i%used)*99, 0, 1, 1)
@@ -91,12 +91,12 @@ func TestReadLooksAtWhatIsReady(t *testing.T) {
 			require.Equal(t, int32(i%used)*99, rec.Partition)
 			synctest.Wait()
 		}
-		assert.LessOrEqual(t, r.f.visits-before, 2*rounds+used, "a first use may be told before its record")
+		assert.LessOrEqual(t, r.f.Visits-before, 2*rounds+used, "a first use may be told before its record")
 		cancel()
 		_, more := <-got
 		require.False(t, more)
 		put(t, top, 0, 0, 1, 1)
-		require.Nil(t, r.f.front(), "the loop has left: nothing is told to it")
+		require.Nil(t, r.f.Front(), "the loop has left: nothing is told to it")
 	})
 }
 
@@ -185,10 +185,10 @@ func TestWatchesEnd(t *testing.T) {
 		synctest.Wait()
 		put(t, top, 0, 1, 1, 1)
 		for _, c := range []*Consumer{waiting, resting, smaller} {
-			require.Nil(t, c.f.front())
+			require.Nil(t, c.f.Front())
 		}
 		put(t, top, 1, 1, 1, 1)
-		require.NotNil(t, smaller.f.front())
+		require.NotNil(t, smaller.f.Front())
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/quirelog/quire/internal/choice"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/record"
+	"github.com/quirelog/quire/topic/internal/fetch"
 )
 
 // ReadOption is a choice for [Topic.Read], [Topic.Batches] and [Typed.Read]. The last one given of each kind
@@ -17,11 +18,11 @@ import (
 type ReadOption func(*readOptions)
 
 type readOptions struct {
-	fetchConfig
+	fetch.Config
 	partitions []int32 // nil: all
-	from       func(context.Context, *cursor, IsolationLevel) (int64, error)
-	afloat     bool                                                          // from stands for the first record that is there
-	until      func(context.Context, *cursor, IsolationLevel) (int64, error) // nil: go on for ever
+	from       func(context.Context, *fetch.Cursor[Record]) (int64, error)
+	afloat     bool                                                        // from stands for the first record that is there
+	until      func(context.Context, *fetch.Cursor[Record]) (int64, error) // nil: go on for ever
 	fault      error
 }
 
@@ -30,7 +31,7 @@ type readOptions struct {
 func FromStart() ReadOption {
 	return func(o *readOptions) {
 		o.afloat = true
-		o.from = func(_ context.Context, c *cursor, _ IsolationLevel) (int64, error) { return c.first(), nil }
+		o.from = func(_ context.Context, c *fetch.Cursor[Record]) (int64, error) { return c.Start(), nil }
 	}
 }
 
@@ -38,8 +39,8 @@ func FromStart() ReadOption {
 func FromEnd() ReadOption {
 	return func(o *readOptions) {
 		o.afloat = false
-		o.from = func(_ context.Context, c *cursor, level IsolationLevel) (int64, error) {
-			return c.limit(level.bound()), nil
+		o.from = func(_ context.Context, c *fetch.Cursor[Record]) (int64, error) {
+			return c.Limit(), nil
 		}
 	}
 }
@@ -49,8 +50,8 @@ func FromEnd() ReadOption {
 func FromOffset(offset int64) ReadOption {
 	return func(o *readOptions) {
 		o.afloat = false
-		o.from = func(_ context.Context, c *cursor, _ IsolationLevel) (int64, error) {
-			return offset, checkOffset(c.tp, offset)
+		o.from = func(_ context.Context, c *fetch.Cursor[Record]) (int64, error) {
+			return offset, checkOffset(placeOf(c), offset)
 		}
 	}
 }
@@ -65,12 +66,12 @@ func FromPosition(list ...Position) ReadOption {
 			at[TopicPartition{pos.Topic, pos.Partition}] = pos.Offset
 			o.partitions = append(o.partitions, pos.Partition)
 		}
-		o.from = func(_ context.Context, c *cursor, _ IsolationLevel) (int64, error) {
-			offset, ok := at[c.tp]
+		o.from = func(_ context.Context, c *fetch.Cursor[Record]) (int64, error) {
+			offset, ok := at[placeOf(c)]
 			if !ok {
-				return 0, fmt.Errorf("%w: no position given is of topic %q", ErrInvalid, c.tp.Topic)
+				return 0, fmt.Errorf("%w: no position given is of topic %q", ErrInvalid, c.Topic)
 			}
-			return offset, checkOffset(c.tp, offset)
+			return offset, checkOffset(placeOf(c), offset)
 		}
 	}
 }
@@ -80,8 +81,8 @@ func FromPosition(list ...Position) ReadOption {
 func FromTime(t time.Time) ReadOption {
 	return func(o *readOptions) {
 		o.afloat = true
-		o.from = func(ctx context.Context, c *cursor, level IsolationLevel) (int64, error) {
-			return c.locateTime(ctx, t, level)
+		o.from = func(ctx context.Context, c *fetch.Cursor[Record]) (int64, error) {
+			return c.OffsetForTime(ctx, t)
 		}
 	}
 }
@@ -89,8 +90,8 @@ func FromTime(t time.Time) ReadOption {
 // UntilEnd ends the loop after what was there when it began. Without an Until the loop waits for more.
 func UntilEnd() ReadOption {
 	return func(o *readOptions) {
-		o.until = func(_ context.Context, c *cursor, level IsolationLevel) (int64, error) {
-			return c.limit(level.bound()), nil
+		o.until = func(_ context.Context, c *fetch.Cursor[Record]) (int64, error) {
+			return c.Limit(), nil
 		}
 	}
 }
@@ -98,8 +99,8 @@ func UntilEnd() ReadOption {
 // UntilOffset ends each partition before this offset, waiting for the records up to it.
 func UntilOffset(offset int64) ReadOption {
 	return func(o *readOptions) {
-		o.until = func(_ context.Context, c *cursor, _ IsolationLevel) (int64, error) {
-			return offset, checkOffset(c.tp, offset)
+		o.until = func(_ context.Context, c *fetch.Cursor[Record]) (int64, error) {
+			return offset, checkOffset(placeOf(c), offset)
 		}
 	}
 }
@@ -108,8 +109,8 @@ func UntilOffset(offset int64) ReadOption {
 // began; if there was none, after what was there then.
 func UntilTime(t time.Time) ReadOption {
 	return func(o *readOptions) {
-		o.until = func(ctx context.Context, c *cursor, level IsolationLevel) (int64, error) {
-			return c.locateTime(ctx, t, level)
+		o.until = func(ctx context.Context, c *fetch.Cursor[Record]) (int64, error) {
+			return c.OffsetForTime(ctx, t)
 		}
 	}
 }
@@ -121,14 +122,14 @@ func OnPartitions(list ...int32) ReadOption {
 
 // WithIsolation says how far the loop sees. Default [ReadUncommitted].
 func WithIsolation(level IsolationLevel) ReadOption {
-	return func(o *readOptions) { o.isolation = level }
+	return func(o *readOptions) { o.Bound = level.bound() }
 }
 
 // ReadAhead is the most that is read from one partition at a time, in bytes. Default 1 MiB; a larger batch
 // comes whole.
 func ReadAhead(bytes int) ReadOption {
 	return func(o *readOptions) {
-		o.maxPartitionBytes = bytes
+		o.MaxPartitionBytes = bytes
 		if bytes <= 0 {
 			o.fault = fmt.Errorf("%w: read ahead of %d bytes", ErrInvalid, bytes)
 		}
@@ -137,11 +138,24 @@ func ReadAhead(bytes int) ReadOption {
 
 // ResetTo says where the loop goes on when its position is not in a partition any more, for instance because
 // retention overtook it after the loop had begun: what it removed in front of a position has not been seen. Default [Fail]: the loop ends with *[OffsetRangeError].
-func ResetTo(p ResetPolicy) ReadOption { return func(o *readOptions) { o.reset = p } }
+func ResetTo(p ResetPolicy) ReadOption { return func(o *readOptions) { o.Reset = p } }
+
+func defaultFetch() fetch.Config {
+	return fetch.Config{Bound: log.High, MaxPartitionBytes: DefaultMaxPartitionBytes, Reset: Earliest}
+}
+
+// checkOffset refuses a negative offset.
+func checkOffset(tp TopicPartition, offset int64) error {
+	if offset < 0 {
+		return fmt.Errorf("%w: offset %d of %s", ErrInvalid, offset, tp)
+	}
+	return nil
+}
 
 // reading is one loop over a topic.
 type reading struct {
-	f fetcher
+	closing <-chan struct{}
+	f       fetch.Fetcher[Record]
 }
 
 // Read is a loop over the records of the topic:
@@ -201,8 +215,8 @@ func (t *Topic) reading(ctx context.Context, opts []ReadOption) (*reading, error
 	if t.eng == nil {
 		return nil, unmade("Topic")
 	}
-	o := readOptions{fetchConfig: defaultFetch()}
-	o.reset = Fail
+	o := readOptions{Config: defaultFetch()}
+	o.Reset = Fail
 	FromStart()(&o)
 	if err := errors.Join(choice.Apply(&o, opts, ErrInvalid), o.fault); err != nil {
 		return nil, err
@@ -213,7 +227,7 @@ func (t *Topic) reading(ctx context.Context, opts []ReadOption) (*reading, error
 			parts = append(parts, int32(i))
 		}
 	}
-	r := &reading{f: newFetcher(t.eng, o.fetchConfig)}
+	r := &reading{closing: t.eng.closing, f: fetch.New[Record](o.Config)}
 	seen := make(map[int32]bool, len(parts))
 	for _, n := range parts {
 		if seen[n] {
@@ -224,34 +238,34 @@ func (t *Topic) reading(ctx context.Context, opts []ReadOption) (*reading, error
 		if err != nil {
 			return nil, err
 		}
-		c := newCursor(part, Earliest)
-		if err := c.frame(ctx, &o); err != nil {
+		c := r.f.Cursor(part.source(), Earliest)
+		if err := o.frame(ctx, c); err != nil {
 			return nil, err
 		}
-		r.f.add(c)
+		r.f.Add(c)
 	}
 	return r, nil
 }
 
 // frame finds where a partition begins and ends in a loop.
-func (c *cursor) frame(ctx context.Context, o *readOptions) error {
-	if err := c.known(ctx, o.isolation); err != nil {
+func (o *readOptions) frame(ctx context.Context, c *fetch.Cursor[Record]) error {
+	if err := c.Known(ctx); err != nil {
 		return err
 	}
-	from, err := o.from(ctx, c, o.isolation)
+	from, err := o.from(ctx, c)
 	if err != nil {
 		return err
 	}
 	if o.until != nil {
-		if c.until, err = o.until(ctx, c, o.isolation); err != nil {
+		if c.Until, err = o.until(ctx, c); err != nil {
 			return err
 		}
 	}
-	c.seek(from)
-	c.afloat = o.afloat
-	if start, end := c.first(), c.limit(log.End); from < start || from > end {
+	c.SeekTo(from)
+	c.Afloat = o.afloat
+	if start, end := c.Start(), c.End(); from < start || from > end {
 		fault := &log.RangeError{Offset: from, Start: start, End: end}
-		return c.outOfRange(ctx, c.part.topic.eng, fault, &o.fetchConfig)
+		return c.OutOfRange(ctx, fault, o.Reset)
 	}
 	return nil
 }
@@ -260,8 +274,8 @@ func (c *cursor) frame(ctx context.Context, o *readOptions) error {
 const readChunk = 1024
 
 func (r *reading) records(ctx context.Context, yield func(*Record, error) bool) error {
-	return r.loop(ctx, func(c *cursor) (bool, error) {
-		recs, err := r.f.decode(c, nil, readChunk)
+	return r.loop(ctx, func(c *fetch.Cursor[Record]) (bool, error) {
+		recs, err := r.f.Decode(c, nil, readChunk)
 		for i := range recs {
 			if ctx.Err() != nil || !yield(&recs[i], nil) {
 				return false, nil
@@ -272,14 +286,14 @@ func (r *reading) records(ctx context.Context, yield func(*Record, error) bool) 
 }
 
 func (r *reading) batches(ctx context.Context, yield func(record.Batch, error) bool) error {
-	return r.loop(ctx, func(c *cursor) (bool, error) {
-		for !c.finished() {
-			b, ok, err := r.f.take(c)
+	return r.loop(ctx, func(c *fetch.Cursor[Record]) (bool, error) {
+		for !c.Finished() {
+			b, ok, err := r.f.Take(c)
 			if err != nil || !ok {
 				return true, err
 			}
-			c.pos = c.next
-			if b.BaseOffset() >= c.until {
+			c.Pos = c.Next
+			if b.BaseOffset() >= c.Until {
 				break
 			}
 			if ctx.Err() != nil || !yield(b, nil) {
@@ -292,34 +306,34 @@ func (r *reading) batches(ctx context.Context, yield func(record.Batch, error) b
 
 // loop gives the partitions their turns until all are read to their ends, and sleeps while there is nothing.
 // step uses a cursor's run, or a part of it, and tells whether to go on.
-func (r *reading) loop(ctx context.Context, step func(*cursor) (bool, error)) error {
+func (r *reading) loop(ctx context.Context, step func(*fetch.Cursor[Record]) (bool, error)) error {
 	f := &r.f
-	defer f.close()
+	defer f.Close()
 	for ctx.Err() == nil {
-		c := f.front()
+		c := f.Front()
 		if c == nil {
-			if f.ended == len(f.cursors) {
+			if f.Ended == len(f.Cursors) {
 				return nil
 			}
-			if res := f.wait(ctx, nil, nil, f.eng.closing); res == waitClosed {
+			if res := f.Wait(ctx, nil, nil, r.closing); res == fetch.Closed {
 				return ErrClosed
 			}
 			continue
 		}
-		ok, err := f.load(ctx, c)
+		ok, err := f.Load(ctx, c)
 		if err != nil {
 			return err
 		}
 		if !ok {
-			f.settle(c)
+			f.Settle(c)
 			continue
 		}
 		if goOn, err := step(c); err != nil || !goOn {
 			return err
 		}
-		if len(f.run) == 0 || c.finished() {
-			f.drop()
-			f.advance(c)
+		if f.Left() == 0 || c.Finished() {
+			f.Drop()
+			f.Advance(c)
 		}
 	}
 	return nil

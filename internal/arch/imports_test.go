@@ -31,7 +31,8 @@ segment               : index log/record log/vfs
 log                   : segment log/record log/vfs
 replica               : log log/record
 topic/internal/catalog : log log/vfs
-topic                 : replica log log/record log/vfs timingwheel compress topic/internal/catalog internal/ready
+topic/internal/fetch  : log log/record internal/ready
+topic                 : replica log log/record log/vfs timingwheel compress topic/internal/catalog topic/internal/fetch
 group                 : topic log/record timingwheel internal/ready
 topic/topictest       : public
 examples              : public

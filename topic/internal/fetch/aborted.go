@@ -1,17 +1,18 @@
-package topic
+package fetch
 
 import (
 	"cmp"
 	"context"
 	"slices"
 
+	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log"
 	"github.com/quirelog/quire/log/record"
 )
 
 // abortFilter leaves out the batches of aborted transactions, as a reader at ReadCommitted must (Kafka's
 // rule): a transaction of the list counts from its first offset until its producer's next abort marker.
-type abortFilter struct {
+type abortFilter[R any] struct {
 	list   []abortedFrom // by first offset, those not yet reached
 	active []int64       // producers inside an aborted transaction; few
 }
@@ -19,10 +20,10 @@ type abortFilter struct {
 type abortedFrom struct{ producerID, first int64 }
 
 // begin prepares for the batches from the cursor's position to the given offset.
-func (f *abortFilter) begin(ctx context.Context, c *cursor, to int64) error {
+func (f *abortFilter[R]) begin(ctx context.Context, c *Cursor[R], to int64) error {
 	f.list, f.active = f.list[:0], f.active[:0]
-	l, from := c.log, c.pos
-	txns, err := readApart(ctx, c.part, func() ([]log.Aborted, error) { return l.AbortedIn(from, to) })
+	l, from := c.log, c.Pos
+	txns, _, err := bounded.Do(ctx, c.src.Calls(), 0, func() ([]log.Aborted, error) { return l.AbortedIn(from, to) })
 	if err != nil {
 		return err
 	}
@@ -33,12 +34,12 @@ func (f *abortFilter) begin(ctx context.Context, c *cursor, to int64) error {
 	return nil
 }
 
-func (f *abortFilter) sort() {
+func (f *abortFilter[R]) sort() {
 	slices.SortFunc(f.list, func(a, b abortedFrom) int { return cmp.Compare(a.first, b.first) })
 }
 
 // keep tells whether a batch is to be shown. Batches must come in order.
-func (f *abortFilter) keep(b record.Batch) (bool, error) {
+func (f *abortFilter[R]) keep(b record.Batch) (bool, error) {
 	if b.ProducerID() < 0 || len(f.list) == 0 && len(f.active) == 0 {
 		return true, nil
 	}
@@ -56,7 +57,7 @@ func (f *abortFilter) keep(b record.Batch) (bool, error) {
 }
 
 // marker ends the transaction that an abort marker belongs to.
-func (f *abortFilter) marker(b record.Batch) error {
+func (f *abortFilter[R]) marker(b record.Batch) error {
 	kind, _, err := record.ParseControl(b)
 	if err != nil {
 		return err
