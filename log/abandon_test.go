@@ -33,7 +33,7 @@ func TestAbandon(t *testing.T) {
 				l.Abandon()
 				assert.Equal(t, before, disk.Count(vfs.OpWrite)+disk.Count(vfs.OpSync)+disk.Count(vfs.OpSyncDir)+disk.Count(vfs.OpTruncate)+disk.Count(vfs.OpRename))
 				require.ErrorIs(t, <-ended, ErrClosed)
-				_, err = l.Append(context.Background(), batchOf(t, "late"), AppendOptions{})
+				_, err = l.Append(context.Background(), batchOf(t, "late"), AppendOptions{Synced: true})
 				require.ErrorIs(t, err, ErrClosed)
 				require.NoError(t, l.Close())
 				got, err := pinned.AppendTo(nil)
@@ -60,7 +60,7 @@ func TestAbandonUnderAnFsync(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 3 {
 			wg.Go(func() {
-				if _, err := l.Append(context.Background(), batchOf(t, "v"), AppendOptions{}); err != nil {
+				if _, err := l.Append(context.Background(), batchOf(t, "v"), AppendOptions{Synced: true}); err != nil {
 					assert.ErrorIs(t, err, ErrUncertain)
 					assert.ErrorIs(t, err, ErrClosed)
 				}

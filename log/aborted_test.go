@@ -19,7 +19,7 @@ type txnLog struct {
 
 func (x *txnLog) send(id int64) Appended {
 	x.t.Helper()
-	a, err := x.l.Append(x.t.Context(), sent{id, 0, x.seqs[id], 1, 0, true}.batch(x.t), AppendOptions{})
+	a, err := x.l.Append(x.t.Context(), sent{id, 0, x.seqs[id], 1, 0, true}.batch(x.t), AppendOptions{Synced: true})
 	require.NoError(x.t, err)
 	x.seqs[id]++
 	return a
@@ -27,7 +27,7 @@ func (x *txnLog) send(id int64) Appended {
 
 func (x *txnLog) end(id int64, kind record.ControlType) Appended {
 	x.t.Helper()
-	a, err := x.l.Append(x.t.Context(), marker(kind, id, 0, 1, 0), AppendOptions{Coordinator: true})
+	a, err := x.l.Append(x.t.Context(), marker(kind, id, 0, 1, 0), AppendOptions{Synced: true, Coordinator: true})
 	require.NoError(x.t, err)
 	return a
 }
@@ -55,7 +55,7 @@ func TestStableStopsAtAnOpenTransaction(t *testing.T) {
 			}
 			x.l, _ = reopen(t, disk, cfg)
 			require.EqualValues(t, 2, x.l.Stable(), "also after opening it again, killed %v", kill)
-			_, err = x.l.Append(t.Context(), sent{7, 0, x.seqs[7], 1, 0, false}.batch(t), AppendOptions{})
+			_, err = x.l.Append(t.Context(), sent{7, 0, x.seqs[7], 1, 0, false}.batch(t), AppendOptions{Synced: true})
 			require.ErrorIs(t, err, ErrInvalidTxnState)
 		}
 		x.end(8, record.Commit) // 6

@@ -15,11 +15,8 @@ import (
 
 // AppendOptions tune one append.
 type AppendOptions struct {
-	// Durability asks for more than the log's level; a weaker one is ignored.
-	// The zero value is [Sync], so set Relaxed to mean "the log's level".
-	Durability Durability
-	// Relaxed says that the log's own level is enough, whatever Durability says.
-	Relaxed bool
+	// Synced waits for an fsync, whatever the log's level; without it the level counts.
+	Synced bool
 	// NoWait returns once the batch is written; [Log.Commit] waits for the rest.
 	NoWait bool
 	// Trusted says that the batch was sealed by a record.Builder of this process and
@@ -91,8 +88,8 @@ func (l *Log) settle(ctx context.Context, cfg *Config, end, cuts int64, o *Appen
 		return nil
 	}
 	level := cfg.Durability
-	if !o.Relaxed && o.Durability.stronger(level) {
-		level = o.Durability
+	if o.Synced {
+		level = Sync
 	}
 	if level == Interval && cfg.SyncBytes > 0 && l.unsyncedBytes() > cfg.SyncBytes {
 		level = Sync
@@ -170,7 +167,7 @@ func (l *Log) AppendAt(ctx context.Context, run []byte) error {
 		l.askForTick(cfg)
 		return err
 	}
-	return l.settle(ctx, cfg, end, cuts, &AppendOptions{Relaxed: true})
+	return l.settle(ctx, cfg, end, cuts, &AppendOptions{})
 }
 
 func (l *Log) appendRun(cfg *Config, run []byte) (end, cuts int64, err error) {

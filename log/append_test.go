@@ -25,7 +25,7 @@ func TestRoundTripEveryCodec(t *testing.T) {
 			disk := vfs.NewMem()
 			l := openLog(t, disk, cfg)
 			b := build(t, record.BuilderConfig{Codec: from, HasProducer: true, ProducerID: 7, ProducerEpoch: 1, BaseSequence: 3}, "a", "b", "c")
-			a, err := l.Append(t.Context(), b, AppendOptions{Relaxed: true})
+			a, err := l.Append(t.Context(), b, AppendOptions{})
 			require.NoError(t, err)
 			require.Equal(t, Appended{Base: 0, Last: 2, Timestamp: -1}, a)
 			requireContents(t, l, "0:a", "1:b", "2:c")
@@ -47,7 +47,7 @@ func TestRoundTripEveryCodec(t *testing.T) {
 func TestAppendLogAppendTime(t *testing.T) {
 	l := openLog(t, vfs.NewMem(), &Config{Timestamps: record.LogAppendTime, Durability: OS})
 	b := batchOf(t, "a", "b")
-	a, err := l.Append(t.Context(), b, AppendOptions{Now: 5000, Relaxed: true})
+	a, err := l.Append(t.Context(), b, AppendOptions{Now: 5000})
 	require.NoError(t, err)
 	require.EqualValues(t, 5000, a.Timestamp)
 	found, ok, err := l.OffsetFor(4000, High)
@@ -60,9 +60,9 @@ func TestAppendLogAppendTime(t *testing.T) {
 	require.EqualValues(t, 1000, record.Batch(run).BaseTimestamp())
 
 	b.SetBaseOffset(0)
-	_, err = l.Append(t.Context(), b, AppendOptions{})
+	_, err = l.Append(t.Context(), b, AppendOptions{Synced: true})
 	require.ErrorIs(t, err, ErrInvalidTimestamp, "the client claims it")
-	_, err = l.Append(t.Context(), b, AppendOptions{Trusted: true, Now: 6000})
+	_, err = l.Append(t.Context(), b, AppendOptions{Synced: true, Trusted: true, Now: 6000})
 	require.NoError(t, err, "the same process tries again")
 }
 
@@ -154,14 +154,14 @@ func TestAppendAtHugeOffsets(t *testing.T) {
 	require.NoError(t, err)
 	requireContents(t, l, want[4], want[5], fmt.Sprintf("%d:w", int64(1<<60+1)))
 	require.NoError(t, l.AppendAt(t.Context(), at(batchOf(t, "v"), math.MaxInt64-10, 0)))
-	_, err = l.Append(t.Context(), batchOf(t, "x"), AppendOptions{})
+	_, err = l.Append(t.Context(), batchOf(t, "x"), AppendOptions{Synced: true})
 	require.ErrorIs(t, err, ErrInvalidRecord)
 }
 
 func TestIdempotentProducer(t *testing.T) {
 	disk := vfs.NewMem()
 	l := openLog(t, disk, &Config{})
-	send := func(s sent) (Appended, error) { return l.Append(t.Context(), s.batch(t), AppendOptions{}) }
+	send := func(s sent) (Appended, error) { return l.Append(t.Context(), s.batch(t), AppendOptions{Synced: true}) }
 	must := func(s sent, base int64, dup bool) {
 		t.Helper()
 		a, err := send(s)
@@ -219,7 +219,7 @@ func TestProducersAfterTruncation(t *testing.T) {
 	cfg := &Config{Replicated: true, SegmentBytes: 400}
 	l := openLog(t, disk, cfg)
 	send := func(id int64, seq int32) (Appended, error) {
-		return l.Append(t.Context(), sent{id, 0, seq, 1, 0, false}.batch(t), AppendOptions{})
+		return l.Append(t.Context(), sent{id, 0, seq, 1, 0, false}.batch(t), AppendOptions{Synced: true})
 	}
 	_, err := send(1, 0)
 	require.NoError(t, err)
@@ -264,7 +264,7 @@ func TestAppendAllocatesNothing(t *testing.T) {
 	defer l.Close()
 	b := build(t, record.BuilderConfig{}, string(make([]byte, 90)))
 	ctx := context.Background()
-	o := AppendOptions{Relaxed: true, Trusted: true}
+	o := AppendOptions{Trusted: true}
 	assert.Zero(t, testing.AllocsPerRun(500, func() {
 		if _, err := l.Append(ctx, b, o); err != nil {
 			t.Fatal(err)
@@ -297,7 +297,7 @@ func BenchmarkAppend(b *testing.B) {
 		b.SetBytes(int64(len(batch)))
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := l.Append(ctx, batch, AppendOptions{Relaxed: true, Trusted: true}); err != nil {
+			if _, err := l.Append(ctx, batch, AppendOptions{Trusted: true}); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -323,7 +323,7 @@ func BenchmarkRead(b *testing.B) {
 	require.NoError(b, err)
 	defer l.Close()
 	for range 100_000 {
-		_, err := l.Append(context.Background(), batch, AppendOptions{Relaxed: true, Trusted: true})
+		_, err := l.Append(context.Background(), batch, AppendOptions{Trusted: true})
 		require.NoError(b, err)
 	}
 	for _, max := range []int{1, 64 << 10} {

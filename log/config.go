@@ -39,9 +39,6 @@ func (d Durability) String() string {
 	return fmt.Sprintf("durability(%d)", int8(d))
 }
 
-// stronger reports whether d promises more than other.
-func (d Durability) stronger(other Durability) bool { return d < other }
-
 // Defaults of a [Config], Apache Kafka's where it has one.
 const (
 	DefaultSyncInterval   = 100 * time.Millisecond

@@ -76,7 +76,7 @@ func (j *journal) verify(t testing.TB, disk *vfs.Crash, cfg *Config, cutAgain bo
 	require.Equal(t, list, kept, "after a power cut that follows the recovery")
 	require.NoError(t, served.Close())
 	for _, v := range []string{"after", "wards"} {
-		a, err := l.Append(context.Background(), batchOf(t, v), AppendOptions{})
+		a, err := l.Append(context.Background(), batchOf(t, v), AppendOptions{Synced: true})
 		require.NoError(t, err)
 		list = append(list, fmt.Sprintf("%d:%s", a.Base, v))
 	}
@@ -136,7 +136,7 @@ func (p *player) add(n int) {
 			v := fmt.Sprintf("value-%d", p.n)
 			p.n++
 			p.j.now.values = append(p.j.now.values, v)
-			a, err := p.l.Append(context.Background(), batchOf(p.t, v), AppendOptions{})
+			a, err := p.l.Append(context.Background(), batchOf(p.t, v), AppendOptions{Synced: true})
 			if err == nil {
 				p.j.now.acked = a.Last + 1
 			}

@@ -98,7 +98,7 @@ func (l *Log) appendRunDetached(ctx context.Context, run []byte) error {
 	if err != nil {
 		return err
 	}
-	return l.settle(ctx, cfg, w.end, w.cuts, &AppendOptions{Relaxed: true})
+	return l.settle(ctx, cfg, w.end, w.cuts, &AppendOptions{})
 }
 
 // writeDetached writes under the log's lock. When ctx ends while the write goes on, its outcome is not known.

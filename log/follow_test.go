@@ -20,7 +20,7 @@ func TestFollowerIsServedFromMemoryAndMemoryComesBack(t *testing.T) {
 			place := At(0)
 			for i := range 200 {
 				b := batchOf(t, itoa(i))
-				a, err := l.Append(t.Context(), b, AppendOptions{Relaxed: true})
+				a, err := l.Append(t.Context(), b, AppendOptions{})
 				require.NoError(t, err)
 				run, place, err = l.Read(run, place, ReadOptions{Check: true})
 				require.NoError(t, err)

@@ -105,7 +105,7 @@ func hangUnderAppends(t *testing.T, op vfs.Op, level Durability) {
 				value := fmt.Sprintf("w%d-%d", w, i)
 				b := batchOf(t, value)
 				began := time.Now()
-				_, err := l.Append(ctx, b, AppendOptions{})
+				_, err := l.Append(ctx, b, AppendOptions{Synced: true})
 				require.LessOrEqual(t, time.Since(began), 100*time.Millisecond)
 				if err != nil {
 					require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -215,12 +215,12 @@ func TestAppendLeavesTheHeaderInPlace(t *testing.T) {
 	l := openLog(t, vfs.NewMem(), &Config{MaxBatchBytes: 1000})
 	for i, ctx := range []context.Context{context.Background(), t.Context()} {
 		b := batchOf(t, "v")
-		_, err := l.Append(ctx, b, AppendOptions{})
+		_, err := l.Append(ctx, b, AppendOptions{Synced: true})
 		require.NoError(t, err)
 		require.EqualValues(t, i, b.BaseOffset())
 		big := batchOf(t, strings.Repeat("v", 2000))
 		was := slices.Clone(big)
-		_, err = l.Append(ctx, big, AppendOptions{})
+		_, err = l.Append(ctx, big, AppendOptions{Synced: true})
 		require.ErrorIs(t, err, ErrTooLarge)
 		require.Equal(t, was, big)
 	}
@@ -252,7 +252,7 @@ func TestContextEndsAtEachLook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := openLog(t, vfs.NewMem(), &Config{})
 		for looks := range int32(6) {
-			_, _ = l.Append(endsAfter(looks), batchOf(t, "v"), AppendOptions{})
+			_, _ = l.Append(endsAfter(looks), batchOf(t, "v"), AppendOptions{Synced: true})
 			_ = l.AppendAt(endsAfter(looks), at(batchOf(t, "v"), l.End(), 0))
 			_, err := l.Append(t.Context(), batchOf(t, "v"), AppendOptions{NoWait: true})
 			require.NoError(t, err)
@@ -309,7 +309,7 @@ func TestTendedAfterItsCallerLeft(t *testing.T) {
 		disk.hang(vfs.OpWrite)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		_, err = l.Append(ctx, batchOf(t, "v"), AppendOptions{})
+		_, err = l.Append(ctx, batchOf(t, "v"), AppendOptions{Synced: true})
 		require.ErrorIs(t, err, ErrUncertain)
 		require.Zero(t, dirty)
 		disk.release()

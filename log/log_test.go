@@ -93,7 +93,7 @@ func reopen(t testing.TB, fs vfs.FS, cfg *Config) (*Log, Recovered) {
 
 func put(t testing.TB, l *Log, values ...string) Appended {
 	t.Helper()
-	a, err := l.Append(context.Background(), batchOf(t, values...), AppendOptions{})
+	a, err := l.Append(context.Background(), batchOf(t, values...), AppendOptions{Synced: true})
 	require.NoError(t, err)
 	return a
 }
@@ -175,7 +175,7 @@ func TestEverythingAfterClose(t *testing.T) {
 	require.NoError(t, l.Close(), "idempotent")
 	ctx := t.Context()
 	for name, call := range map[string]func() error{
-		"Append":        func() error { _, err := l.Append(ctx, batchOf(t, "x"), AppendOptions{}); return err },
+		"Append":        func() error { _, err := l.Append(ctx, batchOf(t, "x"), AppendOptions{Synced: true}); return err },
 		"AppendAt":      func() error { return l.AppendAt(ctx, at(batchOf(t, "x"), 2, 0)) },
 		"Read":          func() error { _, _, err := l.Read(nil, At(0), ReadOptions{}); return err },
 		"Slice":         func() error { _, err := l.Slice(0, ReadOptions{}); return err },
@@ -226,7 +226,7 @@ func TestFence(t *testing.T) {
 	put(t, l, "a")
 	reason := errors.New("not the leader")
 	l.Fence(reason)
-	_, err := l.Append(t.Context(), batchOf(t, "b"), AppendOptions{})
+	_, err := l.Append(t.Context(), batchOf(t, "b"), AppendOptions{Synced: true})
 	require.ErrorIs(t, err, ErrFenced)
 	require.ErrorIs(t, err, reason)
 	require.NotErrorIs(t, err, ErrUncertain)
@@ -241,7 +241,7 @@ func TestFence(t *testing.T) {
 func TestConfigureAtRunTime(t *testing.T) {
 	disk, syncs := counted(vfs.NewMem(), vfs.OpSync, ".log")
 	l := openLog(t, disk, &Config{Durability: OS})
-	relaxed := AppendOptions{Relaxed: true}
+	relaxed := AppendOptions{}
 	_, err := l.Append(t.Context(), batchOf(t, "a"), relaxed)
 	require.NoError(t, err)
 	require.Zero(t, syncs.Load())
@@ -299,7 +299,7 @@ func TestCloseDuringEverything(t *testing.T) {
 		ctx := context.Background()
 		for range 3 {
 			work(func(int) error {
-				a, err := l.Append(ctx, batchOf(t, "v"), AppendOptions{})
+				a, err := l.Append(ctx, batchOf(t, "v"), AppendOptions{Synced: true})
 				if err == nil {
 					for old := acked.Load(); a.Last+1 > old && !acked.CompareAndSwap(old, a.Last+1); old = acked.Load() {
 					}

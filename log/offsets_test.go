@@ -29,7 +29,7 @@ func TestOffsetsStayInOrder(t *testing.T) {
 		}
 		ctx := context.Background()
 		loop(func() {
-			_, err := l.Append(ctx, batchOf(t, "v"), AppendOptions{Relaxed: true})
+			_, err := l.Append(ctx, batchOf(t, "v"), AppendOptions{})
 			assert.True(t, err == nil || errors.Is(err, ErrUncertain), err)
 		})
 		loop(func() {
@@ -103,11 +103,11 @@ func TestHooksMayCallTheLog(t *testing.T) {
 		put(t, l, "v")
 	}
 	disk.Add(vfs.Rule{Op: vfs.OpSync, Path: "*.log", Err: syscall.ENOSPC})
-	_, err = l.Append(t.Context(), batchOf(t, "v"), AppendOptions{}) // seals first
+	_, err = l.Append(t.Context(), batchOf(t, "v"), AppendOptions{Synced: true}) // seals first
 	require.ErrorIs(t, err, ErrNoSpace)
 	require.NotErrorIs(t, err, ErrUncertain)
 	require.Len(t, fenced, 1, "a failed fsync is final, whatever it says")
-	_, err = l.Append(t.Context(), batchOf(t, "v"), AppendOptions{})
+	_, err = l.Append(t.Context(), batchOf(t, "v"), AppendOptions{Synced: true})
 	require.ErrorIs(t, err, ErrFenced)
 	require.Error(t, l.Close())
 }

@@ -168,7 +168,7 @@ func TestReadWhileRolling(t *testing.T) {
 	})
 	b := batchOf(t, "v")
 	for range records {
-		_, err := l.Append(context.Background(), b, AppendOptions{Trusted: true, Relaxed: true})
+		_, err := l.Append(context.Background(), b, AppendOptions{Trusted: true})
 		require.NoError(t, err)
 	}
 	cancel()

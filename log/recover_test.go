@@ -88,7 +88,7 @@ func TestUncleanOpenReadsOnlyPastTheSlot(t *testing.T) {
 	l := openLog(t, disk, cfg)
 	value := strings.Repeat("x", 1000)
 	for i := range 2000 {
-		_, err := l.Append(t.Context(), batchOf(t, value), AppendOptions{Relaxed: true})
+		_, err := l.Append(t.Context(), batchOf(t, value), AppendOptions{})
 		require.NoError(t, err)
 		if i == 1899 {
 			require.NoError(t, l.Flush(t.Context()))

@@ -20,7 +20,7 @@ func killedLog(t testing.TB, cfg *Config) *vfs.Mem {
 	disk := vfs.NewMem()
 	l := openLog(t, disk, cfg)
 	for i := range 5 {
-		_, err := l.Append(t.Context(), batchOf(t, fmt.Sprint("v", i)), AppendOptions{Relaxed: true})
+		_, err := l.Append(t.Context(), batchOf(t, fmt.Sprint("v", i)), AppendOptions{})
 		require.NoError(t, err)
 	}
 	if cfg.Durability != Sync {
@@ -70,7 +70,7 @@ func TestLostHeaderHasItsEpoch(t *testing.T) {
 			if i == c.from {
 				require.NoError(t, l.SetLeaderEpoch(7))
 			}
-			_, err := l.Append(t.Context(), batchOf(t, fmt.Sprint("v", i)), AppendOptions{Relaxed: true})
+			_, err := l.Append(t.Context(), batchOf(t, fmt.Sprint("v", i)), AppendOptions{})
 			require.NoError(t, err)
 		}
 		left := copyOf(t, snapshotOf(t, disk))
@@ -106,7 +106,7 @@ func requireRestOf(t *testing.T, disk *vfs.Mem, cfg *Config, batch int64, name s
 	l, _, err = Open(disk, testDir, cfg, OpenState{})
 	require.NoError(t, err, name)
 	requireAllBut(t, l, 5, batch, name)
-	a, err := l.Append(t.Context(), batchOf(t, "v5"), AppendOptions{})
+	a, err := l.Append(t.Context(), batchOf(t, "v5"), AppendOptions{Synced: true})
 	require.NoError(t, err, name)
 	require.Equal(t, []int64{5, 0}, []int64{a.Base, int64(a.Epoch)}, name)
 	requireAllBut(t, l, 6, batch, name)

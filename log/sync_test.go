@@ -45,7 +45,7 @@ func TestGroupCommit(t *testing.T) {
 		l := openLog(t, disk, &Config{})
 		var acked atomic.Int64
 		add := func() {
-			_, err := l.Append(context.Background(), batchOf(t, "v"), AppendOptions{})
+			_, err := l.Append(context.Background(), batchOf(t, "v"), AppendOptions{Synced: true})
 			assert.NoError(t, err)
 			acked.Add(1)
 		}
@@ -85,7 +85,7 @@ func TestGroupCommitUnderLoad(t *testing.T) {
 	for range 16 {
 		wg.Go(func() {
 			for range 50 {
-				a, err := l.Append(context.Background(), batchOf(t, "v"), AppendOptions{})
+				a, err := l.Append(context.Background(), batchOf(t, "v"), AppendOptions{Synced: true})
 				assert.NoError(t, err)
 				assert.Greater(t, l.High(), a.Last, "read your ack")
 				assert.Greater(t, l.Durable(), a.Last)
@@ -134,7 +134,7 @@ func TestCancelledCommit(t *testing.T) {
 		require.NoError(t, <-results)
 		require.EqualValues(t, 2, l.High())
 
-		_, err = l.Append(ctx, batchOf(t, "x"), AppendOptions{})
+		_, err = l.Append(ctx, batchOf(t, "x"), AppendOptions{Synced: true})
 		require.ErrorIs(t, err, why, "cancelled before it began")
 		require.NotErrorIs(t, err, ErrUncertain)
 		require.EqualValues(t, 2, l.End())
@@ -178,7 +178,7 @@ func TestCancelRacesTheLead(t *testing.T) {
 				if i%2 == 0 {
 					c = context.Background()
 				}
-				_, err := l.Append(c, batchOf(t, "v"), AppendOptions{})
+				_, err := l.Append(c, batchOf(t, "v"), AppendOptions{Synced: true})
 				if i%2 == 0 {
 					assert.NoError(t, err)
 				}
@@ -206,7 +206,7 @@ func TestFailedSync(t *testing.T) {
 		results := make(chan error, 4)
 		for range 4 {
 			go func() {
-				_, err := l.Append(context.Background(), batchOf(t, "b"), AppendOptions{})
+				_, err := l.Append(context.Background(), batchOf(t, "b"), AppendOptions{Synced: true})
 				results <- err
 			}()
 			synctest.Wait()
@@ -217,7 +217,7 @@ func TestFailedSync(t *testing.T) {
 			require.ErrorIs(t, err, ErrUncertain)
 			require.ErrorIs(t, err, bad)
 		}
-		_, err = l.Append(context.Background(), batchOf(t, "c"), AppendOptions{})
+		_, err = l.Append(context.Background(), batchOf(t, "c"), AppendOptions{Synced: true})
 		require.ErrorIs(t, err, ErrFenced)
 		require.NotErrorIs(t, err, ErrUncertain)
 		require.False(t, l.Unfence())
@@ -251,7 +251,7 @@ func TestFullDisk(t *testing.T) {
 				disk.SetByteLimit(disk.Used() + int64(10*i))
 			}
 			b := batchOf(t, "v")
-			_, err := l.Append(t.Context(), b, AppendOptions{})
+			_, err := l.Append(t.Context(), b, AppendOptions{Synced: true})
 			if err != nil {
 				require.ErrorIs(t, err, ErrNoSpace)
 				require.ErrorIs(t, err, syscall.ENOSPC)
@@ -263,7 +263,7 @@ func TestFullDisk(t *testing.T) {
 					want = want[1:]
 				}
 				disk.SetByteLimit(0)
-				_, err = l.Append(t.Context(), b, AppendOptions{})
+				_, err = l.Append(t.Context(), b, AppendOptions{Synced: true})
 				require.NoError(t, err)
 			}
 			disk.SetByteLimit(0)
@@ -282,15 +282,15 @@ func TestFailedWrite(t *testing.T) {
 		l := openLog(t, disk, &Config{PreWrite: -1})
 		put(t, l, "a")
 		disk.Add(vfs.Rule{Op: vfs.OpWrite, Path: "*.log", Short: short, Err: syscall.EIO})
-		_, err := l.Append(t.Context(), batchOf(t, "b"), AppendOptions{})
+		_, err := l.Append(t.Context(), batchOf(t, "b"), AppendOptions{Synced: true})
 		require.ErrorIs(t, err, syscall.EIO)
 		require.NotErrorIs(t, err, ErrUncertain)
 		put(t, l, "c")
 		requireContents(t, l, "0:a", "1:c")
 		disk.Add(vfs.Rule{Op: vfs.OpWrite, Path: "*.log", Short: short, Err: syscall.EIO}, vfs.Rule{Op: vfs.OpTruncate, Path: "*.log"})
-		_, err = l.Append(t.Context(), batchOf(t, "d"), AppendOptions{})
+		_, err = l.Append(t.Context(), batchOf(t, "d"), AppendOptions{Synced: true})
 		require.ErrorIs(t, err, ErrUncertain, "the cut failed too")
-		_, err = l.Append(t.Context(), batchOf(t, "e"), AppendOptions{})
+		_, err = l.Append(t.Context(), batchOf(t, "e"), AppendOptions{Synced: true})
 		require.ErrorIs(t, err, ErrFenced)
 		requireContents(t, l, "0:a", "1:c")
 		require.Error(t, l.Close())
@@ -311,7 +311,7 @@ func TestSlotFailures(t *testing.T) {
 		} {
 			disk := vfs.NewFault(vfs.NewMem(), c.rule)
 			l := openLog(t, disk, c.cfg)
-			_, err := l.Append(t.Context(), batchOf(t, "a"), AppendOptions{})
+			_, err := l.Append(t.Context(), batchOf(t, "a"), AppendOptions{Synced: true})
 			require.Error(t, err)
 			require.NotErrorIs(t, err, ErrUncertain)
 			require.Zero(t, l.End())
@@ -326,7 +326,7 @@ func TestSlotFailures(t *testing.T) {
 		disk.Add(vfs.Rule{Op: vfs.OpWrite, Path: SlotFile})
 		put(t, l, "b")
 		requireContents(t, l, "0:a", "1:b")
-		_, err := l.Append(t.Context(), batchOf(t, "c"), AppendOptions{})
+		_, err := l.Append(t.Context(), batchOf(t, "c"), AppendOptions{Synced: true})
 		require.ErrorIs(t, err, ErrFenced)
 	})
 	t.Run("no space for it: it is written later", func(t *testing.T) {
@@ -351,7 +351,7 @@ func TestTruncateUnderWaitingAppends(t *testing.T) {
 		results := make(chan error, 3)
 		for range 3 {
 			go func() {
-				_, err := l.Append(context.Background(), batchOf(t, "old"), AppendOptions{})
+				_, err := l.Append(context.Background(), batchOf(t, "old"), AppendOptions{Synced: true})
 				results <- err
 			}()
 			synctest.Wait()

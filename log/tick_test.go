@@ -53,7 +53,7 @@ func TestTickAtTheTimesItAskedFor(t *testing.T) {
 			disk, slots := counted(vfs.NewMem(), vfs.OpSync, SlotFile)
 			l, _, err := Open(disk, testDir, tc.cfg, OpenState{Hooks: o.hooks()})
 			require.NoError(t, err)
-			relaxed := AppendOptions{Relaxed: true}
+			relaxed := AppendOptions{}
 			_, err = l.Append(t.Context(), batchOf(t, "a"), relaxed)
 			require.NoError(t, err)
 			require.EqualValues(t, 1, l.High(), "visible at once, or by its own fsync")
@@ -82,13 +82,13 @@ func TestLevelOSWantsNoFsync(t *testing.T) {
 	l, _, err := Open(disk, testDir, &Config{Durability: OS}, OpenState{Hooks: Hooks{Dirty: func(*Log, time.Duration) { asked++ }}})
 	require.NoError(t, err)
 	for range 3 {
-		_, err = l.Append(t.Context(), batchOf(t, "a"), AppendOptions{Relaxed: true})
+		_, err = l.Append(t.Context(), batchOf(t, "a"), AppendOptions{})
 		require.NoError(t, err)
 	}
 	require.Zero(t, asked)
 	require.Zero(t, syncs.Load())
 	require.EqualValues(t, 3, l.High())
-	_, err = l.Append(t.Context(), batchOf(t, "b"), AppendOptions{})
+	_, err = l.Append(t.Context(), batchOf(t, "b"), AppendOptions{Synced: true})
 	require.NoError(t, err)
 	require.EqualValues(t, 1, syncs.Load(), "the zero options ask for more")
 	require.EqualValues(t, 4, l.Durable())
@@ -100,7 +100,7 @@ func TestSyncBytes(t *testing.T) {
 	disk, syncs := counted(vfs.NewMem(), vfs.OpSync, ".log")
 	l := openLog(t, disk, &Config{Durability: Interval, SyncBytes: 3 * size})
 	for i := 1; i <= 8; i++ {
-		_, err := l.Append(t.Context(), batchOf(t, "a"), AppendOptions{Relaxed: true})
+		_, err := l.Append(t.Context(), batchOf(t, "a"), AppendOptions{})
 		require.NoError(t, err)
 		require.EqualValues(t, i/4, syncs.Load())
 	}
@@ -109,7 +109,7 @@ func TestSyncBytes(t *testing.T) {
 func TestTickSnapshotsProducers(t *testing.T) {
 	disk := vfs.NewMem()
 	l := openLog(t, disk, &Config{})
-	_, err := l.Append(t.Context(), sent{9, 0, 0, 2, 0, false}.batch(t), AppendOptions{})
+	_, err := l.Append(t.Context(), sent{9, 0, 0, 2, 0, false}.batch(t), AppendOptions{Synced: true})
 	require.NoError(t, err)
 	l.writer.snapshotBytes = snapshotInterval
 	_, err = l.Tick(t.Context())

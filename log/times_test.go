@@ -63,7 +63,7 @@ func TestOffsetForAgainstPlainRule(t *testing.T) {
 			for range 1 + rng.IntN(3) {
 				ts = append(ts, rng.Int64N(12)-1)
 			}
-			_, err := l.Append(t.Context(), timed(t, ts...), AppendOptions{Relaxed: true})
+			_, err := l.Append(t.Context(), timed(t, ts...), AppendOptions{})
 			require.NoError(t, err)
 			all = append(all, ts...)
 		}

@@ -231,7 +231,7 @@ func TestDeleteRecordsAheadOfTheDisk(t *testing.T) {
 	cfg := &Config{Durability: OS}
 	l := openLog(t, disk, cfg)
 	for range 10 {
-		_, err := l.Append(t.Context(), batchOf(t, "v"), AppendOptions{Relaxed: true})
+		_, err := l.Append(t.Context(), batchOf(t, "v"), AppendOptions{})
 		require.NoError(t, err)
 	}
 	require.Zero(t, l.Durable())

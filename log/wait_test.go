@@ -128,7 +128,7 @@ func TestWatchAtAWeakLevel(t *testing.T) {
 	ch := make(chan struct{}, 1)
 	defer watch(l, ch)()
 	for range 3 {
-		_, err := l.Append(t.Context(), batchOf(t, "v"), AppendOptions{Relaxed: true})
+		_, err := l.Append(t.Context(), batchOf(t, "v"), AppendOptions{})
 		require.NoError(t, err)
 		select {
 		case <-ch:
@@ -147,7 +147,7 @@ func TestVisibleIsTold(t *testing.T) {
 	}
 	for name, settle := range settle {
 		l := openLog(t, vfs.NewMem(), &Config{})
-		_, err := l.Append(t.Context(), batchOf(t, "v"), AppendOptions{Relaxed: true, NoWait: true})
+		_, err := l.Append(t.Context(), batchOf(t, "v"), AppendOptions{NoWait: true})
 		require.NoError(t, err)
 		ch := make(chan struct{}, 1)
 		stop := watch(l, ch)

@@ -70,7 +70,7 @@ func (p *Partition) Append(ctx context.Context, recs ...Record) (Position, error
 		return Position{}, p.fault(err)
 	}
 	defer p.topic.eng.putBuilder(b)
-	return p.commitBatch(ctx, b, log.AppendOptions{Relaxed: true, Trusted: true})
+	return p.commitBatch(ctx, b, log.AppendOptions{Trusted: true})
 }
 
 // AppendBatch adds many records at once: those of one partition as one batch, so that they are in the log
@@ -146,7 +146,7 @@ func (g *group) write(ctx context.Context, o appendOptions, positions []Position
 		g.log, err = g.p.openWith(ctx)
 	}
 	if err == nil {
-		g.written, err = g.p.appendSealed(ctx, g.log, b.batch, log.AppendOptions{Relaxed: !o.synced, Trusted: true, NoWait: true})
+		g.written, err = g.p.appendSealed(ctx, g.log, b.batch, log.AppendOptions{Synced: o.synced, Trusted: true, NoWait: true})
 	}
 	g.failed = err != nil
 	for at, i := range g.indexes {
@@ -283,7 +283,7 @@ func (p *Partition) appendOne(ctx context.Context, rec *Record, synced bool) (Po
 	if err := b.seal(p); err != nil {
 		return Position{}, p.fault(err)
 	}
-	pos, err := p.commitBatch(ctx, b, log.AppendOptions{Relaxed: !synced, Trusted: true})
+	pos, err := p.commitBatch(ctx, b, log.AppendOptions{Synced: synced, Trusted: true})
 	e.putBuilder(b)
 	return pos, err
 }

@@ -52,7 +52,7 @@ func (p *Partition) AppendRaw(ctx context.Context, batch []byte, o RawAppend) (A
 	if err != nil {
 		return Appended{}, err
 	}
-	a, err := p.appendSealed(ctx, l, b, log.AppendOptions{Relaxed: !o.Synced, NoWait: o.NoWait, Coordinator: o.Coordinator})
+	a, err := p.appendSealed(ctx, l, b, log.AppendOptions{Synced: o.Synced, NoWait: o.NoWait, Coordinator: o.Coordinator})
 	if err != nil {
 		return Appended{}, p.waitFault(ctx, err)
 	}

@@ -310,7 +310,7 @@ func (d *delays) registerLocked(home *Partition, l *log.Log, level uint8, list [
 		}
 		latest = max(latest, list[i].due)
 	}
-	a, err = home.appendCharged(context.Background(), l, b.batch, log.AppendOptions{Relaxed: true, Trusted: true, NoWait: true}, room)
+	a, err = home.appendCharged(context.Background(), l, b.batch, log.AppendOptions{Trusted: true, NoWait: true}, room)
 	if err != nil {
 		return a, false, err
 	}

@@ -82,7 +82,7 @@ func (d *delays) registerCancelLocked(part *Partition, l *log.Log, k delayKey, b
 		room.landed(int64(len(b.batch)), false)
 		return a, true, nil
 	}
-	a, err = part.appendCharged(context.Background(), l, b.batch, log.AppendOptions{Relaxed: true, Trusted: true, NoWait: true}, room)
+	a, err = part.appendCharged(context.Background(), l, b.batch, log.AppendOptions{Trusted: true, NoWait: true}, room)
 	if err != nil {
 		return a, false, err
 	}

@@ -245,7 +245,7 @@ func (d *delays) appendProgress(p *delayProgress, synced bool) error {
 	if err != nil {
 		return err
 	}
-	a, err := part.appendSealed(context.Background(), l, b.batch, log.AppendOptions{Trusted: true, NoWait: !synced})
+	a, err := part.appendSealed(context.Background(), l, b.batch, log.AppendOptions{Synced: synced, Trusted: true, NoWait: !synced})
 	d.eng.putBuilder(b)
 	if err != nil {
 		return part.fault(err)

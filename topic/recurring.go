@@ -396,7 +396,7 @@ func (p *Partition) appendNow(ctx context.Context, recs []Record, synced bool) e
 	if err != nil {
 		return err
 	}
-	_, err = p.appendSealed(ctx, l, b.batch, log.AppendOptions{Relaxed: !synced, Trusted: true, NoWait: !synced})
+	_, err = p.appendSealed(ctx, l, b.batch, log.AppendOptions{Synced: synced, Trusted: true, NoWait: !synced})
 	p.topic.eng.putBuilder(b)
 	return p.waitFault(ctx, err)
 }
@@ -435,7 +435,7 @@ func (c *recurrences) appendOnce(r *recurring) error {
 	if b.batch, err = b.Seal(); err != nil {
 		return packFault(err, 0)
 	}
-	_, err = part.appendSealed(context.Background(), l, b.batch, log.AppendOptions{Trusted: true})
+	_, err = part.appendSealed(context.Background(), l, b.batch, log.AppendOptions{Synced: true, Trusted: true})
 	r.sure = !errors.Is(err, ErrUncertain)
 	return part.fault(err)
 }

@@ -191,7 +191,7 @@ func (l *lane) attempt(b *batch) error {
 	}
 	// Without a context that can end: the timer of overdue.go looks after a write that hangs, and the batch is not copied.
 	b.log = to
-	b.appended, err = l.part.appendWithin(context.Background(), to, b.sealed, log.AppendOptions{Relaxed: true, Trusted: true, NoWait: true}, false)
+	b.appended, err = l.part.appendWithin(context.Background(), to, b.sealed, log.AppendOptions{Trusted: true, NoWait: true}, false)
 	if errors.Is(err, ErrUncertain) {
 		b.unsure = true
 	}

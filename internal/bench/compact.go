@@ -96,7 +96,7 @@ func (t *compactTrial) fill(total int64) error {
 		}
 		batch, err := b.Seal()
 		if err == nil {
-			_, err = l.Append(context.Background(), batch, log.AppendOptions{Trusted: true, Relaxed: true})
+			_, err = l.Append(context.Background(), batch, log.AppendOptions{Trusted: true})
 		}
 		if err != nil {
 			return errors.Join(err, l.Close())

@@ -96,7 +96,7 @@ func (s *logStore) Append(batch any) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.log.Append(s.ctx, sealed, log.AppendOptions{Relaxed: true, Trusted: true, Now: now})
+	_, err = s.log.Append(s.ctx, sealed, log.AppendOptions{Trusted: true, Now: now})
 	return err
 }
 

@@ -157,7 +157,7 @@ func playCompactProducer(s *script) {
 }
 
 // other appends without the producer.
-func (s *script) other(n int) { s.appendAs(1, n, log.AppendOptions{Relaxed: true}) }
+func (s *script) other(n int) { s.appendAs(1, n, log.AppendOptions{}) }
 
 // playCompactDelete: compaction and retention in one log (cleanup.policy=compact,delete).
 func playCompactDelete(s *script) {
@@ -193,7 +193,7 @@ func startBeside(disk *vfs.Crash, _ uint64) world {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			for i := range 6 {
-				beside.appendAs(1, 1+i%3, log.AppendOptions{Relaxed: true})
+				beside.appendAs(1, 1+i%3, log.AppendOptions{})
 			}
 		})
 		s.compactBeside(cleanTime())

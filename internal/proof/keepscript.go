@@ -252,7 +252,7 @@ func (s *script) send(producer, n int) {
 	s.h.enlist(first, c.txn, false, 0)
 	b := batchOf(record.BuilderConfig{Codec: s.codec, HasProducer: true, ProducerID: int64(producer), BaseSequence: c.next, Transactional: true}, first, n)
 	c.next += int32(n)
-	a, err := s.l.Append(ctx(), b, log.AppendOptions{Relaxed: true})
+	a, err := s.l.Append(ctx(), b, log.AppendOptions{})
 	s.settle(first, a, err, s.cfg.Durability)
 	s.failed(err)
 }
@@ -266,7 +266,7 @@ func (s *script) end(producer int, kind record.ControlType) {
 	first := s.h.plan(producer, 1)
 	s.h.enlist(first, c.txn, true, kind)
 	c.txn = 0
-	a, err := s.l.Append(ctx(), markerOf(first, int64(producer), kind), log.AppendOptions{Relaxed: true, Coordinator: true})
+	a, err := s.l.Append(ctx(), markerOf(first, int64(producer), kind), log.AppendOptions{Coordinator: true})
 	s.settle(first, a, err, s.cfg.Durability)
 	s.failed(err)
 }

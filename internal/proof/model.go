@@ -116,9 +116,9 @@ func (m *modelRun) step(dice *rand.Rand) error {
 	case n < 18:
 		s.append(1 + dice.IntN(6))
 	case n < 20:
-		s.appendAs(0, 1+dice.IntN(3), log.AppendOptions{Durability: log.Sync})
+		s.appendAs(0, 1+dice.IntN(3), log.AppendOptions{Synced: true})
 	case n < 22:
-		s.appendAs(0, 1+dice.IntN(3), log.AppendOptions{NoWait: true, Relaxed: true})
+		s.appendAs(0, 1+dice.IntN(3), log.AppendOptions{NoWait: true})
 	case n < 24:
 		s.flush()
 	case n < 25:

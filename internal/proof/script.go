@@ -139,7 +139,7 @@ func (s *script) append(n int) {
 		s.appendNumbered(n)
 		return
 	}
-	s.appendAs(0, n, log.AppendOptions{Relaxed: true})
+	s.appendAs(0, n, log.AppendOptions{})
 }
 
 // appendAs appends one batch and notes the outcome told.
@@ -158,10 +158,10 @@ func (s *script) levelOf(o log.AppendOptions) log.Durability {
 	switch {
 	case o.NoWait:
 		return log.OS
-	case o.Relaxed:
-		return s.cfg.Durability
+	case o.Synced:
+		return log.Sync
 	}
-	return min(s.cfg.Durability, o.Durability)
+	return s.cfg.Durability
 }
 
 // settle notes what an append told.
@@ -195,7 +195,7 @@ func (s *script) appendNumbered(n int) {
 	b := batchOf(cfg, first, n)
 	p.open, p.first = slices.Clone(b), first
 	p.next += int32(n)
-	a, err := s.l.Append(ctx(), b, log.AppendOptions{Relaxed: true})
+	a, err := s.l.Append(ctx(), b, log.AppendOptions{})
 	if err == nil {
 		p.open = nil
 	}
@@ -212,7 +212,7 @@ func (s *script) retry() {
 	s.h.mu.Lock()
 	w := *s.h.writes[p.first]
 	s.h.mu.Unlock()
-	a, err := s.l.Append(ctx(), p.open, log.AppendOptions{Relaxed: true})
+	a, err := s.l.Append(ctx(), p.open, log.AppendOptions{})
 	if err != nil {
 		s.broke(faultf(wrong, "producer's batch with unknown outcome (in the log: %v) sent again: %v", w.told == acked, err))
 		return
@@ -227,7 +227,7 @@ func (s *script) retry() {
 
 // repeat sends an acknowledged batch a second time: it must be known.
 func (s *script) repeat(b record.Batch, base int64) {
-	a, err := s.l.Append(ctx(), b, log.AppendOptions{Relaxed: true})
+	a, err := s.l.Append(ctx(), b, log.AppendOptions{})
 	if err != nil {
 		if !s.dark() && !s.rough && !errors.Is(err, log.ErrUncertain) {
 			s.broke(faultf(wrong, "duplicate of an acknowledged batch: %v", err))

@@ -93,7 +93,7 @@ func playGroup(s *script) {
 		parts[g] = &script{fs: s.fs, cfg: s.cfg, power: s.power, l: s.l, h: s.h}
 		wg.Go(func() {
 			for i := range 3 {
-				parts[g].appendAs(g, 1+i%2, log.AppendOptions{Relaxed: true})
+				parts[g].appendAs(g, 1+i%2, log.AppendOptions{})
 			}
 		})
 	}
@@ -116,7 +116,7 @@ func playLazy(s *script) {
 			s.flush()
 		}
 	}
-	s.appendAs(0, 1, log.AppendOptions{Durability: log.Sync})
+	s.appendAs(0, 1, log.AppendOptions{Synced: true})
 	s.append(2)
 	s.look()
 }
