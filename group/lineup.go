@@ -1,9 +1,9 @@
 package group
 
 import (
-	"container/heap"
 	"time"
 
+	"github.com/quirelog/quire/internal/heap"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -29,7 +29,7 @@ type lineup struct {
 	dead    slotHeap // to be archived, by arrival
 	waiting slotHeap // by time: of leases, of records to be tried again, of heads of lanes without a token
 	lanes   map[string]*lane
-	resting laneHeap // lanes that are remembered for their buckets
+	resting heap.Heap[*lane] // lanes that are remembered for their buckets
 	limits  limits
 	bucket  bucket // of limits.rate
 	flying  int
@@ -56,8 +56,8 @@ const (
 
 // lineFields is a slot's place in a lineup.
 type lineFields struct {
-	in       *slotHeap // the heap that it is in
-	index    int
+	in       *slotHeap // the heap that it is in, or was in last
+	index    int       // in there, from 1; 0 outside
 	place    place
 	at       time.Time // in waiting: when its time is up
 	arrival  uint64
@@ -76,8 +76,10 @@ type lineFields struct {
 func newLineup() *lineup {
 	l := &lineup{lanes: map[string]*lane{}}
 	l.ready.levels = map[int]*level{}
-	l.dead.less = byArrival
-	l.waiting.less = func(a, b *slot) bool { return a.line.at.Before(b.line.at) }
+	l.ready.order = heap.New(func(a, b *level) bool { return a.priority > b.priority }, func(lv *level) *int { return &lv.index })
+	l.resting = heap.New(func(a, b *lane) bool { return a.rests.Before(b.rests) }, func(ln *lane) *int { return &ln.index })
+	l.dead = newSlots(byArrival)
+	l.waiting = newSlots(func(a, b *slot) bool { return a.line.at.Before(b.line.at) })
 	return l
 }
 
@@ -109,7 +111,7 @@ func (l *lineup) admit(s *slot, now time.Time) {
 			where = placeParked
 		}
 		l.put(s, where)
-		heap.Push(&l.dead, s)
+		l.dead.push(s)
 	case s.line.lane == nil || !l.limits.perKey():
 		l.put(s, placeReady)
 		l.ready.push(s)
@@ -128,7 +130,7 @@ func (l *lineup) wait(s *slot, at time.Time) {
 func (l *lineup) pushWaiting(s *slot, at time.Time, where place) {
 	l.put(s, where)
 	s.line.at = at
-	heap.Push(&l.waiting, s)
+	l.waiting.push(s)
 }
 
 // put notes a slot's place.
@@ -140,12 +142,12 @@ func (l *lineup) put(s *slot, where place) {
 
 // leave takes a slot out of the heap that it is in.
 func (l *lineup) leave(s *slot) {
-	switch h := s.line.in; {
-	case h == nil:
+	switch {
+	case s.line.index == 0:
 	case s.line.turn != nil:
 		l.ready.remove(s)
 	default:
-		heap.Remove(h, s.line.index)
+		s.line.in.Remove(s)
 	}
 	if ln := s.line.lane; ln != nil && ln.head == s {
 		ln.head = nil
@@ -167,7 +169,7 @@ func (l *lineup) land(s *slot) {
 
 // able tells whether take would give something.
 func (l *lineup) able(now time.Time) bool {
-	return len(l.dead.list) > 0 || l.ready.n > 0 && l.limits.room(l.flying) && !l.begins().After(now)
+	return l.dead.Len() > 0 || l.ready.n > 0 && l.limits.room(l.flying) && !l.begins().After(now)
 }
 
 // begins is when the first ready slot may begin, as far as that is a matter of time; zero is at once.
@@ -184,8 +186,8 @@ func (l *lineup) begins() time.Time {
 // take gives the next slot whose turn it is, nil if there is none. What is dead does not count for the limits.
 func (l *lineup) take(now time.Time) *slot {
 	switch {
-	case len(l.dead.list) > 0:
-		s, _ := heap.Pop(&l.dead).(*slot)
+	case l.dead.Len() > 0:
+		s := l.dead.Pop()
 		l.put(s, placeNone)
 		return s
 	case !l.able(now):
@@ -218,18 +220,18 @@ func (l *lineup) refund(s *slot) {
 
 // due takes out the next slot whose time is up, nil if there is none.
 func (l *lineup) due(now time.Time) *slot {
-	if len(l.waiting.list) == 0 || l.waiting.list[0].line.at.After(now) {
+	if l.waiting.Len() == 0 || l.waiting.First().line.at.After(now) {
 		return nil
 	}
-	s, _ := heap.Pop(&l.waiting).(*slot)
+	s := l.waiting.Pop()
 	l.put(s, placeNone)
 	return s
 }
 
 // next is when something changes by time alone, zero if nothing does: a slot's time is up, or one that is ready may begin.
 func (l *lineup) next() (at time.Time) {
-	if len(l.waiting.list) > 0 {
-		at = l.waiting.list[0].line.at
+	if l.waiting.Len() > 0 {
+		at = l.waiting.First().line.at
 	}
 	if l.ready.n > 0 && l.limits.room(l.flying) {
 		if begins := l.begins(); !begins.IsZero() && (at.IsZero() || begins.Before(at)) {
@@ -262,32 +264,14 @@ func (l *lineup) park(s *slot, until, now time.Time) {
 	l.pushWaiting(s, until, placeParked)
 }
 
-// slotHeap is a heap of slots that know where they are in it.
-type slotHeap struct {
-	list []*slot
-	less func(a, b *slot) bool
+// slotHeap is a heap of slots, which know where they are in it.
+type slotHeap struct{ heap.Heap[*slot] }
+
+func newSlots(less func(a, b *slot) bool) slotHeap {
+	return slotHeap{heap.New(less, func(s *slot) *int { return &s.line.index })}
 }
 
-func (h *slotHeap) Len() int           { return len(h.list) }
-func (h *slotHeap) Less(i, j int) bool { return h.less(h.list[i], h.list[j]) }
-func (h *slotHeap) Swap(i, j int) {
-	h.list[i], h.list[j] = h.list[j], h.list[i]
-	h.list[i].line.index, h.list[j].line.index = i, j
-}
-
-// Push is for container/heap.
-func (h *slotHeap) Push(x any) {
-	s, _ := x.(*slot)
-	s.line.in, s.line.index = h, len(h.list)
-	h.list = append(h.list, s)
-}
-
-// Pop is for container/heap.
-func (h *slotHeap) Pop() any {
-	n := len(h.list) - 1
-	s := h.list[n]
-	h.list[n] = nil
-	h.list = h.list[:n]
-	s.line.in = nil
-	return s
+func (h *slotHeap) push(s *slot) {
+	s.line.in = h
+	h.Push(s)
 }

@@ -1,7 +1,6 @@
 package group
 
 import (
-	"container/heap"
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
@@ -20,7 +19,7 @@ type lane struct {
 	head   *slot
 	behind slotHeap
 	bucket bucket
-	index  int       // in the heap of resting lanes, -1 outside
+	index  int       // in the heap of resting lanes, 0 outside
 	rests  time.Time // in there: until when
 }
 
@@ -30,7 +29,7 @@ func (l *lineup) laneOf(key []byte, now time.Time) *lane {
 	name := laneName(key)
 	ln := l.lanes[name]
 	if ln == nil {
-		ln = &lane{key: name, index: -1, behind: slotHeap{less: byPriority}}
+		ln = &lane{key: name, behind: newSlots(byPriority)}
 		l.lanes[ln.key] = ln
 	}
 	return ln
@@ -86,19 +85,19 @@ func (ln *lane) drop(s *slot) (first *slot) {
 // hold puts an available slot among those that wait for their key's limits.
 func (l *lineup) hold(s *slot) {
 	l.put(s, placeHeld)
-	heap.Push(&s.line.lane.behind, s)
+	s.line.lane.behind.push(s)
 }
 
 // promote sees that a lane's head is the slot whose turn it is, and where it belongs.
 func (l *lineup) promote(ln *lane, now time.Time) {
-	if ln == nil || len(ln.behind.list) == 0 || !l.limits.keyRoom(ln.flying) {
+	if ln == nil || ln.behind.Len() == 0 || !l.limits.keyRoom(ln.flying) {
 		return
 	}
 	old := ln.head
-	if old != nil && !ln.behind.less(ln.behind.list[0], old) {
+	if old != nil && !ln.behind.Less(ln.behind.First(), old) {
 		return
 	}
-	ln.head, _ = heap.Pop(&ln.behind).(*slot)
+	ln.head = ln.behind.Pop()
 	if at := ln.bucket.next(l.limits.keyRate); at.After(now) {
 		l.pushWaiting(ln.head, at, placeHeld)
 	} else {
@@ -113,7 +112,7 @@ func (l *lineup) promote(ln *lane, now time.Time) {
 
 // forget lets go of a lane without slots, at once or when its bucket is full.
 func (l *lineup) forget(ln *lane, now time.Time) {
-	if ln.n > 0 || ln.index >= 0 {
+	if ln.n > 0 || ln.index > 0 {
 		return
 	}
 	if ln.bucket.isFull(now) {
@@ -121,42 +120,13 @@ func (l *lineup) forget(ln *lane, now time.Time) {
 		return
 	}
 	ln.rests = ln.bucket.full
-	heap.Push(&l.resting, ln)
+	l.resting.Push(ln)
 }
 
 // clear lets go of the lanes whose buckets have become full. It comes with new records and needs no timer: what it leaves are keys that were
-// delivered before the queue fell idle.
+// delivered before the queue fell idle. A lane that was used meanwhile stays where it is, and is put back when its turn comes too early.
 func (l *lineup) clear(now time.Time) {
-	for len(l.resting) > 0 && !l.resting[0].rests.After(now) {
-		ln, _ := heap.Pop(&l.resting).(*lane)
-		l.forget(ln, now)
+	for l.resting.Len() > 0 && !l.resting.First().rests.After(now) {
+		l.forget(l.resting.Pop(), now)
 	}
-}
-
-// laneHeap is a heap of lanes by when they may be forgotten. A lane that was used meanwhile stays where it is, and is put back when its turn
-// comes too early.
-type laneHeap []*lane
-
-func (h laneHeap) Len() int           { return len(h) }
-func (h laneHeap) Less(i, j int) bool { return h[i].rests.Before(h[j].rests) }
-func (h laneHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-
-// Push is for container/heap.
-func (h *laneHeap) Push(x any) {
-	ln, _ := x.(*lane)
-	ln.index = len(*h)
-	*h = append(*h, ln)
-}
-
-// Pop is for container/heap.
-func (h *laneHeap) Pop() any {
-	n := len(*h) - 1
-	ln := (*h)[n]
-	(*h)[n] = nil
-	*h = (*h)[:n]
-	ln.index = -1
-	return ln
 }

@@ -1,16 +1,17 @@
 package group
 
 import (
-	"container/heap"
 	"slices"
+
+	"github.com/quirelog/quire/internal/heap"
 )
 
 // readyLine is the records that may be delivered now: by priority, then by turns of the tenants, then by arrival.
 type readyLine struct {
 	n      int
 	levels map[int]*level
-	order  levelHeap
-	spare  *level // the last one that became empty, for the next: a queue that is nearly empty makes no garbage
+	order  heap.Heap[*level] // the highest priority first
+	spare  *level            // the last one that became empty, for the next: a queue that is nearly empty makes no garbage
 }
 
 // level is the ready records of one priority; there are some.
@@ -40,7 +41,7 @@ func (r *readyLine) push(s *slot) {
 		t = lv.addTenant(s.line.tenant)
 	}
 	s.line.turn = t
-	heap.Push(&t.slots, s)
+	t.slots.push(s)
 	lv.n++
 	r.n++
 }
@@ -53,7 +54,7 @@ func (r *readyLine) addLevel(priority int) *level {
 	}
 	lv.priority = priority
 	r.levels[priority] = lv
-	heap.Push(&r.order, lv)
+	r.order.Push(lv)
 	return lv
 }
 
@@ -61,7 +62,7 @@ func (lv *level) addTenant(name string) *tenantLine {
 	t := lv.spare
 	lv.spare = nil
 	if t == nil {
-		t = &tenantLine{level: lv, slots: slotHeap{less: byArrival}}
+		t = &tenantLine{level: lv, slots: newSlots(byArrival)}
 	}
 	t.name = name
 	lv.tenants[name] = t
@@ -72,16 +73,16 @@ func (lv *level) addTenant(name string) *tenantLine {
 // remove takes out a slot that is somewhere in it.
 func (r *readyLine) remove(s *slot) {
 	t := s.line.turn
-	heap.Remove(&t.slots, s.line.index)
+	t.slots.Remove(s)
 	r.removed(s)
 }
 
 // pop takes out the first slot, and its tenant goes to the end of the line. There must be one.
 func (r *readyLine) pop() *slot {
-	lv := r.order[0]
+	lv := r.order.First()
 	t := lv.turns[0]
-	s, _ := heap.Pop(&t.slots).(*slot)
-	if len(t.slots.list) > 0 && len(lv.turns) > 1 {
+	s := t.slots.Pop()
+	if t.slots.Len() > 0 && len(lv.turns) > 1 {
 		lv.turns = append(lv.turns[1:], t)
 	}
 	r.removed(s)
@@ -89,7 +90,7 @@ func (r *readyLine) pop() *slot {
 }
 
 // peek is the slot that pop would give. There must be one.
-func (r *readyLine) peek() *slot { return r.order[0].turns[0].slots.list[0] }
+func (r *readyLine) peek() *slot { return r.order.First().turns[0].slots.First() }
 
 // removed follows the removal of a slot: what has become empty goes.
 func (r *readyLine) removed(s *slot) {
@@ -98,12 +99,12 @@ func (r *readyLine) removed(s *slot) {
 	s.line.turn = nil
 	lv.n--
 	r.n--
-	if len(t.slots.list) == 0 {
+	if t.slots.Len() == 0 {
 		lv.drop(t)
 	}
 	if lv.n == 0 {
 		delete(r.levels, lv.priority)
-		heap.Remove(&r.order, lv.index)
+		r.order.Remove(lv)
 		r.spare = lv
 	}
 }
@@ -120,7 +121,7 @@ func (lv *level) drop(t *tenantLine) {
 
 // first lists up to n slots in the order in which pop would give them.
 func (r *readyLine) first(n int) []*slot {
-	levels := slices.Clone(r.order)
+	levels := slices.Clone(r.order.All())
 	slices.SortFunc(levels, func(a, b *level) int {
 		if a.priority > b.priority {
 			return -1
@@ -140,7 +141,7 @@ func (r *readyLine) first(n int) []*slot {
 func (lv *level) first(n int) []*slot {
 	lines := make([][]*slot, 0, len(lv.turns))
 	for _, t := range lv.turns {
-		line := slices.Clone(t.slots.list)
+		line := slices.Clone(t.slots.All())
 		slices.SortFunc(line, func(a, b *slot) int {
 			if byArrival(a, b) {
 				return -1
@@ -158,30 +159,4 @@ func (lv *level) first(n int) []*slot {
 		}
 	}
 	return list
-}
-
-// levelHeap is a heap of levels, the highest priority first.
-type levelHeap []*level
-
-func (h levelHeap) Len() int           { return len(h) }
-func (h levelHeap) Less(i, j int) bool { return h[i].priority > h[j].priority }
-func (h levelHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-
-// Push is for container/heap.
-func (h *levelHeap) Push(x any) {
-	lv, _ := x.(*level)
-	lv.index = len(*h)
-	*h = append(*h, lv)
-}
-
-// Pop is for container/heap.
-func (h *levelHeap) Pop() any {
-	n := len(*h) - 1
-	lv := (*h)[n]
-	(*h)[n] = nil
-	*h = (*h)[:n]
-	return lv
 }

@@ -365,7 +365,7 @@ func (w *shareWalk) check() {
 	places[placeNone] = w.line.places[placeNone]
 	require.Equal(w.t, places, w.line.places)
 	ready := slices.Collect(maps.Keys(w.line.ready.levels))
-	require.Len(w.t, w.line.ready.order, len(ready))
+	require.Len(w.t, w.line.ready.order.All(), len(ready))
 	require.Equal(w.t, places[placeReady], w.line.ready.n)
 	require.Len(w.t, w.ready(), w.line.ready.n)
 }

@@ -1,12 +1,12 @@
 package topic
 
 import (
-	"container/heap"
 	"context"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/quirelog/quire/internal/heap"
 	"github.com/quirelog/quire/log"
 )
 
@@ -29,7 +29,7 @@ type scheduler struct {
 	cleaning, expiry      task
 
 	mu      sync.Mutex
-	due     taskHeap
+	due     heap.Heap[*task]
 	seq     uint64
 	timer   *time.Timer // set to the head of the list; nil before the first task
 	running bool        // the goroutine that does what is due exists
@@ -59,35 +59,17 @@ type task struct {
 	busy  bool          // it is being done
 }
 
-type taskHeap []*task
-
-func (h taskHeap) Len() int { return len(h) }
-func (h taskHeap) Less(i, j int) bool {
-	if h[i].at == h[j].at {
-		return h[i].seq < h[j].seq
+// before is the order of tasks.
+func (c *task) before(d *task) bool {
+	if c.at == d.at {
+		return c.seq < d.seq
 	}
-	return h[i].at < h[j].at
-}
-func (h taskHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].place, h[j].place = i+1, j+1
-}
-func (h *taskHeap) Push(x any) {
-	c := x.(*task)
-	*h = append(*h, c)
-	c.place = len(*h)
-}
-func (h *taskHeap) Pop() any {
-	last := len(*h) - 1
-	c := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	c.place = 0
-	return c
+	return c.at < d.at
 }
 
 func (k *scheduler) init(e *Engine, o *options) {
 	k.eng, k.every, k.retainEvery, k.began = e, o.checkpoint, o.retention, time.Now()
+	k.due = heap.New((*task).before, func(c *task) *int { return &c.place })
 	k.ctx, k.stop = context.WithCancel(context.Background())
 	k.maintain.do, k.deleteFiles.do = k.maintainLog, k.deleteLogFiles
 	k.checkpoint.kind = &taskKind{do: k.writeCheckpoints}
@@ -199,10 +181,10 @@ func (k *scheduler) armLocked(c *task, at time.Duration) {
 	case c.place == 0:
 		k.seq++
 		c.at, c.seq = at, k.seq
-		heap.Push(&k.due, c)
+		k.due.Push(c)
 	case at < c.at:
 		c.at = at
-		heap.Fix(&k.due, c.place-1)
+		k.due.Fix(c)
 	default:
 		return
 	}
@@ -213,10 +195,10 @@ func (k *scheduler) armLocked(c *task, at time.Duration) {
 
 // wakeLocked sets the timer to the head of the list, unless somebody is at work who will.
 func (k *scheduler) wakeLocked() {
-	if k.running || len(k.due) == 0 || k.eng.isClosed() {
+	if k.running || k.due.Len() == 0 || k.eng.isClosed() {
 		return
 	}
-	wait := k.due[0].at - time.Since(k.began)
+	wait := k.due.First().at - time.Since(k.began)
 	if k.timer == nil {
 		k.timer = time.AfterFunc(wait, k.fire)
 		return
@@ -258,8 +240,8 @@ func (k *scheduler) run() {
 func (k *scheduler) take(now time.Time, goroutine bool) *task {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if len(k.due) > 0 && k.due[0].at <= now.Sub(k.began) && !k.eng.isClosed() {
-		c := heap.Pop(&k.due).(*task)
+	if k.due.Len() > 0 && k.due.First().at <= now.Sub(k.began) && !k.eng.isClosed() {
+		c := k.due.Pop()
 		c.busy, c.wish = true, 0
 		c.kind.asked.Store(0) // before it looks: a change that it may not see asks again
 		return c

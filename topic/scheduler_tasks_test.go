@@ -27,7 +27,7 @@ type listing struct {
 func listed(e *Engine) (list []listing) {
 	e.scheduler.mu.Lock()
 	defer e.scheduler.mu.Unlock()
-	for _, c := range e.scheduler.due {
+	for _, c := range e.scheduler.due.All() {
 		list = append(list, listing{c, c.at})
 	}
 	return list

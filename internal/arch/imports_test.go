@@ -21,6 +21,7 @@ internal/errjson      :
 internal/handletest   :
 internal/thin         :
 internal/ready        :
+internal/heap         :
 compress              :
 timingwheel           :
 log/vfs               :
@@ -32,8 +33,8 @@ log                   : segment log/record log/vfs
 replica               : log log/record
 topic/internal/catalog : log log/vfs
 topic/internal/fetch  : log log/record internal/ready
-topic                 : replica log log/record log/vfs timingwheel compress topic/internal/catalog topic/internal/fetch
-group                 : topic log/record timingwheel internal/ready
+topic                 : replica log log/record log/vfs timingwheel compress topic/internal/catalog topic/internal/fetch internal/heap
+group                 : topic log/record timingwheel internal/ready internal/heap
 topic/topictest       : public
 examples              : public
 examples/*            : public
