@@ -32,27 +32,27 @@ func (s sticky) Name() string {
 
 // UserData is Kafka's: partitions and generation for the eager assignor, the generation alone for the cooperative one.
 func (s sticky) UserData(owned []topic.TopicPartition, generation int32) []byte {
-	var e encoder
+	var e Encoder
 	switch {
 	case s.cooperative:
-		e.int32(generation)
+		e.Int32(generation)
 	case owned == nil:
 		return nil
 	default:
-		e.partitionsByTopic(owned)
-		e.int32(generation)
+		appendPartitions(&e, owned)
+		e.Int32(generation)
 	}
-	return e.buf
+	return e.Buf
 }
 
 // claim is what a member says it had.
 func (s sticky) claim(m Subscriber) (owned []topic.TopicPartition, generation int32) {
-	d := decoder{rest: m.UserData}
+	d := Decoder{Rest: m.UserData}
 	if s.cooperative {
 		if m.Generation >= 0 {
 			return m.Owned, m.Generation
 		}
-		if generation = d.int32(); d.err != nil {
+		if generation = d.Int32(); d.Err != nil {
 			generation = NoGeneration
 		}
 		return m.Owned, generation
@@ -60,12 +60,12 @@ func (s sticky) claim(m Subscriber) (owned []topic.TopicPartition, generation in
 	if len(m.UserData) == 0 {
 		return nil, NoGeneration
 	}
-	owned = d.partitionsByTopic()
-	if d.err != nil { // not ours, or damaged: as if the member had nothing
+	owned = readPartitions(&d)
+	if d.Err != nil { // not ours, or damaged: as if the member had nothing
 		return nil, NoGeneration
 	}
-	if generation = NoGeneration; len(d.rest) >= 4 { // the first version had none
-		generation = d.int32()
+	if generation = NoGeneration; len(d.Rest) >= 4 { // the first version had none
+		generation = d.Int32()
 	}
 	return owned, generation
 }

@@ -17,65 +17,65 @@ const NewestSubscription int16 = 3
 // front. Topics and partitions are sorted. What a version has no field for is left out; a version out of range is taken as the nearest.
 func AppendSubscription(dst []byte, version int16, s Subscription) []byte {
 	version = min(max(version, 0), NewestSubscription)
-	e := encoder{buf: dst}
-	e.int16(version)
-	e.strings(slices.Sorted(slices.Values(s.Topics)))
-	e.bytes(s.UserData)
+	e := Encoder{Buf: dst}
+	e.Int16(version)
+	e.Strings(slices.Sorted(slices.Values(s.Topics)))
+	e.Bytes(s.UserData)
 	if version >= 1 {
-		e.partitionsByTopic(s.Owned)
+		appendPartitions(&e, s.Owned)
 	}
 	if version >= 2 {
-		e.int32(s.Generation)
+		e.Int32(s.Generation)
 	}
 	if version >= 3 {
-		e.nullable(s.Rack)
+		e.Nullable(s.Rack)
 	}
-	return e.buf
+	return e.Buf
 }
 
 // ParseSubscription reads what AppendSubscription wrote. Generation is NoGeneration where the version has none. The error matches
 // ErrCorrupt; the result does not share memory with p.
 func ParseSubscription(p []byte) (Subscription, error) {
-	d := decoder{rest: p}
-	version := d.int16()
+	d := Decoder{Rest: p}
+	version := d.Int16()
 	if version < 0 {
-		d.fail("negative version")
+		d.Fail("negative version")
 	}
-	s := Subscription{Topics: d.strings(), UserData: d.bytes(), Generation: NoGeneration}
+	s := Subscription{Topics: d.Strings(), UserData: d.Bytes(), Generation: NoGeneration}
 	if version >= 1 {
-		s.Owned = d.partitionsByTopic()
+		s.Owned = readPartitions(&d)
 	}
 	if version >= 2 {
-		s.Generation = d.int32()
+		s.Generation = d.Int32()
 	}
 	if version >= 3 {
-		s.Rack = d.nullable()
+		s.Rack = d.Nullable()
 	}
-	return s, d.err
+	return s, d.Err
 }
 
 // subscribedTopics reads only the topics, which is all a coordinator of the classic protocol needs and every version begins with.
 func subscribedTopics(p []byte) ([]string, error) {
-	d := decoder{rest: p}
-	d.int16()
-	topics := d.strings()
-	return topics, d.err
+	d := Decoder{Rest: p}
+	d.Int16()
+	topics := d.Strings()
+	return topics, d.Err
 }
 
 // subscriptionVersion is the version in front of a subscription, as far as this package goes.
 func subscriptionVersion(p []byte) int16 {
-	d := decoder{rest: p}
-	return min(max(d.int16(), 0), NewestSubscription)
+	d := Decoder{Rest: p}
+	return min(max(d.Int16(), 0), NewestSubscription)
 }
 
 // AppendAssignment appends what a member is to read, as the leader of a group sends it: Kafka's ConsumerProtocolAssignment with its version
 // in front. All versions have the same fields. Partitions are sorted by topic and number.
 func AppendAssignment(dst []byte, version int16, partitions []topic.TopicPartition, userData []byte) []byte {
-	e := encoder{buf: dst}
-	e.int16(min(max(version, 0), NewestSubscription))
-	e.partitionsByTopic(partitions)
-	e.bytes(userData)
-	return e.buf
+	e := Encoder{Buf: dst}
+	e.Int16(min(max(version, 0), NewestSubscription))
+	appendPartitions(&e, partitions)
+	e.Bytes(userData)
+	return e.Buf
 }
 
 // ParseAssignment reads what AppendAssignment wrote. Empty input is an empty assignment: a member that the leader forgot gets that. The
@@ -84,17 +84,17 @@ func ParseAssignment(p []byte) (partitions []topic.TopicPartition, userData []by
 	if len(p) == 0 {
 		return nil, nil, nil
 	}
-	d := decoder{rest: p}
-	if d.int16() < 0 {
-		d.fail("negative version")
+	d := Decoder{Rest: p}
+	if d.Int16() < 0 {
+		d.Fail("negative version")
 	}
-	partitions = d.partitionsByTopic()
-	userData = d.bytes()
-	return partitions, userData, d.err
+	partitions = readPartitions(&d)
+	userData = d.Bytes()
+	return partitions, userData, d.Err
 }
 
-// partitionsByTopic writes an array of topics, each with its partitions.
-func (e *encoder) partitionsByTopic(list []topic.TopicPartition) {
+// appendPartitions writes an array of topics, each with its partitions.
+func appendPartitions(e *Encoder, list []topic.TopicPartition) {
 	list = slices.SortedFunc(slices.Values(list), topic.TopicPartition.Compare)
 	topics := 0
 	for i, tp := range list {
@@ -102,25 +102,25 @@ func (e *encoder) partitionsByTopic(list []topic.TopicPartition) {
 			topics++
 		}
 	}
-	e.length(topics, true)
+	e.Length(topics, true)
 	for len(list) > 0 {
 		n := slices.IndexFunc(list, func(tp topic.TopicPartition) bool { return tp.Topic != list[0].Topic })
 		if n < 0 {
 			n = len(list)
 		}
-		e.string(list[0].Topic)
-		e.length(n, true)
+		e.String(list[0].Topic)
+		e.Length(n, true)
 		for _, tp := range list[:n] {
-			e.int32(tp.Partition)
+			e.Int32(tp.Partition)
 		}
 		list = list[n:]
 	}
 }
 
-func (d *decoder) partitionsByTopic() (list []topic.TopicPartition) {
-	for n := d.count(6); n > 0; n-- {
-		name := d.string()
-		for _, p := range d.int32s() {
+func readPartitions(d *Decoder) (list []topic.TopicPartition) {
+	for n := d.Count(6); n > 0; n-- {
+		name := d.String()
+		for _, p := range d.Int32s() {
 			list = append(list, topic.TopicPartition{Topic: name, Partition: p})
 		}
 	}

@@ -67,39 +67,39 @@ func (k KeyKind) ofMember() bool { return k == KeyMember || k == KeyTarget || k 
 
 // AppendRecordKey appends a key in Kafka's format. A kind beyond KeyCurrent has no fields but the group.
 func AppendRecordKey(dst []byte, k RecordKey) []byte {
-	e := encoder{buf: dst}
-	e.int16(int16(k.Kind))
-	e.string(k.Group)
+	e := Encoder{Buf: dst}
+	e.Int16(int16(k.Kind))
+	e.String(k.Group)
 	switch {
 	case k.Kind.ofOffset():
-		e.string(k.Topic)
-		e.int32(k.Partition)
+		e.String(k.Topic)
+		e.Int32(k.Partition)
 	case k.Kind.ofMember():
-		e.string(k.Member)
+		e.String(k.Member)
 	}
-	return e.buf
+	return e.Buf
 }
 
 // ParseRecordKey reads a key. Of a kind beyond KeyCurrent only Kind is filled in, without an error: readers pass such records over, as
 // Kafka does, since newer versions bring new kinds. The error matches ErrCorrupt.
 func ParseRecordKey(p []byte) (RecordKey, error) {
-	d := decoder{rest: p}
-	k := RecordKey{Kind: KeyKind(d.int16())}
+	d := Decoder{Rest: p}
+	k := RecordKey{Kind: KeyKind(d.Int16())}
 	if k.Kind < 0 {
-		d.fail("negative kind of key")
+		d.Fail("negative kind of key")
 	}
-	if d.err != nil || k.Kind > KeyCurrent {
-		return k, d.err
+	if d.Err != nil || k.Kind > KeyCurrent {
+		return k, d.Err
 	}
-	k.Group = d.string()
+	k.Group = d.String()
 	switch {
 	case k.Kind.ofOffset():
-		k.Topic = d.string()
-		k.Partition = d.int32()
+		k.Topic = d.String()
+		k.Partition = d.Int32()
 	case k.Kind.ofMember():
-		k.Member = d.string()
+		k.Member = d.String()
 	}
-	return k, d.err
+	return k, d.Err
 }
 
 // A RecordValue is what a record says: OffsetRecord, GroupRecord, EpochRecord, TopicsRecord, MemberRecord, TargetEpochRecord, TargetRecord or
@@ -107,7 +107,7 @@ func ParseRecordKey(p []byte) (RecordKey, error) {
 type RecordValue interface {
 	// newest is the version that is written.
 	newest() int16
-	append(e *encoder, version int16)
+	append(e *Encoder, version int16)
 }
 
 // AppendRecordValue appends a value with its version in front, the one Kafka writes: 3 for offsets (1 with a time of expiry) and groups, 0
@@ -117,51 +117,51 @@ func AppendRecordValue(dst []byte, v RecordValue) []byte {
 }
 
 func appendRecordValue(dst []byte, v RecordValue, version int16) []byte {
-	e := encoder{buf: dst}
-	e.int16(version)
+	e := Encoder{Buf: dst}
+	e.Int16(version)
 	v.append(&e, version)
-	return e.buf
+	return e.Buf
 }
 
 // ParseRecordValue reads the value that belongs to a key of the kind. Every version Kafka has had is read. The error matches ErrCorrupt, and
 // the result does not share memory with p.
 func ParseRecordValue(kind KeyKind, p []byte) (RecordValue, error) {
-	d := decoder{rest: p}
-	version := d.int16()
+	d := Decoder{Rest: p}
+	version := d.Int16()
 	newest := int16(0)
-	var parse func(*decoder, int16) RecordValue
+	var parse func(*Decoder, int16) RecordValue
 	switch kind {
 	case KeyOffsetOld, KeyOffset:
 		newest, parse = 4, parseOffsetRecord
 	case KeyGroup:
 		newest, parse = 4, parseGroupRecord
 	case KeyGroupEpoch:
-		parse = func(d *decoder, _ int16) RecordValue { return EpochRecord{Epoch: d.int32()} }
+		parse = func(d *Decoder, _ int16) RecordValue { return EpochRecord{Epoch: d.Int32()} }
 	case KeyTopics:
 		parse = parseTopicsRecord
 	case KeyMember:
 		parse = parseMemberRecord
 	case KeyTargetEpoch:
-		parse = func(d *decoder, _ int16) RecordValue { return TargetEpochRecord{Epoch: d.int32()} }
+		parse = func(d *Decoder, _ int16) RecordValue { return TargetEpochRecord{Epoch: d.Int32()} }
 	case KeyTarget:
-		parse = func(d *decoder, _ int16) RecordValue { return TargetRecord{Partitions: d.partitionsByID()} }
+		parse = func(d *Decoder, _ int16) RecordValue { return TargetRecord{Partitions: d.partitionsByID()} }
 	case KeyCurrent:
 		parse = parseCurrentRecord
 	default:
 		return nil, fmt.Errorf("%w: no value is known for keys of kind %d", ErrCorrupt, kind)
 	}
-	if d.err == nil && (version < 0 || version > newest) {
-		d.fail(fmt.Sprintf("version %d of a value for keys of kind %d", version, kind))
+	if d.Err == nil && (version < 0 || version > newest) {
+		d.Fail(fmt.Sprintf("version %d of a value for keys of kind %d", version, kind))
 	}
-	d.flexible = kind > KeyGroup || version >= 4
+	d.Flexible = kind > KeyGroup || version >= 4
 	v := parse(&d, version)
 	switch kind {
 	case KeyMember: // it has read its tagged fields
 	default:
-		d.tags(nil)
+		d.Tags(nil)
 	}
-	if d.err != nil {
-		return nil, d.err
+	if d.Err != nil {
+		return nil, d.Err
 	}
 	return v, nil
 }

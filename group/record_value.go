@@ -24,29 +24,29 @@ func (r OffsetRecord) newest() int16 {
 	return 3
 }
 
-func (r OffsetRecord) append(e *encoder, version int16) {
-	e.flexible = version >= 4
-	e.int64(r.Offset)
+func (r OffsetRecord) append(e *Encoder, version int16) {
+	e.Flexible = version >= 4
+	e.Int64(r.Offset)
 	if version >= 3 {
-		e.int32(r.LeaderEpoch)
+		e.Int32(r.LeaderEpoch)
 	}
-	e.string(r.Metadata)
-	e.int64(r.CommitTime)
+	e.String(r.Metadata)
+	e.Int64(r.CommitTime)
 	if version == 1 {
-		e.int64(r.ExpireTime)
+		e.Int64(r.ExpireTime)
 	}
-	e.noTags()
+	e.NoTags()
 }
 
-func parseOffsetRecord(d *decoder, version int16) RecordValue {
-	r := OffsetRecord{Offset: d.int64(), LeaderEpoch: -1, ExpireTime: -1}
+func parseOffsetRecord(d *Decoder, version int16) RecordValue {
+	r := OffsetRecord{Offset: d.Int64(), LeaderEpoch: -1, ExpireTime: -1}
 	if version >= 3 {
-		r.LeaderEpoch = d.int32()
+		r.LeaderEpoch = d.Int32()
 	}
-	r.Metadata = d.string()
-	r.CommitTime = d.int64()
+	r.Metadata = d.String()
+	r.CommitTime = d.Int64()
 	if version == 1 {
-		r.ExpireTime = d.int64()
+		r.ExpireTime = d.Int64()
 	}
 	return r
 }
@@ -80,54 +80,54 @@ type GroupRecordMember struct {
 
 func (r GroupRecord) newest() int16 { return 3 }
 
-func (r GroupRecord) append(e *encoder, version int16) {
-	e.flexible = version >= 4
-	e.string(r.ProtocolType)
-	e.int32(r.Generation)
-	e.nullable(r.Protocol)
-	e.nullable(r.Leader)
+func (r GroupRecord) append(e *Encoder, version int16) {
+	e.Flexible = version >= 4
+	e.String(r.ProtocolType)
+	e.Int32(r.Generation)
+	e.Nullable(r.Protocol)
+	e.Nullable(r.Leader)
 	if version >= 2 {
-		e.int64(r.StateTime)
+		e.Int64(r.StateTime)
 	}
-	e.length(len(r.Members), true)
+	e.Length(len(r.Members), true)
 	for _, m := range r.Members {
-		e.string(m.MemberID)
+		e.String(m.MemberID)
 		if version >= 3 {
-			e.nullable(m.InstanceID)
+			e.Nullable(m.InstanceID)
 		}
-		e.string(m.ClientID)
-		e.string(m.ClientHost)
+		e.String(m.ClientID)
+		e.String(m.ClientHost)
 		if version >= 1 {
-			e.int32(m.RebalanceTimeout)
+			e.Int32(m.RebalanceTimeout)
 		}
-		e.int32(m.SessionTimeout)
+		e.Int32(m.SessionTimeout)
 		e.blob(m.Subscription)
 		e.blob(m.Assignment)
-		e.noTags()
+		e.NoTags()
 	}
-	e.noTags()
+	e.NoTags()
 }
 
-func parseGroupRecord(d *decoder, version int16) RecordValue {
-	r := GroupRecord{ProtocolType: d.string(), Generation: d.int32(), Protocol: d.nullable(), Leader: d.nullable(), StateTime: -1}
+func parseGroupRecord(d *Decoder, version int16) RecordValue {
+	r := GroupRecord{ProtocolType: d.String(), Generation: d.Int32(), Protocol: d.Nullable(), Leader: d.Nullable(), StateTime: -1}
 	if version >= 2 {
-		r.StateTime = d.int64()
+		r.StateTime = d.Int64()
 	}
-	for n := d.count(8); n > 0 && d.err == nil; n-- {
-		m := GroupRecordMember{MemberID: d.string()}
+	for n := d.Count(8); n > 0 && d.Err == nil; n-- {
+		m := GroupRecordMember{MemberID: d.String()}
 		if version >= 3 {
-			m.InstanceID = d.nullable()
+			m.InstanceID = d.Nullable()
 		}
-		m.ClientID, m.ClientHost = d.string(), d.string()
+		m.ClientID, m.ClientHost = d.String(), d.String()
 		if version >= 1 {
-			m.RebalanceTimeout = d.int32()
+			m.RebalanceTimeout = d.Int32()
 		}
-		m.SessionTimeout = d.int32()
+		m.SessionTimeout = d.Int32()
 		if version == 0 {
 			m.RebalanceTimeout = m.SessionTimeout
 		}
-		m.Subscription, m.Assignment = d.bytes(), d.bytes()
-		d.tags(nil)
+		m.Subscription, m.Assignment = d.Bytes(), d.Bytes()
+		d.Tags(nil)
 		r.Members = append(r.Members, m)
 	}
 	return r
@@ -138,10 +138,10 @@ type EpochRecord struct{ Epoch int32 }
 
 func (r EpochRecord) newest() int16 { return 0 }
 
-func (r EpochRecord) append(e *encoder, _ int16) {
-	e.flexible = true
-	e.int32(r.Epoch)
-	e.noTags()
+func (r EpochRecord) append(e *Encoder, _ int16) {
+	e.Flexible = true
+	e.Int32(r.Epoch)
+	e.NoTags()
 }
 
 // TopicsRecord is what the group's topics looked like when the epoch began.
@@ -156,29 +156,29 @@ type TopicsRecordTopic struct {
 
 func (r TopicsRecord) newest() int16 { return 0 }
 
-func (r TopicsRecord) append(e *encoder, _ int16) {
-	e.flexible = true
-	e.length(len(r.Topics), true)
+func (r TopicsRecord) append(e *Encoder, _ int16) {
+	e.Flexible = true
+	e.Length(len(r.Topics), true)
 	for _, t := range r.Topics {
-		e.uuid(t.ID)
-		e.string(t.Name)
-		e.int32(t.Partitions)
-		e.length(0, true) // racks by partition, which Kafka has given up
-		e.noTags()
+		e.UUID(t.ID)
+		e.String(t.Name)
+		e.Int32(t.Partitions)
+		e.Length(0, true) // racks by partition, which Kafka has given up
+		e.NoTags()
 	}
-	e.noTags()
+	e.NoTags()
 }
 
-func parseTopicsRecord(d *decoder, _ int16) RecordValue {
+func parseTopicsRecord(d *Decoder, _ int16) RecordValue {
 	var r TopicsRecord
-	for n := d.count(23); n > 0 && d.err == nil; n-- {
-		t := TopicsRecordTopic{ID: d.uuid(), Name: d.string(), Partitions: d.int32()}
-		for p := d.count(6); p > 0 && d.err == nil; p-- {
-			d.int32()
-			d.strings()
-			d.tags(nil)
+	for n := d.Count(23); n > 0 && d.Err == nil; n-- {
+		t := TopicsRecordTopic{ID: d.UUID(), Name: d.String(), Partitions: d.Int32()}
+		for p := d.Count(6); p > 0 && d.Err == nil; p-- {
+			d.Int32()
+			d.Strings()
+			d.Tags(nil)
 		}
-		d.tags(nil)
+		d.Tags(nil)
 		r.Topics = append(r.Topics, t)
 	}
 	return r
@@ -216,52 +216,52 @@ type Protocol struct {
 
 func (r MemberRecord) newest() int16 { return 0 }
 
-func (r MemberRecord) append(e *encoder, _ int16) {
-	e.flexible = true
-	e.nullable(r.InstanceID)
-	e.nullable(r.Rack)
-	e.string(r.ClientID)
-	e.string(r.ClientHost)
-	e.strings(r.Topics)
-	e.nullable(r.Regex)
-	e.int32(r.RebalanceTimeout)
-	e.nullable(r.Assignor)
+func (r MemberRecord) append(e *Encoder, _ int16) {
+	e.Flexible = true
+	e.Nullable(r.InstanceID)
+	e.Nullable(r.Rack)
+	e.String(r.ClientID)
+	e.String(r.ClientHost)
+	e.Strings(r.Topics)
+	e.Nullable(r.Regex)
+	e.Int32(r.RebalanceTimeout)
+	e.Nullable(r.Assignor)
 	if r.Classic == nil {
-		e.noTags()
+		e.NoTags()
 		return
 	}
-	field := encoder{flexible: true}
-	field.uvarint(1) // not null
-	field.int32(r.Classic.SessionTimeout)
-	field.length(len(r.Classic.Protocols), true)
+	field := Encoder{Flexible: true}
+	field.Uvarint(1) // not null
+	field.Int32(r.Classic.SessionTimeout)
+	field.Length(len(r.Classic.Protocols), true)
 	for _, p := range r.Classic.Protocols {
-		field.string(p.Name)
+		field.String(p.Name)
 		field.blob(p.Metadata)
-		field.noTags()
+		field.NoTags()
 	}
-	field.noTags()
-	e.uvarint(1) // one tagged field,
-	e.uvarint(0) // tag 0
-	e.uvarint(len(field.buf))
-	e.raw(field.buf)
+	field.NoTags()
+	e.Uvarint(1) // one tagged field,
+	e.Uvarint(0) // tag 0
+	e.Uvarint(len(field.Buf))
+	e.Raw(field.Buf)
 }
 
-func parseMemberRecord(d *decoder, _ int16) RecordValue {
+func parseMemberRecord(d *Decoder, _ int16) RecordValue {
 	r := MemberRecord{
-		InstanceID: d.nullable(), Rack: d.nullable(), ClientID: d.string(), ClientHost: d.string(), Topics: d.strings(),
-		Regex: d.nullable(), RebalanceTimeout: d.int32(), Assignor: d.nullable(),
+		InstanceID: d.Nullable(), Rack: d.Nullable(), ClientID: d.String(), ClientHost: d.String(), Topics: d.Strings(),
+		Regex: d.Nullable(), RebalanceTimeout: d.Int32(), Assignor: d.Nullable(),
 	}
-	d.tags(func(tag int, field *decoder) {
-		if tag != 0 || field.uvarint() == 0 {
+	d.Tags(func(tag int, field *Decoder) {
+		if tag != 0 || field.Uvarint() == 0 {
 			return
 		}
-		r.Classic = &ClassicMember{SessionTimeout: field.int32()}
-		for n := field.count(3); n > 0 && field.err == nil; n-- {
-			p := Protocol{Name: field.string(), Metadata: field.bytes()}
-			field.tags(nil)
+		r.Classic = &ClassicMember{SessionTimeout: field.Int32()}
+		for n := field.Count(3); n > 0 && field.Err == nil; n-- {
+			p := Protocol{Name: field.String(), Metadata: field.Bytes()}
+			field.Tags(nil)
 			r.Classic.Protocols = append(r.Classic.Protocols, p)
 		}
-		field.tags(nil)
+		field.Tags(nil)
 	})
 	return r
 }
@@ -271,7 +271,7 @@ type TargetEpochRecord struct{ Epoch int32 }
 
 func (r TargetEpochRecord) newest() int16 { return 0 }
 
-func (r TargetEpochRecord) append(e *encoder, _ int16) { EpochRecord(r).append(e, 0) }
+func (r TargetEpochRecord) append(e *Encoder, _ int16) { EpochRecord(r).append(e, 0) }
 
 // TargetRecord is what a member is to read in the end.
 type TargetRecord struct{ Partitions []TopicIDPartitions }
@@ -284,10 +284,10 @@ type TopicIDPartitions struct {
 
 func (r TargetRecord) newest() int16 { return 0 }
 
-func (r TargetRecord) append(e *encoder, _ int16) {
-	e.flexible = true
+func (r TargetRecord) append(e *Encoder, _ int16) {
+	e.Flexible = true
 	e.partitionsByID(r.Partitions)
-	e.noTags()
+	e.NoTags()
 }
 
 // CurrentRecord is where a member stands on its way to the target.
@@ -315,41 +315,41 @@ const (
 
 func (r CurrentRecord) newest() int16 { return 0 }
 
-func (r CurrentRecord) append(e *encoder, _ int16) {
-	e.flexible = true
-	e.int32(r.Epoch)
-	e.int32(r.PreviousEpoch)
-	e.int8(int8(r.State))
+func (r CurrentRecord) append(e *Encoder, _ int16) {
+	e.Flexible = true
+	e.Int32(r.Epoch)
+	e.Int32(r.PreviousEpoch)
+	e.Int8(int8(r.State))
 	e.partitionsByID(r.Assigned)
 	e.partitionsByID(r.Revoking)
-	e.noTags()
+	e.NoTags()
 }
 
-func parseCurrentRecord(d *decoder, _ int16) RecordValue {
+func parseCurrentRecord(d *Decoder, _ int16) RecordValue {
 	return CurrentRecord{
-		Epoch: d.int32(), PreviousEpoch: d.int32(), State: MemberState(d.int8()), Assigned: d.partitionsByID(), Revoking: d.partitionsByID(),
+		Epoch: d.Int32(), PreviousEpoch: d.Int32(), State: MemberState(d.Int8()), Assigned: d.partitionsByID(), Revoking: d.partitionsByID(),
 	}
 }
 
-func (e *encoder) partitionsByID(list []TopicIDPartitions) {
-	e.length(len(list), true)
+func (e *Encoder) partitionsByID(list []TopicIDPartitions) {
+	e.Length(len(list), true)
 	for _, t := range list {
-		e.uuid(t.ID)
-		e.int32s(t.Partitions)
-		e.noTags()
+		e.UUID(t.ID)
+		e.Int32s(t.Partitions)
+		e.NoTags()
 	}
 }
 
-func (d *decoder) partitionsByID() (list []TopicIDPartitions) {
-	for n := d.count(18); n > 0 && d.err == nil; n-- {
-		list = append(list, TopicIDPartitions{d.uuid(), d.int32s()})
-		d.tags(nil)
+func (d *Decoder) partitionsByID() (list []TopicIDPartitions) {
+	for n := d.Count(18); n > 0 && d.Err == nil; n-- {
+		list = append(list, TopicIDPartitions{d.UUID(), d.Int32s()})
+		d.Tags(nil)
 	}
 	return list
 }
 
 // blob writes bytes that may not be null: nil is empty.
-func (e *encoder) blob(p []byte) {
-	e.length(len(p), true)
-	e.raw(p)
+func (e *Encoder) blob(p []byte) {
+	e.Length(len(p), true)
+	e.Raw(p)
 }

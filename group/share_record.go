@@ -37,28 +37,28 @@ func (k shareKey) home(partitions int32) int32 {
 
 // append writes the key of a record of a kind; a story's has the record's offset in addition.
 func (k shareKey) append(kind int16, offset int64) []byte {
-	var e encoder
-	e.int16(kind)
-	e.string(k.queue)
-	e.uuid(k.topic)
-	e.int32(k.partition)
+	var e Encoder
+	e.Int16(kind)
+	e.String(k.queue)
+	e.UUID(k.topic)
+	e.Int32(k.partition)
 	if kind == shareStoryKind {
-		e.int64(offset)
+		e.Int64(offset)
 	}
-	return e.buf
+	return e.Buf
 }
 
 func parseShareKey(p []byte) (kind int16, k shareKey, offset int64, err error) {
-	d := decoder{rest: p}
-	kind = d.int16()
-	if d.err == nil && kind != shareSnapshotKind && kind != shareUpdateKind && kind != shareStoryKind {
+	d := Decoder{Rest: p}
+	kind = d.Int16()
+	if d.Err == nil && kind != shareSnapshotKind && kind != shareUpdateKind && kind != shareStoryKind {
 		return kind, k, 0, nil // of a newer version: passed over
 	}
-	k = shareKey{queue: d.string(), topic: d.uuid(), partition: d.int32()}
+	k = shareKey{queue: d.String(), topic: d.UUID(), partition: d.Int32()}
 	if kind == shareStoryKind {
-		offset = d.int64()
+		offset = d.Int64()
 	}
-	return kind, k, offset, d.err
+	return kind, k, offset, d.Err
 }
 
 // shareSnapshot is the value of a snapshot; as an update it has no stateEpoch and no times, and start may be -1.
@@ -70,28 +70,28 @@ type shareSnapshot struct {
 }
 
 func (s *shareSnapshot) append(kind int16) []byte {
-	e := encoder{flexible: true}
-	e.int16(0)
-	e.int32(s.epoch)
+	e := Encoder{Flexible: true}
+	e.Int16(0)
+	e.Int32(s.epoch)
 	if kind == shareSnapshotKind {
-		e.int32(s.stateEpoch)
+		e.Int32(s.stateEpoch)
 	}
-	e.int32(s.leaderEpoch)
-	e.int64(s.start)
+	e.Int32(s.leaderEpoch)
+	e.Int64(s.start)
 	if kind == shareSnapshotKind {
-		e.int64(s.created)
-		e.int64(s.written)
+		e.Int64(s.created)
+		e.Int64(s.written)
 	}
-	e.length(len(s.runs), true)
+	e.Length(len(s.runs), true)
 	for _, r := range s.runs {
-		e.int64(r.first)
-		e.int64(r.last)
-		e.int8(int8(r.state))
-		e.int16(r.count)
-		e.noTags()
+		e.Int64(r.first)
+		e.Int64(r.last)
+		e.Int8(int8(r.state))
+		e.Int16(r.count)
+		e.NoTags()
 	}
-	e.noTags()
-	return e.buf
+	e.NoTags()
+	return e.Buf
 }
 
 const (
@@ -101,33 +101,33 @@ const (
 )
 
 func parseShareSnapshot(kind int16, p []byte) (*shareSnapshot, error) {
-	d := decoder{rest: p, flexible: true}
-	if v := d.int16(); v != 0 {
-		d.fail("version " + strconv.Itoa(int(v)) + " of a queue's state")
+	d := Decoder{Rest: p, Flexible: true}
+	if v := d.Int16(); v != 0 {
+		d.Fail("version " + strconv.Itoa(int(v)) + " of a queue's state")
 	}
-	s := &shareSnapshot{epoch: d.int32()}
+	s := &shareSnapshot{epoch: d.Int32()}
 	if kind == shareSnapshotKind {
-		s.stateEpoch = d.int32()
+		s.stateEpoch = d.Int32()
 	}
-	s.leaderEpoch, s.start = d.int32(), d.int64()
+	s.leaderEpoch, s.start = d.Int32(), d.Int64()
 	if kind == shareSnapshotKind {
-		s.created, s.written = d.int64(), d.int64()
+		s.created, s.written = d.Int64(), d.Int64()
 	}
-	n := d.count(stateRunSize)
+	n := d.Count(stateRunSize)
 	s.runs = make(runs, 0, n)
 	for range n {
-		r := stateRun{d.int64(), d.int64(), recordState(d.int8()), d.int16()}
-		d.tags(nil)
-		if d.err == nil && (r.first < 0 || r.last < r.first || r.count < 0 || r.state != stateAvailable && !r.state.finished()) {
-			d.fail("impossible state of a record")
+		r := stateRun{d.Int64(), d.Int64(), recordState(d.Int8()), d.Int16()}
+		d.Tags(nil)
+		if d.Err == nil && (r.first < 0 || r.last < r.first || r.count < 0 || r.state != stateAvailable && !r.state.finished()) {
+			d.Fail("impossible state of a record")
 		}
 		s.runs = append(s.runs, r)
 	}
-	d.tags(nil)
+	d.Tags(nil)
 	if s.start < -1 || s.start < 0 && kind == shareSnapshotKind {
-		d.fail("negative start")
+		d.Fail("negative start")
 	}
-	return s, d.err
+	return s, d.Err
 }
 
 // story is what became of the deliveries of a record that is not finished.
@@ -157,45 +157,45 @@ func remember(list []Attempt, a Attempt) []Attempt {
 }
 
 func (s *story) append() []byte {
-	var e encoder
-	e.int16(storyVersion)
-	e.int8(int8(s.dead))
-	e.int64(millis(s.due))
-	e.int16(s.known)
-	e.int32(int32(len(s.attempts)))
+	var e Encoder
+	e.Int16(storyVersion)
+	e.Int8(int8(s.dead))
+	e.Int64(millis(s.due))
+	e.Int16(s.known)
+	e.Int32(int32(len(s.attempts)))
 	for i := range s.attempts {
 		a := &s.attempts[i]
-		e.int16(int16(a.Number))
-		e.int64(millis(a.Time))
-		e.string(a.Error)
+		e.Int16(int16(a.Number))
+		e.Int64(millis(a.Time))
+		e.String(a.Error)
 	}
-	return e.buf
+	return e.Buf
 }
 
 func parseStory(p []byte) (story, error) {
-	d := decoder{rest: p}
-	version := d.int16()
+	d := Decoder{Rest: p}
+	version := d.Int16()
 	if version < 0 || version > storyVersion {
-		d.fail("version " + strconv.Itoa(int(version)) + " of a record's attempts")
+		d.Fail("version " + strconv.Itoa(int(version)) + " of a record's attempts")
 	}
-	s := story{dead: deadCause(d.int8()), due: fromMillis(d.int64())}
+	s := story{dead: deadCause(d.Int8()), due: fromMillis(d.Int64())}
 	if s.dead < deadNot || s.dead > deadRejected {
-		d.fail("unknown reason")
+		d.Fail("unknown reason")
 	}
 	if version > 0 {
-		s.known = d.int16()
+		s.known = d.Int16()
 	}
-	n := d.count(2 + 8 + 2)
+	n := d.Count(2 + 8 + 2)
 	for range n {
-		s.attempts = remember(s.attempts, Attempt{Number: int(d.int16()), Time: fromMillis(d.int64()), Error: d.string()})
+		s.attempts = remember(s.attempts, Attempt{Number: int(d.Int16()), Time: fromMillis(d.Int64()), Error: d.String()})
 	}
 	if version == 0 {
 		s.known = int16(min(n, math.MaxInt16))
 	}
 	if s.known < 0 {
-		d.fail("negative number of attempts")
+		d.Fail("negative number of attempts")
 	}
-	return s, d.err
+	return s, d.Err
 }
 
 func millis(t time.Time) int64 {

@@ -197,17 +197,17 @@ func TestStateFitsWhatItsTopicTakes(t *testing.T) {
 
 // A story that an earlier version has stored is read, and cut down to what is kept today.
 func TestOldStoriesAreRead(t *testing.T) {
-	var e encoder
-	e.int16(0)
-	e.int8(int8(deadNot))
-	e.int64(77)
-	e.int32(2100)
+	var e Encoder
+	e.Int16(0)
+	e.Int8(int8(deadNot))
+	e.Int64(77)
+	e.Int32(2100)
 	for n := range 2100 {
-		e.int16(int16(n + 1))
-		e.int64(int64(n))
-		e.string("no")
+		e.Int16(int16(n + 1))
+		e.Int64(int64(n))
+		e.String("no")
 	}
-	told, err := parseStory(e.buf)
+	told, err := parseStory(e.Buf)
 	require.NoError(t, err)
 	require.EqualValues(t, 2100, told.known)
 	require.Equal(t, time.UnixMilli(77), told.due)

@@ -4,108 +4,106 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-
-	"github.com/quirelog/quire/topic"
 )
 
-// ErrCorrupt: bytes that claim to be a group's record, a subscription or an assignment are not. The text that wraps it says where.
-var ErrCorrupt = errors.New("group: malformed bytes")
+// ErrCorrupt: the bytes are not what they claim to be. The text that wraps it says where.
+var ErrCorrupt = errors.New("malformed bytes")
 
-// A decoder reads Apache Kafka's message encoding from front to back. The first fault sticks: later reads give zero values, and the fault
+// A Decoder reads Apache Kafka's message encoding from front to back. The first fault sticks: later reads give zero values, and the fault
 // is asked for once at the end. Flexible versions (KIP-482) have lengths as unsigned varints of length+1, and tagged fields.
 //
 // Nothing that a decoder returns shares memory with its input.
-type decoder struct {
-	rest     []byte
-	flexible bool
-	err      error
+type Decoder struct {
+	Rest     []byte
+	Flexible bool
+	Err      error
 }
 
-func (d *decoder) fail(what string) {
-	if d.err == nil {
-		d.err = fmt.Errorf("%w: %s, %d bytes before the end", ErrCorrupt, what, len(d.rest))
+func (d *Decoder) Fail(what string) {
+	if d.Err == nil {
+		d.Err = fmt.Errorf("%w: %s, %d bytes before the end", ErrCorrupt, what, len(d.Rest))
 	}
-	d.rest = nil
+	d.Rest = nil
 }
 
 // take cuts n bytes off the front; nil after a fault.
-func (d *decoder) take(n int) []byte {
-	if n < 0 || n > len(d.rest) {
-		d.fail("cut short")
+func (d *Decoder) take(n int) []byte {
+	if n < 0 || n > len(d.Rest) {
+		d.Fail("cut short")
 		return nil
 	}
-	p := d.rest[:n]
-	d.rest = d.rest[n:]
+	p := d.Rest[:n]
+	d.Rest = d.Rest[n:]
 	return p
 }
 
-func (d *decoder) int8() int8 {
+func (d *Decoder) Int8() int8 {
 	if p := d.take(1); p != nil {
 		return int8(p[0])
 	}
 	return 0
 }
 
-func (d *decoder) int16() int16 {
+func (d *Decoder) Int16() int16 {
 	if p := d.take(2); p != nil {
 		return int16(binary.BigEndian.Uint16(p))
 	}
 	return 0
 }
 
-func (d *decoder) int32() int32 {
+func (d *Decoder) Int32() int32 {
 	if p := d.take(4); p != nil {
 		return int32(binary.BigEndian.Uint32(p))
 	}
 	return 0
 }
 
-func (d *decoder) int64() int64 {
+func (d *Decoder) Int64() int64 {
 	if p := d.take(8); p != nil {
 		return int64(binary.BigEndian.Uint64(p))
 	}
 	return 0
 }
 
-func (d *decoder) uuid() (id topic.ID) {
+func (d *Decoder) UUID() (id [16]byte) {
 	copy(id[:], d.take(len(id)))
 	return id
 }
 
-func (d *decoder) uvarint() int {
-	v, n := binary.Uvarint(d.rest)
+func (d *Decoder) Uvarint() int {
+	v, n := binary.Uvarint(d.Rest)
 	if n <= 0 || n > 5 || v > 1<<31 {
-		d.fail("bad length")
+		d.Fail("bad length")
 		return 0
 	}
-	d.rest = d.rest[n:]
+	d.Rest = d.Rest[n:]
 	return int(v)
 }
 
 // length reads the length of a string (two bytes) or of bytes and arrays (four); -1 is null.
-func (d *decoder) length(wide bool) int {
+func (d *Decoder) Length(wide bool) int {
 	switch {
-	case d.flexible:
-		return d.uvarint() - 1
+	case d.Flexible:
+		return d.Uvarint() - 1
 	case wide:
-		return int(d.int32())
+		return int(d.Int32())
 	default:
-		return int(d.int16())
+		return int(d.Int16())
 	}
 }
 
 // string reads a string that may not be null.
-func (d *decoder) string() string {
-	n := d.length(false)
+func (d *Decoder) String() string {
+	n := d.Length(false)
 	if n < 0 {
-		d.fail("null string")
+		d.Fail("null string")
 	}
 	return string(d.take(n))
 }
 
 // nullable reads a string; null is "".
-func (d *decoder) nullable() string {
-	n := d.length(false)
+func (d *Decoder) Nullable() string {
+	n := d.Length(false)
 	if n == -1 {
 		return ""
 	}
@@ -113,8 +111,8 @@ func (d *decoder) nullable() string {
 }
 
 // bytes reads bytes; null is nil and empty is not.
-func (d *decoder) bytes() []byte {
-	n := d.length(true)
+func (d *Decoder) Bytes() []byte {
+	n := d.Length(true)
 	if n == -1 {
 		return nil
 	}
@@ -123,124 +121,124 @@ func (d *decoder) bytes() []byte {
 
 // count reads an array's length. least is the fewest bytes an element takes, so that a false length cannot ask for more memory than a
 // small multiple of what came.
-func (d *decoder) count(least int) int {
-	n := d.length(true)
-	if n < 0 || n > len(d.rest)/least {
-		if d.err == nil {
-			d.fail(fmt.Sprintf("array of %d", n))
+func (d *Decoder) Count(least int) int {
+	n := d.Length(true)
+	if n < 0 || n > len(d.Rest)/least {
+		if d.Err == nil {
+			d.Fail(fmt.Sprintf("array of %d", n))
 		}
 		return 0
 	}
 	return n
 }
 
-func (d *decoder) int32s() []int32 {
-	n := d.count(4)
+func (d *Decoder) Int32s() []int32 {
+	n := d.Count(4)
 	if n == 0 {
 		return nil
 	}
 	list := make([]int32, n)
 	for i := range list {
-		list[i] = d.int32()
+		list[i] = d.Int32()
 	}
 	return list
 }
 
-func (d *decoder) strings() []string {
-	n := d.count(1)
+func (d *Decoder) Strings() []string {
+	n := d.Count(1)
 	if n == 0 {
 		return nil
 	}
 	list := make([]string, n)
 	for i := range list {
-		list[i] = d.string()
+		list[i] = d.String()
 	}
 	return list
 }
 
 // tags reads the tagged fields that end a structure of a flexible version. Those that known does not take are passed over: newer writers
 // may add some.
-func (d *decoder) tags(known func(tag int, field *decoder)) {
-	if !d.flexible {
+func (d *Decoder) Tags(known func(tag int, field *Decoder)) {
+	if !d.Flexible {
 		return
 	}
-	for n := d.uvarint(); n > 0 && d.err == nil; n-- {
-		tag, size := d.uvarint(), d.uvarint()
-		field := decoder{rest: d.take(size), flexible: true}
-		if d.err == nil && known != nil {
+	for n := d.Uvarint(); n > 0 && d.Err == nil; n-- {
+		tag, size := d.Uvarint(), d.Uvarint()
+		field := Decoder{Rest: d.take(size), Flexible: true}
+		if d.Err == nil && known != nil {
 			known(tag, &field)
-			if field.err != nil {
-				d.err = field.err
+			if field.Err != nil {
+				d.Err = field.Err
 			}
 		}
 	}
 }
 
-// An encoder appends Kafka's message encoding, the inverse of decoder.
-type encoder struct {
-	buf      []byte
-	flexible bool
+// An Encoder appends Kafka's message encoding, the inverse of decoder.
+type Encoder struct {
+	Buf      []byte
+	Flexible bool
 }
 
-func (e *encoder) int8(v int8)      { e.buf = append(e.buf, byte(v)) }
-func (e *encoder) int16(v int16)    { e.buf = binary.BigEndian.AppendUint16(e.buf, uint16(v)) }
-func (e *encoder) int32(v int32)    { e.buf = binary.BigEndian.AppendUint32(e.buf, uint32(v)) }
-func (e *encoder) int64(v int64)    { e.buf = binary.BigEndian.AppendUint64(e.buf, uint64(v)) }
-func (e *encoder) uuid(id topic.ID) { e.buf = append(e.buf, id[:]...) }
-func (e *encoder) uvarint(v int)    { e.buf = binary.AppendUvarint(e.buf, uint64(v)) }
-func (e *encoder) raw(p []byte)     { e.buf = append(e.buf, p...) }
-func (e *encoder) strings(l []string) {
-	e.length(len(l), true)
+func (e *Encoder) Int8(v int8)      { e.Buf = append(e.Buf, byte(v)) }
+func (e *Encoder) Int16(v int16)    { e.Buf = binary.BigEndian.AppendUint16(e.Buf, uint16(v)) }
+func (e *Encoder) Int32(v int32)    { e.Buf = binary.BigEndian.AppendUint32(e.Buf, uint32(v)) }
+func (e *Encoder) Int64(v int64)    { e.Buf = binary.BigEndian.AppendUint64(e.Buf, uint64(v)) }
+func (e *Encoder) UUID(id [16]byte) { e.Buf = append(e.Buf, id[:]...) }
+func (e *Encoder) Uvarint(v int)    { e.Buf = binary.AppendUvarint(e.Buf, uint64(v)) }
+func (e *Encoder) Raw(p []byte)     { e.Buf = append(e.Buf, p...) }
+func (e *Encoder) Strings(l []string) {
+	e.Length(len(l), true)
 	for _, s := range l {
-		e.string(s)
+		e.String(s)
 	}
 }
 
-func (e *encoder) length(n int, wide bool) {
+func (e *Encoder) Length(n int, wide bool) {
 	switch {
-	case e.flexible:
-		e.uvarint(n + 1)
+	case e.Flexible:
+		e.Uvarint(n + 1)
 	case wide:
-		e.int32(int32(n))
+		e.Int32(int32(n))
 	default:
-		e.int16(int16(n))
+		e.Int16(int16(n))
 	}
 }
 
-func (e *encoder) string(s string) {
-	e.length(len(s), false)
-	e.buf = append(e.buf, s...)
+func (e *Encoder) String(s string) {
+	e.Length(len(s), false)
+	e.Buf = append(e.Buf, s...)
 }
 
 // nullable writes "" as null.
-func (e *encoder) nullable(s string) {
+func (e *Encoder) Nullable(s string) {
 	if s == "" {
-		e.length(-1, false)
+		e.Length(-1, false)
 		return
 	}
-	e.string(s)
+	e.String(s)
 }
 
 // bytes writes nil as null.
-func (e *encoder) bytes(p []byte) {
+func (e *Encoder) Bytes(p []byte) {
 	if p == nil {
-		e.length(-1, true)
+		e.Length(-1, true)
 		return
 	}
-	e.length(len(p), true)
-	e.buf = append(e.buf, p...)
+	e.Length(len(p), true)
+	e.Buf = append(e.Buf, p...)
 }
 
-func (e *encoder) int32s(l []int32) {
-	e.length(len(l), true)
+func (e *Encoder) Int32s(l []int32) {
+	e.Length(len(l), true)
 	for _, v := range l {
-		e.int32(v)
+		e.Int32(v)
 	}
 }
 
-// noTags ends a structure of a flexible version that has no tagged fields.
-func (e *encoder) noTags() {
-	if e.flexible {
-		e.uvarint(0)
+// NoTags ends a structure of a flexible version that has no tagged fields.
+func (e *Encoder) NoTags() {
+	if e.Flexible {
+		e.Uvarint(0)
 	}
 }
