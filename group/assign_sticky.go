@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/quirelog/quire/internal/wire"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -32,7 +33,7 @@ func (s sticky) Name() string {
 
 // UserData is Kafka's: partitions and generation for the eager assignor, the generation alone for the cooperative one.
 func (s sticky) UserData(owned []topic.TopicPartition, generation int32) []byte {
-	var e Encoder
+	var e wire.Encoder
 	switch {
 	case s.cooperative:
 		e.Int32(generation)
@@ -47,7 +48,7 @@ func (s sticky) UserData(owned []topic.TopicPartition, generation int32) []byte 
 
 // claim is what a member says it had.
 func (s sticky) claim(m Subscriber) (owned []topic.TopicPartition, generation int32) {
-	d := Decoder{Rest: m.UserData}
+	d := wire.Decoder{Rest: m.UserData}
 	if s.cooperative {
 		if m.Generation >= 0 {
 			return m.Owned, m.Generation

@@ -3,7 +3,12 @@ package group
 import (
 	"fmt"
 	"strconv"
+
+	"github.com/quirelog/quire/internal/wire"
 )
+
+// ErrCorrupt: bytes that claim to be a group's record, a subscription or an assignment are not. The text that wraps it says where.
+var ErrCorrupt = wire.ErrCorrupt
 
 // Code is an error of a group's coordinator: Apache Kafka's error code, with its number and its name, so that a broker can put it on the
 // wire as it is. Codes are compared with errors.Is. The zero Code means no error and is never returned as one.

@@ -3,6 +3,7 @@ package group
 import (
 	"slices"
 
+	"github.com/quirelog/quire/internal/wire"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -17,7 +18,7 @@ const NewestSubscription int16 = 3
 // front. Topics and partitions are sorted. What a version has no field for is left out; a version out of range is taken as the nearest.
 func AppendSubscription(dst []byte, version int16, s Subscription) []byte {
 	version = min(max(version, 0), NewestSubscription)
-	e := Encoder{Buf: dst}
+	e := wire.Encoder{Buf: dst}
 	e.Int16(version)
 	e.Strings(slices.Sorted(slices.Values(s.Topics)))
 	e.Bytes(s.UserData)
@@ -36,7 +37,7 @@ func AppendSubscription(dst []byte, version int16, s Subscription) []byte {
 // ParseSubscription reads what AppendSubscription wrote. Generation is NoGeneration where the version has none. The error matches
 // ErrCorrupt; the result does not share memory with p.
 func ParseSubscription(p []byte) (Subscription, error) {
-	d := Decoder{Rest: p}
+	d := wire.Decoder{Rest: p}
 	version := d.Int16()
 	if version < 0 {
 		d.Fail("negative version")
@@ -56,7 +57,7 @@ func ParseSubscription(p []byte) (Subscription, error) {
 
 // subscribedTopics reads only the topics, which is all a coordinator of the classic protocol needs and every version begins with.
 func subscribedTopics(p []byte) ([]string, error) {
-	d := Decoder{Rest: p}
+	d := wire.Decoder{Rest: p}
 	d.Int16()
 	topics := d.Strings()
 	return topics, d.Err
@@ -64,14 +65,14 @@ func subscribedTopics(p []byte) ([]string, error) {
 
 // subscriptionVersion is the version in front of a subscription, as far as this package goes.
 func subscriptionVersion(p []byte) int16 {
-	d := Decoder{Rest: p}
+	d := wire.Decoder{Rest: p}
 	return min(max(d.Int16(), 0), NewestSubscription)
 }
 
 // AppendAssignment appends what a member is to read, as the leader of a group sends it: Kafka's ConsumerProtocolAssignment with its version
 // in front. All versions have the same fields. Partitions are sorted by topic and number.
 func AppendAssignment(dst []byte, version int16, partitions []topic.TopicPartition, userData []byte) []byte {
-	e := Encoder{Buf: dst}
+	e := wire.Encoder{Buf: dst}
 	e.Int16(min(max(version, 0), NewestSubscription))
 	appendPartitions(&e, partitions)
 	e.Bytes(userData)
@@ -84,7 +85,7 @@ func ParseAssignment(p []byte) (partitions []topic.TopicPartition, userData []by
 	if len(p) == 0 {
 		return nil, nil, nil
 	}
-	d := Decoder{Rest: p}
+	d := wire.Decoder{Rest: p}
 	if d.Int16() < 0 {
 		d.Fail("negative version")
 	}
@@ -94,7 +95,7 @@ func ParseAssignment(p []byte) (partitions []topic.TopicPartition, userData []by
 }
 
 // appendPartitions writes an array of topics, each with its partitions.
-func appendPartitions(e *Encoder, list []topic.TopicPartition) {
+func appendPartitions(e *wire.Encoder, list []topic.TopicPartition) {
 	list = slices.SortedFunc(slices.Values(list), topic.TopicPartition.Compare)
 	topics := 0
 	for i, tp := range list {
@@ -117,7 +118,7 @@ func appendPartitions(e *Encoder, list []topic.TopicPartition) {
 	}
 }
 
-func readPartitions(d *Decoder) (list []topic.TopicPartition) {
+func readPartitions(d *wire.Decoder) (list []topic.TopicPartition) {
 	for n := d.Count(6); n > 0; n-- {
 		name := d.String()
 		for _, p := range d.Int32s() {

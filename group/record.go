@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"github.com/quirelog/quire/internal/wire"
 	"unicode/utf16"
 )
 
@@ -67,7 +68,7 @@ func (k KeyKind) ofMember() bool { return k == KeyMember || k == KeyTarget || k 
 
 // AppendRecordKey appends a key in Kafka's format. A kind beyond KeyCurrent has no fields but the group.
 func AppendRecordKey(dst []byte, k RecordKey) []byte {
-	e := Encoder{Buf: dst}
+	e := wire.Encoder{Buf: dst}
 	e.Int16(int16(k.Kind))
 	e.String(k.Group)
 	switch {
@@ -83,7 +84,7 @@ func AppendRecordKey(dst []byte, k RecordKey) []byte {
 // ParseRecordKey reads a key. Of a kind beyond KeyCurrent only Kind is filled in, without an error: readers pass such records over, as
 // Kafka does, since newer versions bring new kinds. The error matches ErrCorrupt.
 func ParseRecordKey(p []byte) (RecordKey, error) {
-	d := Decoder{Rest: p}
+	d := wire.Decoder{Rest: p}
 	k := RecordKey{Kind: KeyKind(d.Int16())}
 	if k.Kind < 0 {
 		d.Fail("negative kind of key")
@@ -107,7 +108,7 @@ func ParseRecordKey(p []byte) (RecordKey, error) {
 type RecordValue interface {
 	// newest is the version that is written.
 	newest() int16
-	append(e *Encoder, version int16)
+	append(e *wire.Encoder, version int16)
 }
 
 // AppendRecordValue appends a value with its version in front, the one Kafka writes: 3 for offsets (1 with a time of expiry) and groups, 0
@@ -117,7 +118,7 @@ func AppendRecordValue(dst []byte, v RecordValue) []byte {
 }
 
 func appendRecordValue(dst []byte, v RecordValue, version int16) []byte {
-	e := Encoder{Buf: dst}
+	e := wire.Encoder{Buf: dst}
 	e.Int16(version)
 	v.append(&e, version)
 	return e.Buf
@@ -126,25 +127,25 @@ func appendRecordValue(dst []byte, v RecordValue, version int16) []byte {
 // ParseRecordValue reads the value that belongs to a key of the kind. Every version Kafka has had is read. The error matches ErrCorrupt, and
 // the result does not share memory with p.
 func ParseRecordValue(kind KeyKind, p []byte) (RecordValue, error) {
-	d := Decoder{Rest: p}
+	d := wire.Decoder{Rest: p}
 	version := d.Int16()
 	newest := int16(0)
-	var parse func(*Decoder, int16) RecordValue
+	var parse func(*wire.Decoder, int16) RecordValue
 	switch kind {
 	case KeyOffsetOld, KeyOffset:
 		newest, parse = 4, parseOffsetRecord
 	case KeyGroup:
 		newest, parse = 4, parseGroupRecord
 	case KeyGroupEpoch:
-		parse = func(d *Decoder, _ int16) RecordValue { return EpochRecord{Epoch: d.Int32()} }
+		parse = func(d *wire.Decoder, _ int16) RecordValue { return EpochRecord{Epoch: d.Int32()} }
 	case KeyTopics:
 		parse = parseTopicsRecord
 	case KeyMember:
 		parse = parseMemberRecord
 	case KeyTargetEpoch:
-		parse = func(d *Decoder, _ int16) RecordValue { return TargetEpochRecord{Epoch: d.Int32()} }
+		parse = func(d *wire.Decoder, _ int16) RecordValue { return TargetEpochRecord{Epoch: d.Int32()} }
 	case KeyTarget:
-		parse = func(d *Decoder, _ int16) RecordValue { return TargetRecord{Partitions: d.partitionsByID()} }
+		parse = func(d *wire.Decoder, _ int16) RecordValue { return TargetRecord{Partitions: readPartitionsByID(d)} }
 	case KeyCurrent:
 		parse = parseCurrentRecord
 	default:

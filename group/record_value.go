@@ -1,6 +1,7 @@
 package group
 
 import (
+	"github.com/quirelog/quire/internal/wire"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -24,7 +25,7 @@ func (r OffsetRecord) newest() int16 {
 	return 3
 }
 
-func (r OffsetRecord) append(e *Encoder, version int16) {
+func (r OffsetRecord) append(e *wire.Encoder, version int16) {
 	e.Flexible = version >= 4
 	e.Int64(r.Offset)
 	if version >= 3 {
@@ -38,7 +39,7 @@ func (r OffsetRecord) append(e *Encoder, version int16) {
 	e.NoTags()
 }
 
-func parseOffsetRecord(d *Decoder, version int16) RecordValue {
+func parseOffsetRecord(d *wire.Decoder, version int16) RecordValue {
 	r := OffsetRecord{Offset: d.Int64(), LeaderEpoch: -1, ExpireTime: -1}
 	if version >= 3 {
 		r.LeaderEpoch = d.Int32()
@@ -80,7 +81,7 @@ type GroupRecordMember struct {
 
 func (r GroupRecord) newest() int16 { return 3 }
 
-func (r GroupRecord) append(e *Encoder, version int16) {
+func (r GroupRecord) append(e *wire.Encoder, version int16) {
 	e.Flexible = version >= 4
 	e.String(r.ProtocolType)
 	e.Int32(r.Generation)
@@ -101,14 +102,14 @@ func (r GroupRecord) append(e *Encoder, version int16) {
 			e.Int32(m.RebalanceTimeout)
 		}
 		e.Int32(m.SessionTimeout)
-		e.blob(m.Subscription)
-		e.blob(m.Assignment)
+		appendBlob(e, m.Subscription)
+		appendBlob(e, m.Assignment)
 		e.NoTags()
 	}
 	e.NoTags()
 }
 
-func parseGroupRecord(d *Decoder, version int16) RecordValue {
+func parseGroupRecord(d *wire.Decoder, version int16) RecordValue {
 	r := GroupRecord{ProtocolType: d.String(), Generation: d.Int32(), Protocol: d.Nullable(), Leader: d.Nullable(), StateTime: -1}
 	if version >= 2 {
 		r.StateTime = d.Int64()
@@ -138,7 +139,7 @@ type EpochRecord struct{ Epoch int32 }
 
 func (r EpochRecord) newest() int16 { return 0 }
 
-func (r EpochRecord) append(e *Encoder, _ int16) {
+func (r EpochRecord) append(e *wire.Encoder, _ int16) {
 	e.Flexible = true
 	e.Int32(r.Epoch)
 	e.NoTags()
@@ -156,7 +157,7 @@ type TopicsRecordTopic struct {
 
 func (r TopicsRecord) newest() int16 { return 0 }
 
-func (r TopicsRecord) append(e *Encoder, _ int16) {
+func (r TopicsRecord) append(e *wire.Encoder, _ int16) {
 	e.Flexible = true
 	e.Length(len(r.Topics), true)
 	for _, t := range r.Topics {
@@ -169,7 +170,7 @@ func (r TopicsRecord) append(e *Encoder, _ int16) {
 	e.NoTags()
 }
 
-func parseTopicsRecord(d *Decoder, _ int16) RecordValue {
+func parseTopicsRecord(d *wire.Decoder, _ int16) RecordValue {
 	var r TopicsRecord
 	for n := d.Count(23); n > 0 && d.Err == nil; n-- {
 		t := TopicsRecordTopic{ID: d.UUID(), Name: d.String(), Partitions: d.Int32()}
@@ -216,7 +217,7 @@ type Protocol struct {
 
 func (r MemberRecord) newest() int16 { return 0 }
 
-func (r MemberRecord) append(e *Encoder, _ int16) {
+func (r MemberRecord) append(e *wire.Encoder, _ int16) {
 	e.Flexible = true
 	e.Nullable(r.InstanceID)
 	e.Nullable(r.Rack)
@@ -230,13 +231,13 @@ func (r MemberRecord) append(e *Encoder, _ int16) {
 		e.NoTags()
 		return
 	}
-	field := Encoder{Flexible: true}
+	field := wire.Encoder{Flexible: true}
 	field.Uvarint(1) // not null
 	field.Int32(r.Classic.SessionTimeout)
 	field.Length(len(r.Classic.Protocols), true)
 	for _, p := range r.Classic.Protocols {
 		field.String(p.Name)
-		field.blob(p.Metadata)
+		appendBlob(&field, p.Metadata)
 		field.NoTags()
 	}
 	field.NoTags()
@@ -246,12 +247,12 @@ func (r MemberRecord) append(e *Encoder, _ int16) {
 	e.Raw(field.Buf)
 }
 
-func parseMemberRecord(d *Decoder, _ int16) RecordValue {
+func parseMemberRecord(d *wire.Decoder, _ int16) RecordValue {
 	r := MemberRecord{
 		InstanceID: d.Nullable(), Rack: d.Nullable(), ClientID: d.String(), ClientHost: d.String(), Topics: d.Strings(),
 		Regex: d.Nullable(), RebalanceTimeout: d.Int32(), Assignor: d.Nullable(),
 	}
-	d.Tags(func(tag int, field *Decoder) {
+	d.Tags(func(tag int, field *wire.Decoder) {
 		if tag != 0 || field.Uvarint() == 0 {
 			return
 		}
@@ -271,7 +272,7 @@ type TargetEpochRecord struct{ Epoch int32 }
 
 func (r TargetEpochRecord) newest() int16 { return 0 }
 
-func (r TargetEpochRecord) append(e *Encoder, _ int16) { EpochRecord(r).append(e, 0) }
+func (r TargetEpochRecord) append(e *wire.Encoder, _ int16) { EpochRecord(r).append(e, 0) }
 
 // TargetRecord is what a member is to read in the end.
 type TargetRecord struct{ Partitions []TopicIDPartitions }
@@ -284,9 +285,9 @@ type TopicIDPartitions struct {
 
 func (r TargetRecord) newest() int16 { return 0 }
 
-func (r TargetRecord) append(e *Encoder, _ int16) {
+func (r TargetRecord) append(e *wire.Encoder, _ int16) {
 	e.Flexible = true
-	e.partitionsByID(r.Partitions)
+	appendPartitionsByID(e, r.Partitions)
 	e.NoTags()
 }
 
@@ -315,23 +316,23 @@ const (
 
 func (r CurrentRecord) newest() int16 { return 0 }
 
-func (r CurrentRecord) append(e *Encoder, _ int16) {
+func (r CurrentRecord) append(e *wire.Encoder, _ int16) {
 	e.Flexible = true
 	e.Int32(r.Epoch)
 	e.Int32(r.PreviousEpoch)
 	e.Int8(int8(r.State))
-	e.partitionsByID(r.Assigned)
-	e.partitionsByID(r.Revoking)
+	appendPartitionsByID(e, r.Assigned)
+	appendPartitionsByID(e, r.Revoking)
 	e.NoTags()
 }
 
-func parseCurrentRecord(d *Decoder, _ int16) RecordValue {
+func parseCurrentRecord(d *wire.Decoder, _ int16) RecordValue {
 	return CurrentRecord{
-		Epoch: d.Int32(), PreviousEpoch: d.Int32(), State: MemberState(d.Int8()), Assigned: d.partitionsByID(), Revoking: d.partitionsByID(),
+		Epoch: d.Int32(), PreviousEpoch: d.Int32(), State: MemberState(d.Int8()), Assigned: readPartitionsByID(d), Revoking: readPartitionsByID(d),
 	}
 }
 
-func (e *Encoder) partitionsByID(list []TopicIDPartitions) {
+func appendPartitionsByID(e *wire.Encoder, list []TopicIDPartitions) {
 	e.Length(len(list), true)
 	for _, t := range list {
 		e.UUID(t.ID)
@@ -340,7 +341,7 @@ func (e *Encoder) partitionsByID(list []TopicIDPartitions) {
 	}
 }
 
-func (d *Decoder) partitionsByID() (list []TopicIDPartitions) {
+func readPartitionsByID(d *wire.Decoder) (list []TopicIDPartitions) {
 	for n := d.Count(18); n > 0 && d.Err == nil; n-- {
 		list = append(list, TopicIDPartitions{d.UUID(), d.Int32s()})
 		d.Tags(nil)
@@ -348,8 +349,8 @@ func (d *Decoder) partitionsByID() (list []TopicIDPartitions) {
 	return list
 }
 
-// blob writes bytes that may not be null: nil is empty.
-func (e *Encoder) blob(p []byte) {
+// appendBlob writes bytes that may not be null: nil is empty.
+func appendBlob(e *wire.Encoder, p []byte) {
 	e.Length(len(p), true)
 	e.Raw(p)
 }

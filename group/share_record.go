@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/quirelog/quire/internal/wire"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -37,7 +38,7 @@ func (k shareKey) home(partitions int32) int32 {
 
 // append writes the key of a record of a kind; a story's has the record's offset in addition.
 func (k shareKey) append(kind int16, offset int64) []byte {
-	var e Encoder
+	var e wire.Encoder
 	e.Int16(kind)
 	e.String(k.queue)
 	e.UUID(k.topic)
@@ -49,7 +50,7 @@ func (k shareKey) append(kind int16, offset int64) []byte {
 }
 
 func parseShareKey(p []byte) (kind int16, k shareKey, offset int64, err error) {
-	d := Decoder{Rest: p}
+	d := wire.Decoder{Rest: p}
 	kind = d.Int16()
 	if d.Err == nil && kind != shareSnapshotKind && kind != shareUpdateKind && kind != shareStoryKind {
 		return kind, k, 0, nil // of a newer version: passed over
@@ -70,7 +71,7 @@ type shareSnapshot struct {
 }
 
 func (s *shareSnapshot) append(kind int16) []byte {
-	e := Encoder{Flexible: true}
+	e := wire.Encoder{Flexible: true}
 	e.Int16(0)
 	e.Int32(s.epoch)
 	if kind == shareSnapshotKind {
@@ -101,7 +102,7 @@ const (
 )
 
 func parseShareSnapshot(kind int16, p []byte) (*shareSnapshot, error) {
-	d := Decoder{Rest: p, Flexible: true}
+	d := wire.Decoder{Rest: p, Flexible: true}
 	if v := d.Int16(); v != 0 {
 		d.Fail("version " + strconv.Itoa(int(v)) + " of a queue's state")
 	}
@@ -157,7 +158,7 @@ func remember(list []Attempt, a Attempt) []Attempt {
 }
 
 func (s *story) append() []byte {
-	var e Encoder
+	var e wire.Encoder
 	e.Int16(storyVersion)
 	e.Int8(int8(s.dead))
 	e.Int64(millis(s.due))
@@ -173,7 +174,7 @@ func (s *story) append() []byte {
 }
 
 func parseStory(p []byte) (story, error) {
-	d := Decoder{Rest: p}
+	d := wire.Decoder{Rest: p}
 	version := d.Int16()
 	if version < 0 || version > storyVersion {
 		d.Fail("version " + strconv.Itoa(int(version)) + " of a record's attempts")

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/quirelog/quire/internal/wire"
 	"github.com/quirelog/quire/topic"
 	"github.com/quirelog/quire/topic/topictest"
 )
@@ -197,7 +198,7 @@ func TestStateFitsWhatItsTopicTakes(t *testing.T) {
 
 // A story that an earlier version has stored is read, and cut down to what is kept today.
 func TestOldStoriesAreRead(t *testing.T) {
-	var e Encoder
+	var e wire.Encoder
 	e.Int16(0)
 	e.Int8(int8(deadNot))
 	e.Int64(77)

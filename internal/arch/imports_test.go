@@ -22,6 +22,7 @@ internal/handletest   :
 internal/thin         :
 internal/ready        :
 internal/heap         :
+internal/wire         :
 compress              :
 timingwheel           :
 log/vfs               :
@@ -34,7 +35,7 @@ replica               : log log/record
 topic/internal/catalog : log log/vfs
 topic/internal/fetch  : log log/record internal/ready
 topic                 : replica log log/record log/vfs timingwheel compress topic/internal/catalog topic/internal/fetch internal/heap
-group                 : topic log/record timingwheel internal/ready internal/heap
+group                 : topic log/record timingwheel internal/ready internal/heap internal/wire
 topic/topictest       : public
 examples              : public
 examples/*            : public

@@ -1,4 +1,4 @@
-package group
+package wire
 
 import (
 	"encoding/binary"
@@ -80,7 +80,7 @@ func (d *Decoder) Uvarint() int {
 	return int(v)
 }
 
-// length reads the length of a string (two bytes) or of bytes and arrays (four); -1 is null.
+// Length reads the length of a string (two bytes) or of bytes and arrays (four); -1 is null.
 func (d *Decoder) Length(wide bool) int {
 	switch {
 	case d.Flexible:
@@ -92,7 +92,7 @@ func (d *Decoder) Length(wide bool) int {
 	}
 }
 
-// string reads a string that may not be null.
+// String reads a string that may not be null.
 func (d *Decoder) String() string {
 	n := d.Length(false)
 	if n < 0 {
@@ -101,7 +101,7 @@ func (d *Decoder) String() string {
 	return string(d.take(n))
 }
 
-// nullable reads a string; null is "".
+// Nullable reads a string; null is "".
 func (d *Decoder) Nullable() string {
 	n := d.Length(false)
 	if n == -1 {
@@ -110,7 +110,7 @@ func (d *Decoder) Nullable() string {
 	return string(d.take(n))
 }
 
-// bytes reads bytes; null is nil and empty is not.
+// Bytes reads bytes; null is nil and empty is not.
 func (d *Decoder) Bytes() []byte {
 	n := d.Length(true)
 	if n == -1 {
@@ -119,7 +119,7 @@ func (d *Decoder) Bytes() []byte {
 	return append([]byte{}, d.take(n)...)
 }
 
-// count reads an array's length. least is the fewest bytes an element takes, so that a false length cannot ask for more memory than a
+// Count reads an array's length. least is the fewest bytes an element takes, so that a false length cannot ask for more memory than a
 // small multiple of what came.
 func (d *Decoder) Count(least int) int {
 	n := d.Length(true)
@@ -156,7 +156,7 @@ func (d *Decoder) Strings() []string {
 	return list
 }
 
-// tags reads the tagged fields that end a structure of a flexible version. Those that known does not take are passed over: newer writers
+// Tags reads the tagged fields that end a structure of a flexible version. Those that known does not take are passed over: newer writers
 // may add some.
 func (d *Decoder) Tags(known func(tag int, field *Decoder)) {
 	if !d.Flexible {
@@ -174,7 +174,7 @@ func (d *Decoder) Tags(known func(tag int, field *Decoder)) {
 	}
 }
 
-// An Encoder appends Kafka's message encoding, the inverse of decoder.
+// An Encoder appends Kafka's message encoding, the inverse of Decoder.
 type Encoder struct {
 	Buf      []byte
 	Flexible bool
@@ -210,7 +210,7 @@ func (e *Encoder) String(s string) {
 	e.Buf = append(e.Buf, s...)
 }
 
-// nullable writes "" as null.
+// Nullable writes "" as null.
 func (e *Encoder) Nullable(s string) {
 	if s == "" {
 		e.Length(-1, false)
@@ -219,7 +219,7 @@ func (e *Encoder) Nullable(s string) {
 	e.String(s)
 }
 
-// bytes writes nil as null.
+// Bytes writes nil as null.
 func (e *Encoder) Bytes(p []byte) {
 	if p == nil {
 		e.Length(-1, true)
