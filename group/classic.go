@@ -181,7 +181,7 @@ func (g *classicGroup) subscribedTo(name string) bool {
 		return true
 	}
 	for _, m := range g.members {
-		topics, err := subscribedTopics(m.metadata(g.protocol))
+		topics, err := SubscribedTopics(m.metadata(g.protocol))
 		if err != nil || slices.Contains(topics, name) {
 			return true
 		}

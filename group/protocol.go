@@ -55,16 +55,16 @@ func ParseSubscription(p []byte) (Subscription, error) {
 	return s, d.Err
 }
 
-// subscribedTopics reads only the topics, which is all a coordinator of the classic protocol needs and every version begins with.
-func subscribedTopics(p []byte) ([]string, error) {
+// SubscribedTopics reads only the topics, which is all a coordinator of the classic protocol needs and every version begins with.
+func SubscribedTopics(p []byte) ([]string, error) {
 	d := wire.Decoder{Rest: p}
 	d.Int16()
 	topics := d.Strings()
 	return topics, d.Err
 }
 
-// subscriptionVersion is the version in front of a subscription, as far as this package goes.
-func subscriptionVersion(p []byte) int16 {
+// SubscriptionVersion is the version in front of a subscription, as far as this package goes.
+func SubscriptionVersion(p []byte) int16 {
 	d := wire.Decoder{Rest: p}
 	return min(max(d.Int16(), 0), NewestSubscription)
 }

@@ -154,7 +154,7 @@ func (m *machine) serverSync(req SyncRequest) {
 	protocol := member.classic.Protocols[0]
 	m.answer(m.call, SyncResponse{
 		ProtocolType: ProtocolType, Protocol: protocol.Name,
-		Assignment: AppendAssignment(nil, subscriptionVersion(protocol.Metadata), member.assigned.named(g.topicNames()), nil),
+		Assignment: AppendAssignment(nil, SubscriptionVersion(protocol.Metadata), member.assigned.named(g.topicNames()), nil),
 	})
 }
 

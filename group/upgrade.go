@@ -96,7 +96,7 @@ func (m *machine) downgrade(leaving, joined *serverMember) {
 	g.leader, g.protocol = g.members[0].id, g.choose()
 	names := old.topicNames()
 	for _, c := range g.members {
-		c.assignment = AppendAssignment(nil, subscriptionVersion(c.metadata(g.protocol)), old.member(c.id).target.named(names), nil)
+		c.assignment = AppendAssignment(nil, SubscriptionVersion(c.metadata(g.protocol)), old.member(c.id).target.named(names), nil)
 	}
 	m.deleteServer()
 	m.classic = g
