@@ -2,6 +2,7 @@ package group
 
 import (
 	"cmp"
+	"github.com/quirelog/quire/group/assignor"
 	"slices"
 	"strings"
 	"time"
@@ -171,7 +172,7 @@ func (m *machine) setState(s State) {
 // subscribedTo tells whether a member of a group of readers reads the topic. While what members said cannot be read, or is not settled,
 // every topic counts as read.
 func (g *classicGroup) subscribedTo(name string) bool {
-	if g.protocolType != ProtocolType {
+	if g.protocolType != assignor.ProtocolType {
 		return false
 	}
 	if len(g.members) == 0 {
@@ -181,7 +182,7 @@ func (g *classicGroup) subscribedTo(name string) bool {
 		return true
 	}
 	for _, m := range g.members {
-		topics, err := SubscribedTopics(m.metadata(g.protocol))
+		topics, err := assignor.SubscribedTopics(m.metadata(g.protocol))
 		if err != nil || slices.Contains(topics, name) {
 			return true
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -23,10 +24,10 @@ func TestFirstGenerationWaitsForMembers(t *testing.T) {
 	d.wait(time.Second)
 	leader, follower := answered[JoinResponse](d, first), answered[JoinResponse](d, second)
 	assert.Equal(t, JoinResponse{
-		Generation: 1, ProtocolType: ProtocolType, Protocol: "range", Leader: "c-1", MemberID: "c-1",
+		Generation: 1, ProtocolType: assignor.ProtocolType, Protocol: "range", Leader: "c-1", MemberID: "c-1",
 		Members: []JoinedMember{{"c-1", "", leader.Members[0].Metadata}, {"c-2", "", leader.Members[1].Metadata}},
 	}, leader)
-	assert.Equal(t, JoinResponse{Generation: 1, ProtocolType: ProtocolType, Protocol: "range", Leader: "c-1", MemberID: "c-2"}, follower)
+	assert.Equal(t, JoinResponse{Generation: 1, ProtocolType: assignor.ProtocolType, Protocol: "range", Leader: "c-1", MemberID: "c-2"}, follower)
 	assert.Equal(t, CompletingRebalance, d.m.state())
 	require.NoError(t, ask[HeartbeatResponse](d, beat("c-1", 1)).Err)
 	syncAll(d, []string{"c-1", "c-2"})
@@ -348,7 +349,7 @@ func TestLateAssignmentIsOfItsOwnGroup(t *testing.T) {
 	d.wait(3 * time.Second)
 	id := answered[JoinResponse](d, first).MemberID
 	d.slow = true
-	d.send(SyncRequest{MemberID: id, Generation: 1, ProtocolType: ProtocolType, Protocol: "range", Assignments: map[string][]byte{id: []byte("old")}})
+	d.send(SyncRequest{MemberID: id, Generation: 1, ProtocolType: assignor.ProtocolType, Protocol: "range", Assignments: map[string][]byte{id: []byte("old")}})
 	d.send(LeaveRequest{[]Leaver{{MemberID: id}}})
 	d.send(DeleteGroupRequest{})
 	require.Nil(t, d.m.classic)

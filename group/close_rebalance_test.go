@@ -14,13 +14,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quirelog/quire/group"
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/topic"
 )
 
 // remote is a member behind a broker that reads nothing and takes its time: as long as it does, the group is in the middle of a rebalance.
 type remote struct {
 	coord    *group.Coordinator
-	assignor group.Assignor
+	assignor assignor.Assignor
 	id       string
 	joins    func() time.Duration // how long it waits before it joins
 	syncs    func() time.Duration // and before it syncs
@@ -29,9 +30,9 @@ type remote struct {
 func (m *remote) join(ctx context.Context) group.JoinResponse {
 	time.Sleep(m.joins())
 	r := m.coord.Join(ctx, "g", group.JoinRequest{
-		MemberID: m.id, SessionTimeout: 30 * time.Second, RebalanceTimeout: time.Minute, ProtocolType: group.ProtocolType,
+		MemberID: m.id, SessionTimeout: 30 * time.Second, RebalanceTimeout: time.Minute, ProtocolType: assignor.ProtocolType,
 		Protocols: []group.Protocol{{Name: m.assignor.Name(),
-			Metadata: group.AppendSubscription(nil, group.NewestSubscription, group.Subscription{Generation: group.NoGeneration})}},
+			Metadata: assignor.AppendSubscription(nil, assignor.NewestSubscription, assignor.Subscription{Generation: assignor.NoGeneration})}},
 	})
 	m.id = r.MemberID
 	return r
@@ -41,20 +42,20 @@ func (m *remote) join(ctx context.Context) group.JoinResponse {
 func (m *remote) sync(ctx context.Context, r group.JoinResponse, partitions int32) error {
 	time.Sleep(m.syncs())
 	req := group.SyncRequest{MemberID: m.id, Generation: r.Generation, Assignments: map[string][]byte{}}
-	var members []group.Subscriber
+	var members []assignor.Subscriber
 	for _, j := range r.Members {
-		s, err := group.ParseSubscription(j.Metadata)
+		s, err := assignor.ParseSubscription(j.Metadata)
 		if err != nil {
 			return err
 		}
-		members = append(members, group.Subscriber{MemberID: j.MemberID, InstanceID: j.InstanceID, Subscription: s})
+		members = append(members, assignor.Subscriber{MemberID: j.MemberID, InstanceID: j.InstanceID, Subscription: s})
 	}
-	plan, err := m.assignor.Assign(group.Metadata{"a": group.TopicInfo{Partitions: partitions}}, members)
+	plan, err := m.assignor.Assign(assignor.Metadata{"a": assignor.TopicInfo{Partitions: partitions}}, members)
 	if err != nil {
 		return err
 	}
 	for id, parts := range plan {
-		req.Assignments[id] = group.AppendAssignment(nil, group.NewestSubscription, parts, nil)
+		req.Assignments[id] = assignor.AppendAssignment(nil, assignor.NewestSubscription, parts, nil)
 	}
 	return m.coord.Sync(ctx, "g", req).Err
 }
@@ -81,7 +82,7 @@ func (m *remote) live(ctx context.Context, partitions int32) error {
 // A member is closed while a rebalance is on that others hold up. While the group waits for them to join, what it marked is committed at
 // once; while it waits for the leader's assignment, as soon as that has come, for until then the group takes no commits.
 func TestCloseInTheMiddleOfARebalance(t *testing.T) {
-	for _, assignor := range []group.Assignor{group.Range(), group.CooperativeSticky()} {
+	for _, assignor := range []assignor.Assignor{assignor.Range(), assignor.CooperativeSticky()} {
 		for name, late := range map[string]struct{ join, sync, took time.Duration }{
 			"waits for a join":           {10 * time.Second, 0, 0},
 			"waits for the assignment":   {0, 10 * time.Second, 6 * time.Second},
@@ -176,7 +177,7 @@ func (w *closeWorld) committed(list []group.PartitionOffset, err error) {
 }
 
 // member is one life: it reads for a while, and is closed in one of the ways there are.
-func (w *closeWorld) member(ctx context.Context, eng *topic.Engine, rng *rand.Rand, assignor group.Assignor, last bool) error {
+func (w *closeWorld) member(ctx context.Context, eng *topic.Engine, rng *rand.Rand, assignor assignor.Assignor, last bool) error {
 	c, err := group.Join(ctx, eng, "g", group.Topics("a"), group.AssignWith(assignor), group.OnCommit(w.committed),
 		group.CommitEvery(time.Duration(rng.IntN(3000))*time.Millisecond), group.ReadWith(topic.MaxPollRecords(1+rng.IntN(5))))
 	if err != nil {
@@ -224,7 +225,7 @@ func runClosing(t *testing.T, seed uint64) {
 	eng := engine(t, 3, 40)
 	coord, err := group.On(eng)
 	require.NoError(t, err)
-	assignor := []group.Assignor{group.CooperativeSticky(), group.Range(), group.Sticky()}[seed%3]
+	assignor := []assignor.Assignor{assignor.CooperativeSticky(), assignor.Range(), assignor.Sticky()}[seed%3]
 	w := &closeWorld{marked: map[topic.TopicPartition]map[int64]bool{}, stored: map[topic.TopicPartition]int64{}}
 	for p := range int32(3) {
 		w.marked[tp("a", p)] = map[int64]bool{}

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"github.com/quirelog/quire/group/assignor"
 	"math"
 	"time"
 )
@@ -24,7 +25,7 @@ type Config struct {
 	ServerSession   time.Duration
 	ServerHeartbeat time.Duration
 	// Assignors are those of the server-side protocol, the first one for members that do not ask for one: Uniform and ServerRange.
-	Assignors []Assignor
+	Assignors []assignor.Assignor
 	// Migration says whether groups with members may change between the protocols: both ways.
 	Migration Migration
 }
@@ -69,7 +70,7 @@ func (c Config) withDefaults() Config {
 		c.MaxMetadata = 4096
 	}
 	if len(c.Assignors) == 0 {
-		c.Assignors = []Assignor{Uniform(), ServerRange()}
+		c.Assignors = []assignor.Assignor{assignor.Uniform(), assignor.ServerRange()}
 	}
 	return c
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/internal/watermark"
 	"github.com/quirelog/quire/timingwheel"
@@ -39,7 +40,7 @@ type Consumer struct {
 	group  string
 	cfg    *joinConfig
 	src    *topic.Consumer
-	origin Metadata // the topics when the group's first member joined
+	origin assignor.Metadata // the topics when the group's first member joined
 
 	looping  atomic.Bool // somebody has the loop, or is closing
 	poked    atomic.Bool // look what has become of the group
@@ -182,7 +183,7 @@ func (c *Consumer) Member() (id string, generation int32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.id.member == "" {
-		return "", NoGeneration
+		return "", assignor.NoGeneration
 	}
 	return c.id.member, c.id.generation
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quirelog/quire/group"
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/topic"
 )
@@ -165,7 +166,7 @@ func runs(t *testing.T, c *group.Consumer, got *[]string) (ended chan error) {
 }
 
 func TestMembersShareAndHandOver(t *testing.T) {
-	for _, a := range []group.Assignor{group.CooperativeSticky(), group.Range(), group.Sticky(), group.RoundRobin()} {
+	for _, a := range []assignor.Assignor{assignor.CooperativeSticky(), assignor.Range(), assignor.Sticky(), assignor.RoundRobin()} {
 		t.Run(a.Name(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				eng := engine(t, 4, 1)
@@ -222,7 +223,7 @@ func TestMembersShareAndHandOver(t *testing.T) {
 func TestRevocationCancelsAndAwaitsTheHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		eng := engine(t, 1, 2)
-		one := join(t, eng, group.StaticMember("z"), group.AssignWith(group.Range()), group.ReadWith(topic.MaxPollRecords(1)))
+		one := join(t, eng, group.StaticMember("z"), group.AssignWith(assignor.Range()), group.ReadWith(topic.MaxPollRecords(1)))
 		start := time.Now()
 		var why error
 		var freed time.Duration
@@ -240,7 +241,7 @@ func TestRevocationCancelsAndAwaitsTheHandler(t *testing.T) {
 		}()
 		synctest.Wait()
 		// Static members come first in the range assignor's order: "a" before "z".
-		two := join(t, eng, group.StaticMember("a"), group.AssignWith(group.Range()))
+		two := join(t, eng, group.StaticMember("a"), group.AssignWith(assignor.Range()))
 		require.Equal(t, []string{"a/0/1"}, take(t, two, 1), "from where the first one came to")
 		require.Equal(t, 10*time.Second, freed)
 		require.Equal(t, 10*time.Second, time.Since(start))

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/timingwheel"
 	"github.com/quirelog/quire/topic"
@@ -36,7 +37,7 @@ type Coordinator struct {
 
 	changes atomic.Uint64 // of topics
 	stale   atomic.Bool   // topics have changed since meta was made
-	meta    atomic.Pointer[Metadata]
+	meta    atomic.Pointer[assignor.Metadata]
 
 	mu     sync.Mutex // guards what follows; taken before a shard's
 	home   *topic.Topic

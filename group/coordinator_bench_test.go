@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/group"
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -52,14 +53,14 @@ func BenchmarkCommit(b *testing.B) {
 
 // BenchmarkRebalance is one generation of 1,000 members over 10,000 partitions: all join, one assigns, all sync.
 func BenchmarkRebalance(b *testing.B) {
-	for _, a := range []group.Assignor{group.Range(), group.CooperativeSticky()} {
+	for _, a := range []assignor.Assignor{assignor.Range(), assignor.CooperativeSticky()} {
 		b.Run(a.Name(), func(b *testing.B) {
 			eng := benchEngine(b, 10_000)
 			c, err := group.NewCoordinator(eng, group.Config{InitialDelay: 300 * time.Millisecond})
 			if err != nil {
 				b.Fatal(err)
 			}
-			meta := group.Metadata{"a": {Partitions: 10_000}}
+			meta := assignor.Metadata{"a": {Partitions: 10_000}}
 			ids := make([]string, 1000)
 			round := byte(0)
 			for b.Loop() {
@@ -70,13 +71,13 @@ func BenchmarkRebalance(b *testing.B) {
 	}
 }
 
-func generation(b *testing.B, c *group.Coordinator, a group.Assignor, meta group.Metadata, ids []string, round byte) {
+func generation(b *testing.B, c *group.Coordinator, a assignor.Assignor, meta assignor.Metadata, ids []string, round byte) {
 	var wg sync.WaitGroup
-	data := group.AppendSubscription(nil, 3, group.Subscription{Topics: []string{"a"}, UserData: []byte{round}, Generation: group.NoGeneration})
+	data := assignor.AppendSubscription(nil, 3, assignor.Subscription{Topics: []string{"a"}, UserData: []byte{round}, Generation: assignor.NoGeneration})
 	for i := range ids {
 		wg.Go(func() {
 			j := c.Join(b.Context(), "g", group.JoinRequest{
-				MemberID: ids[i], ClientID: "c", SessionTimeout: time.Minute, RebalanceTimeout: time.Minute, ProtocolType: group.ProtocolType,
+				MemberID: ids[i], ClientID: "c", SessionTimeout: time.Minute, RebalanceTimeout: time.Minute, ProtocolType: assignor.ProtocolType,
 				Protocols: []group.Protocol{{Name: a.Name(), Metadata: data}},
 			})
 			if j.Err != nil {
@@ -96,14 +97,14 @@ func generation(b *testing.B, c *group.Coordinator, a group.Assignor, meta group
 	wg.Wait()
 }
 
-func lead(b *testing.B, a group.Assignor, meta group.Metadata, j group.JoinResponse) map[string][]byte {
-	var members []group.Subscriber
+func lead(b *testing.B, a assignor.Assignor, meta assignor.Metadata, j group.JoinResponse) map[string][]byte {
+	var members []assignor.Subscriber
 	for _, m := range j.Members {
-		s, err := group.ParseSubscription(m.Metadata)
+		s, err := assignor.ParseSubscription(m.Metadata)
 		if err != nil {
 			b.Error(err)
 		}
-		members = append(members, group.Subscriber{MemberID: m.MemberID, Subscription: s})
+		members = append(members, assignor.Subscriber{MemberID: m.MemberID, Subscription: s})
 	}
 	plan, err := a.Assign(meta, members)
 	if err != nil {
@@ -111,7 +112,7 @@ func lead(b *testing.B, a group.Assignor, meta group.Metadata, j group.JoinRespo
 	}
 	out := make(map[string][]byte, len(plan))
 	for id, parts := range plan {
-		out[id] = group.AppendAssignment(nil, 3, parts, nil)
+		out[id] = assignor.AppendAssignment(nil, 3, parts, nil)
 	}
 	return out
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quirelog/quire/group"
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/topic"
 )
@@ -17,8 +18,8 @@ import (
 func joinRequest(id string) group.JoinRequest {
 	return group.JoinRequest{
 		MemberID: id, ClientID: "c", ClientHost: "/h", SessionTimeout: 10 * time.Second, RebalanceTimeout: time.Minute,
-		ProtocolType: group.ProtocolType,
-		Protocols:    []group.Protocol{{Name: "range", Metadata: group.AppendSubscription(nil, 3, group.Subscription{Topics: []string{"a"}})}},
+		ProtocolType: assignor.ProtocolType,
+		Protocols:    []group.Protocol{{Name: "range", Metadata: assignor.AppendSubscription(nil, 3, assignor.Subscription{Topics: []string{"a"}})}},
 	}
 }
 
@@ -46,7 +47,7 @@ func TestBrokersDriveTheClassicProtocol(t *testing.T) {
 		require.NoError(t, j.Err)
 		require.Equal(t, 3*time.Second, time.Since(start), "Kafka's initial delay")
 		require.Equal(t, j.MemberID, j.Leader)
-		plan := group.AppendAssignment(nil, 3, []topic.TopicPartition{tp("a", 0), tp("a", 1)}, nil)
+		plan := assignor.AppendAssignment(nil, 3, []topic.TopicPartition{tp("a", 0), tp("a", 1)}, nil)
 		s := c.Sync(ctx, "g", group.SyncRequest{MemberID: j.MemberID, Generation: 1, Assignments: map[string][]byte{j.MemberID: plan}})
 		require.NoError(t, s.Err)
 		require.Equal(t, plan, s.Assignment)

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -15,7 +16,7 @@ var ownTopics = []string{
 }
 
 // info is what is known of one topic now, nothing of one that does not exist. An engine that is closing tells what it told last.
-func (c *Coordinator) info(name string) TopicInfo {
+func (c *Coordinator) info(name string) assignor.TopicInfo {
 	p, err := c.eng.Partition(name, 0)
 	switch {
 	case err == nil:
@@ -23,7 +24,7 @@ func (c *Coordinator) info(name string) TopicInfo {
 	case errors.Is(err, topic.ErrClosed) && c.meta.Load() != nil:
 		return (*c.meta.Load())[name]
 	}
-	return TopicInfo{}
+	return assignor.TopicInfo{}
 }
 
 // lacks tells of a partition that its topic has not, or that has no topic.
@@ -31,11 +32,11 @@ func (c *Coordinator) lacks(tp topic.TopicPartition) bool {
 	return tp.Partition >= c.info(tp.Topic).Partitions
 }
 
-func infoOf(t *topic.Topic) TopicInfo {
-	return TopicInfo{ID: t.ID(), Partitions: int32(t.Partitions()), Internal: slices.Contains(ownTopics, t.Name())}
+func infoOf(t *topic.Topic) assignor.TopicInfo {
+	return assignor.TopicInfo{ID: t.ID(), Partitions: int32(t.Partitions()), Internal: slices.Contains(ownTopics, t.Name())}
 }
 
-func idsOf(meta Metadata) map[string]topic.ID {
+func idsOf(meta assignor.Metadata) map[string]topic.ID {
 	ids := make(map[string]topic.ID, len(meta))
 	for name, info := range meta {
 		ids[name] = info.ID
@@ -45,7 +46,7 @@ func idsOf(meta Metadata) map[string]topic.ID {
 
 // metadata is all topics. It is shared and does not change; making it anew after a change costs as much as there are topics, so that what
 // needs to know of few asks for their info.
-func (c *Coordinator) metadata() Metadata {
+func (c *Coordinator) metadata() assignor.Metadata {
 	if m := c.meta.Load(); m != nil && !c.stale.Load() {
 		return *m
 	}
@@ -55,9 +56,9 @@ func (c *Coordinator) metadata() Metadata {
 		if m := c.meta.Load(); m != nil {
 			return *m
 		}
-		return Metadata{}
+		return assignor.Metadata{}
 	}
-	meta := make(Metadata, len(list))
+	meta := make(assignor.Metadata, len(list))
 	for _, t := range list {
 		meta[t.Name()] = infoOf(t)
 	}
@@ -67,12 +68,12 @@ func (c *Coordinator) metadata() Metadata {
 
 // beginning is the topics that there were when the first of a group's members in this process joined.
 type beginning struct {
-	meta    Metadata
+	meta    assignor.Metadata
 	members int
 }
 
 // enroll makes a member known, and tells what topics there were when the group began.
-func (c *Coordinator) enroll(member *Consumer) Metadata {
+func (c *Coordinator) enroll(member *Consumer) assignor.Metadata {
 	meta := c.metadata()
 	c.mu.Lock()
 	defer c.mu.Unlock()

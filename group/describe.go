@@ -3,6 +3,7 @@ package group
 import (
 	"time"
 
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -62,7 +63,7 @@ func (m *machine) describe() Description {
 		}
 	}
 	if g := m.server; g != nil {
-		d.ServerSide, d.ProtocolType, d.Protocol = true, ProtocolType, m.preferred().Name()
+		d.ServerSide, d.ProtocolType, d.Protocol = true, assignor.ProtocolType, m.preferred().Name()
 		d.Generation, d.TargetEpoch = g.epoch, g.targetEpoch
 		names := g.topicNames()
 		for _, member := range g.members {
@@ -82,11 +83,11 @@ func (m *classicMember) describe(protocolType, protocol string) MemberDescriptio
 		MemberID: m.id, InstanceID: m.instance, ClientID: m.clientID, ClientHost: m.clientHost, Session: m.session, Rebalance: m.rebalance,
 		Subscription: m.metadata(protocol), Assignment: m.assignment, Classic: true,
 	}
-	if protocolType == ProtocolType {
-		if s, err := ParseSubscription(d.Subscription); err == nil {
+	if protocolType == assignor.ProtocolType {
+		if s, err := assignor.ParseSubscription(d.Subscription); err == nil {
 			d.Topics, d.Rack = s.Topics, s.Rack
 		}
-		if list, _, err := ParseAssignment(m.assignment); err == nil {
+		if list, _, err := assignor.ParseAssignment(m.assignment); err == nil {
 			d.Assigned, d.Target = list, list
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -25,7 +26,7 @@ func TestDescribe(t *testing.T) {
 	d.send(entering("1", "a"))
 	server := d.m.describe()
 	assert.Equal(t, Description{
-		Name: "g", State: Stable, ServerSide: true, ProtocolType: ProtocolType, Protocol: "uniform", Generation: 1, TargetEpoch: 1,
+		Name: "g", State: Stable, ServerSide: true, ProtocolType: assignor.ProtocolType, Protocol: "uniform", Generation: 1, TargetEpoch: 1,
 		Members: []MemberDescription{{
 			MemberID: "1", ClientID: "c", ClientHost: "/h", Session: 45 * time.Second, Rebalance: time.Minute, Topics: []string{"a"},
 			Assigned: []topic.TopicPartition{tp("a", 0), tp("a", 1)}, Target: []topic.TopicPartition{tp("a", 0), tp("a", 1)}, Epoch: 1,

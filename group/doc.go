@@ -26,7 +26,7 @@
 // [TopicPriority] and [TopicWeights]. How far a group has come tell [Consumer.Lag] and [Coordinator.Lag].
 //
 // A [Consumer] is a member in this process. The [Coordinator] runs the groups; a broker calls it with the requests of its own clients. Who
-// reads which partition is the business of an [Assignor].
+// reads which partition is the business of an [assignor.Assignor].
 //
 //	Consumer, broker --- requests ---> Coordinator --- events ---> machine: the rules of one group
 //	        ^                               |  ^                          |
@@ -132,11 +132,7 @@
 //
 // # File map
 //
-//	assign.go                what an assignor is asked and answers; partitions and members as numbers
-//	assign_range.go          Range, ServerRange          assign_roundrobin.go      RoundRobin
-//	assign_sticky.go         Sticky, CooperativeSticky   assign_sticky_mixed.go    the same for different subscriptions
-//	assign_uniform.go        Uniform
-//	protocol.go              subscriptions and assignments as bytes: Kafka's ConsumerProtocol
+//	assignor/                who reads which partition; subscriptions and assignments as bytes
 //	record.go                records of __consumer_offsets: keys, which partition; record_value.go: what they say
 //	wire.go                  Kafka's message encoding
 //	errors.go                Kafka's error codes

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -32,7 +33,7 @@ type armed struct {
 	due time.Duration
 }
 
-func drive(t *testing.T, cfg Config, meta Metadata) *driver {
+func drive(t *testing.T, cfg Config, meta assignor.Metadata) *driver {
 	cfg = cfg.withDefaults()
 	return &driver{
 		t: t, m: newMachine("g", &cfg, meta), now: time.Hour, answers: map[uint64]answer{}, timers: map[timerName]armed{},
@@ -179,10 +180,10 @@ func errorOf(a answer) error {
 }
 
 // abc is topic metadata with as many partitions as given.
-func abc(sizes ...int32) Metadata {
-	meta := Metadata{}
+func abc(sizes ...int32) assignor.Metadata {
+	meta := assignor.Metadata{}
 	for i, n := range sizes {
-		meta[string(rune('a'+i))] = TopicInfo{ID: topic.ID{15: byte(i + 1)}, Partitions: n}
+		meta[string(rune('a'+i))] = assignor.TopicInfo{ID: topic.ID{15: byte(i + 1)}, Partitions: n}
 	}
 	return meta
 }
@@ -190,8 +191,8 @@ func abc(sizes ...int32) Metadata {
 func joining(id, fresh string, topics ...string) JoinRequest {
 	return JoinRequest{
 		MemberID: id, ClientID: "c", ClientHost: "/h", SessionTimeout: 10 * time.Second, RebalanceTimeout: time.Minute, Fresh: fresh,
-		ProtocolType: ProtocolType,
-		Protocols:    []Protocol{{"range", AppendSubscription(nil, 1, Subscription{Topics: topics})}},
+		ProtocolType: assignor.ProtocolType,
+		Protocols:    []Protocol{{"range", assignor.AppendSubscription(nil, 1, assignor.Subscription{Topics: topics})}},
 	}
 }
 
@@ -234,7 +235,7 @@ func syncAll(d *driver, ids []string) {
 	})
 	var calls []uint64
 	for _, id := range order {
-		req := SyncRequest{MemberID: id, Generation: g.generation, ProtocolType: ProtocolType, Protocol: "range"}
+		req := SyncRequest{MemberID: id, Generation: g.generation, ProtocolType: assignor.ProtocolType, Protocol: "range"}
 		if id == g.leader {
 			req.Assignments = given
 		}

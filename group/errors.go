@@ -7,7 +7,7 @@ import (
 	"github.com/quirelog/quire/internal/wire"
 )
 
-// ErrCorrupt: bytes that claim to be a group's record, a subscription or an assignment are not. The text that wraps it says where.
+// ErrCorrupt: bytes that claim to be a group's record are not. The text that wraps it says where.
 var ErrCorrupt = wire.ErrCorrupt
 
 // Code is an error of a group's coordinator: Apache Kafka's error code, with its number and its name, so that a broker can put it on the

@@ -1,5 +1,7 @@
 package group
 
+import "github.com/quirelog/quire/group/assignor"
+
 // expiryBound is what a machine knows of the time at which expire might find something, and of what group that holds.
 type expiryBound struct {
 	known bool
@@ -85,7 +87,7 @@ func (m *machine) expiryBase() (base func(OffsetRecord) int64, ok bool) {
 	case g == nil || g.protocolType == "":
 		return base, true
 	case g.state != Empty:
-		return base, g.state == Stable && g.protocolType == ProtocolType
+		return base, g.state == Stable && g.protocolType == assignor.ProtocolType
 	case g.stateTime >= 0:
 		return func(OffsetRecord) int64 { return g.stateTime }, true
 	}

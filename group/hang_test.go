@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quirelog/quire/group"
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/topic"
 )
@@ -199,8 +200,8 @@ var hungCalls = map[string]hungCall{
 	"Consumer.Run by rank": {func(h *onHungDisk) { h.joined(group.TopicPriority("orders")) }, func(ctx context.Context, h *onHungDisk) error {
 		return h.consumer.Run(ctx, 2, handle)
 	}},
-	"Consumer.Run in a rebalance": {asMember(group.AssignWith(group.Range())), func(ctx context.Context, h *onHungDisk) error {
-		go group.Join(h.t.Context(), h.eng, "billing", group.Topics("orders"), group.AssignWith(group.Range()))
+	"Consumer.Run in a rebalance": {asMember(group.AssignWith(assignor.Range())), func(ctx context.Context, h *onHungDisk) error {
+		go group.Join(h.t.Context(), h.eng, "billing", group.Topics("orders"), group.AssignWith(assignor.Range()))
 		return h.consumer.Run(ctx, 2, handle)
 	}},
 	"Consumer.Run from a time": {func(h *onHungDisk) {
@@ -241,10 +242,10 @@ var hungCalls = map[string]hungCall{
 	}},
 
 	"Coordinator.Join": {nil, func(ctx context.Context, h *onHungDisk) error {
-		return h.coord.Join(ctx, "b", group.JoinRequest{ProtocolType: group.ProtocolType, SessionTimeout: 10 * time.Second, RebalanceTimeout: 10 * time.Second, Protocols: []group.Protocol{{Name: "range"}}}).Err
+		return h.coord.Join(ctx, "b", group.JoinRequest{ProtocolType: assignor.ProtocolType, SessionTimeout: 10 * time.Second, RebalanceTimeout: 10 * time.Second, Protocols: []group.Protocol{{Name: "range"}}}).Err
 	}},
 	"Coordinator.Join later": {(*onHungDisk).known, func(ctx context.Context, h *onHungDisk) error {
-		return h.coord.Join(ctx, "billing", group.JoinRequest{ProtocolType: group.ProtocolType, SessionTimeout: 10 * time.Second, RebalanceTimeout: 10 * time.Second, Protocols: []group.Protocol{{Name: "range"}}}).Err
+		return h.coord.Join(ctx, "billing", group.JoinRequest{ProtocolType: assignor.ProtocolType, SessionTimeout: 10 * time.Second, RebalanceTimeout: 10 * time.Second, Protocols: []group.Protocol{{Name: "range"}}}).Err
 	}},
 	"Coordinator.Sync": {nil, func(ctx context.Context, h *onHungDisk) error {
 		return h.coord.Sync(ctx, "billing", group.SyncRequest{MemberID: "m"}).Err

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/internal/choice"
 	"github.com/quirelog/quire/topic"
 )
@@ -24,7 +25,7 @@ type joinConfig struct {
 	instance  string
 	clientID  string
 	rack      string
-	assignors []Assignor
+	assignors []assignor.Assignor
 	late      time.Duration
 	session   time.Duration
 	interval  time.Duration
@@ -57,7 +58,9 @@ func TopicsMatching(expr string) JoinOption { return func(c *joinConfig) { c.reg
 // AssignWith are the assignors the member has, the one it likes best first; a group uses one that all its members have. With only
 // cooperative ones members keep reading during a rebalance what stays theirs; otherwise everybody lets go of everything first (eager).
 // Default CooperativeSticky.
-func AssignWith(list ...Assignor) JoinOption { return func(c *joinConfig) { c.assignors = list } }
+func AssignWith(list ...assignor.Assignor) JoinOption {
+	return func(c *joinConfig) { c.assignors = list }
+}
 
 // StaticMember names the member, for one that comes back: for as long as its session ([Session]) after it was closed, or its process
 // ended, its partitions wait for it and nobody else gets them.
@@ -119,7 +122,7 @@ func newJoinConfig(group string, rules *Config, opts []JoinOption) (*joinConfig,
 	c.loop, c.rests = "consumer", defaultRests
 	faults := []error{choice.Apply(c, opts, topic.ErrInvalid)}
 	if len(c.assignors) == 0 {
-		c.assignors = []Assignor{CooperativeSticky()}
+		c.assignors = []assignor.Assignor{assignor.CooperativeSticky()}
 	}
 	check := func(ok bool, format string, args ...any) {
 		if !ok {
@@ -148,11 +151,11 @@ func newJoinConfig(group string, rules *Config, opts []JoinOption) (*joinConfig,
 
 // cooperative tells whether partitions are kept during a rebalance.
 func (c *joinConfig) cooperative() bool {
-	return !slices.ContainsFunc(c.assignors, func(a Assignor) bool { return !a.Cooperative() })
+	return !slices.ContainsFunc(c.assignors, func(a assignor.Assignor) bool { return !a.Cooperative() })
 }
 
 // wants lists the topics to subscribe to, sorted.
-func (c *joinConfig) wants(meta func() Metadata) []string {
+func (c *joinConfig) wants(meta func() assignor.Metadata) []string {
 	list := slices.Clone(c.topics)
 	if c.pattern != nil {
 		for name, info := range meta() {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quirelog/quire/group"
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -91,7 +92,7 @@ func TestLagOfAMemberThatWaitsAndOfKeys(t *testing.T) {
 func TestMetricsOfAMember(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		eng := engine(t, 2, 2)
-		c := join(t, eng, group.AssignWith(group.Range()), group.MaxPollInterval(time.Minute), group.CommitEvery(0))
+		c := join(t, eng, group.AssignWith(assignor.Range()), group.MaxPollInterval(time.Minute), group.CommitEvery(0))
 		ended := make(chan error, 1)
 		var nap atomic.Int64
 		go func() {
@@ -109,7 +110,7 @@ func TestMetricsOfAMember(t *testing.T) {
 		nap.Store(int64(10 * time.Second))
 		fill(t, eng, "a", 2, 1)
 		time.Sleep(time.Second)
-		other := join(t, eng, group.AssignWith(group.Range())) // eager: the member must let go of all first, and its handler takes its time
+		other := join(t, eng, group.AssignWith(assignor.Range())) // eager: the member must let go of all first, and its handler takes its time
 		var got []string
 		endOther := runs(t, other, &got)
 		time.Sleep(time.Minute)

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quirelog/quire/group"
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -16,7 +17,7 @@ func TestContextEndsInARebalance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		eng := engine(t, 2, 1)
 		ctx, cancel := context.WithCancel(t.Context())
-		c := join(t, eng, group.AssignWith(group.Range()), group.OnRevoke(func(context.Context, []topic.TopicPartition) error {
+		c := join(t, eng, group.AssignWith(assignor.Range()), group.OnRevoke(func(context.Context, []topic.TopicPartition) error {
 			cancel()
 			return nil
 		}))
@@ -27,7 +28,7 @@ func TestContextEndsInARebalance(t *testing.T) {
 		go serve(ctx)
 		synctest.Wait()
 		var got []string
-		other := join(t, eng, group.AssignWith(group.Range()))
+		other := join(t, eng, group.AssignWith(assignor.Range()))
 		endOther := runs(t, other, &got)
 		require.ErrorIs(t, <-ended, context.Canceled)
 		go serve(t.Context())

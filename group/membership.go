@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/topic"
 )
@@ -49,7 +50,7 @@ func (m *membership) join(ctx context.Context) error {
 	if len(held) > 0 {
 		m.last = held
 	}
-	s := Subscription{Topics: m.subs, Rack: c.cfg.rack, Generation: NoGeneration}
+	s := assignor.Subscription{Topics: m.subs, Rack: c.cfg.rack, Generation: assignor.NoGeneration}
 	if id.member != "" {
 		s.Generation = id.generation
 	}
@@ -58,15 +59,15 @@ func (m *membership) join(ctx context.Context) error {
 	}
 	req := JoinRequest{
 		MemberID: id.member, InstanceID: c.cfg.instance, ClientID: c.cfg.clientID, ClientHost: localHost, SessionTimeout: c.cfg.session,
-		RebalanceTimeout: c.cfg.late, ProtocolType: ProtocolType, SkipsAssignment: true, Fresh: freshID(), local: true,
+		RebalanceTimeout: c.cfg.late, ProtocolType: assignor.ProtocolType, SkipsAssignment: true, Fresh: freshID(), local: true,
 	}
 	c.noteCandidate(req)
 	for _, a := range c.cfg.assignors {
 		s.UserData = nil
-		if d, ok := a.(MemberDataAssignor); ok {
+		if d, ok := a.(assignor.MemberDataAssignor); ok {
 			s.UserData = d.UserData(m.last, s.Generation)
 		}
-		req.Protocols = append(req.Protocols, Protocol{a.Name(), AppendSubscription(nil, NewestSubscription, s)})
+		req.Protocols = append(req.Protocols, Protocol{a.Name(), assignor.AppendSubscription(nil, assignor.NewestSubscription, s)})
 	}
 	var err error
 	m.joining, err = m.send(ctx, req)
@@ -344,18 +345,18 @@ func (m *membership) joined(ctx context.Context, r JoinResponse) error {
 // assign is the leader's work.
 func (m *membership) assign(r JoinResponse) (map[string][]byte, error) {
 	c := m.c
-	at := slices.IndexFunc(c.cfg.assignors, func(a Assignor) bool { return a.Name() == r.Protocol })
+	at := slices.IndexFunc(c.cfg.assignors, func(a assignor.Assignor) bool { return a.Name() == r.Protocol })
 	if at < 0 {
 		return nil, ErrInconsistentProtocol
 	}
-	meta, facts := Metadata{}, map[string]topicFact{}
-	var members []Subscriber
+	meta, facts := assignor.Metadata{}, map[string]topicFact{}
+	var members []assignor.Subscriber
 	for _, j := range r.Members {
-		s, err := ParseSubscription(j.Metadata)
+		s, err := assignor.ParseSubscription(j.Metadata)
 		if err != nil {
 			return nil, err
 		}
-		members = append(members, Subscriber{MemberID: j.MemberID, InstanceID: j.InstanceID, Subscription: s})
+		members = append(members, assignor.Subscriber{MemberID: j.MemberID, InstanceID: j.InstanceID, Subscription: s})
 		for _, name := range s.Topics {
 			if _, known := facts[name]; known {
 				continue
@@ -374,7 +375,7 @@ func (m *membership) assign(r JoinResponse) (map[string][]byte, error) {
 	}
 	out := make(map[string][]byte, len(plan))
 	for id, parts := range plan {
-		out[id] = AppendAssignment(nil, NewestSubscription, parts, nil)
+		out[id] = assignor.AppendAssignment(nil, assignor.NewestSubscription, parts, nil)
 	}
 	return out, nil
 }
@@ -408,7 +409,7 @@ func (m *membership) synced(ctx context.Context, r SyncResponse) error {
 		}
 		return m.outcome(ctx, r.Err, held)
 	}
-	assigned, _, err := ParseAssignment(r.Assignment)
+	assigned, _, err := assignor.ParseAssignment(r.Assignment)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package group
 import (
 	"slices"
 
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -232,7 +233,7 @@ func (m *machine) deleteOffsets(req DeleteOffsetsRequest) {
 	case m.state() == Dead:
 		m.answer(m.call, DeleteOffsetsResponse{}.refused(ErrGroupNotFound))
 		return
-	case g != nil && g.state != Empty && g.protocolType != ProtocolType:
+	case g != nil && g.state != Empty && g.protocolType != assignor.ProtocolType:
 		m.answer(m.call, DeleteOffsetsResponse{}.refused(ErrNonEmptyGroup))
 		return
 	}

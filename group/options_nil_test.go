@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quirelog/quire/group"
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -24,7 +25,7 @@ func TestNilOptionsAreRefused(t *testing.T) {
 		"queue":        func() error { _, err := group.OpenQueue(ctx, eng, "t", nil); return err },
 		"router":       func() error { _, err := group.OpenRouter(ctx, eng, "r", group.From("t"), nil); return err },
 		"assignor": func() error {
-			_, err := group.Join(ctx, eng, "g", group.Topics("t"), group.AssignWith(nil, group.Range()))
+			_, err := group.Join(ctx, eng, "g", group.Topics("t"), group.AssignWith(nil, assignor.Range()))
 			return err
 		},
 		"router that creates nothing": func() error {

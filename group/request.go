@@ -3,6 +3,7 @@ package group
 import (
 	"time"
 
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -235,7 +236,7 @@ type DeleteGroupResponse struct{ Err error }
 type answer interface{ refused(err error) answer }
 
 func (r JoinResponse) refused(err error) answer {
-	return JoinResponse{Err: err, Generation: NoGeneration, MemberID: r.MemberID}
+	return JoinResponse{Err: err, Generation: assignor.NoGeneration, MemberID: r.MemberID}
 }
 func (r SyncResponse) refused(err error) answer      { return SyncResponse{Err: err} }
 func (r HeartbeatResponse) refused(err error) answer { return HeartbeatResponse{Err: err} }

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quirelog/quire/group"
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/topic"
 )
@@ -153,7 +154,7 @@ func (w *keyWorld) work(ctx context.Context, rng *rand.Rand, b *group.Batch) err
 func (w *keyWorld) member(ctx context.Context, eng *topic.Engine, seed uint64) error {
 	rng := rand.New(rand.NewPCG(seed, 3))
 	for ctx.Err() == nil {
-		assignors := []group.Assignor{group.CooperativeSticky(), group.Range()}
+		assignors := []assignor.Assignor{assignor.CooperativeSticky(), assignor.Range()}
 		c, err := group.Join(ctx, eng, "g", group.Topics("a"), group.OnCommit(w.committed), group.MaxPollInterval(keyLate), group.ReadAhead(1+rng.IntN(30)),
 			group.CommitEvery(time.Duration(rng.IntN(100))*time.Millisecond), group.ReadWith(topic.MaxPollRecords(1+rng.IntN(10))),
 			group.AssignWith(assignors[seed%2]))

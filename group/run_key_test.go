@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quirelog/quire/group"
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/topic"
 )
@@ -136,7 +137,7 @@ func TestRunByKeyHandsOverInTheMiddleOfItsWork(t *testing.T) {
 		eng := keyed(t, "a", "b", "c", "a", "d", "b")
 		start := time.Now()
 		d := &diary{start: start}
-		one := join(t, eng, group.StaticMember("z"), group.AssignWith(group.Range()), group.OnRevoke(
+		one := join(t, eng, group.StaticMember("z"), group.AssignWith(assignor.Range()), group.OnRevoke(
 			func(context.Context, []topic.TopicPartition) error { d.note("revoked"); return nil }))
 		ended := make(chan error, 1)
 		go func() {
@@ -157,7 +158,7 @@ func TestRunByKeyHandsOverInTheMiddleOfItsWork(t *testing.T) {
 			})
 		}()
 		time.Sleep(time.Second)
-		two := join(t, eng, group.StaticMember("a"), group.AssignWith(group.Range()))
+		two := join(t, eng, group.StaticMember("a"), group.AssignWith(assignor.Range()))
 		var got []string
 		endTwo := runs(t, two, &got)
 		time.Sleep(time.Minute)

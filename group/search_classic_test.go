@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"github.com/quirelog/quire/group/assignor"
 	"slices"
 	"strings"
 	"time"
@@ -186,7 +187,7 @@ func (w *classicWorld) join(i int, anew bool) {
 	}
 	c.owned, c.leader, c.phase = [3]bool{}, nil, "joining"
 	req := JoinRequest{
-		MemberID: c.id, InstanceID: w.instance(i), ClientID: fmt.Sprint(i), Fresh: fmt.Sprint(c.starts), ProtocolType: ProtocolType,
+		MemberID: c.id, InstanceID: w.instance(i), ClientID: fmt.Sprint(i), Fresh: fmt.Sprint(c.starts), ProtocolType: assignor.ProtocolType,
 		SessionTimeout: 10 * time.Second, RebalanceTimeout: time.Minute, NeedsMemberID: i == 2 && anew, SkipsAssignment: true,
 		Protocols: []Protocol{{"x", []byte{0, 0, 0, 0, 0, 0}}},
 	}

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"github.com/quirelog/quire/group/assignor"
 	"slices"
 )
 
@@ -19,14 +20,14 @@ func (m *machine) serverJoin(req JoinRequest) {
 	case len(g.members) >= m.cfg.MaxSize && g.member(req.MemberID) == nil:
 		refused(ErrGroupFull)
 		return
-	case req.ProtocolType != ProtocolType || !g.supports(req.Protocols):
+	case req.ProtocolType != assignor.ProtocolType || !g.supports(req.Protocols):
 		refused(ErrInconsistentProtocol)
 		return
 	case isNew && req.InstanceID == "" && req.NeedsMemberID:
 		refused(ErrMemberIDRequired)
 		return
 	}
-	subscription, err := ParseSubscription(req.Protocols[0].Metadata)
+	subscription, err := assignor.ParseSubscription(req.Protocols[0].Metadata)
 	if err != nil {
 		refused(refuse(ErrInconsistentProtocol, "subscription to %q: %v", req.Protocols[0].Name, err))
 		return
@@ -54,7 +55,7 @@ func (m *machine) serverJoin(req JoinRequest) {
 	owned := g.numbers(subscription, m.meta)
 	m.reconcile(member, &owned)
 	r := JoinResponse{
-		Generation: member.epoch, ProtocolType: ProtocolType, Protocol: req.Protocols[0].Name, MemberID: member.id,
+		Generation: member.epoch, ProtocolType: assignor.ProtocolType, Protocol: req.Protocols[0].Name, MemberID: member.id,
 	}
 	m.stopTimer(timerMemberJoin, member.id)
 	if downgrades {
@@ -103,7 +104,7 @@ func (m *machine) identifyClassic(req JoinRequest, isNew bool) (member *serverMe
 }
 
 // numbers turns what a subscription says the member owns into a set.
-func (g *serverGroup) numbers(s Subscription, meta Metadata) partitionSet {
+func (g *serverGroup) numbers(s assignor.Subscription, meta assignor.Metadata) partitionSet {
 	var set partitionSet
 	for _, tp := range s.Owned {
 		if info, ok := meta[tp.Topic]; ok {
@@ -138,7 +139,7 @@ func (m *machine) serverSync(req SyncRequest) {
 	member, err := g.classicMember(req.MemberID, req.InstanceID, req.Generation)
 	switch {
 	case err != nil:
-	case req.ProtocolType != "" && req.ProtocolType != ProtocolType,
+	case req.ProtocolType != "" && req.ProtocolType != assignor.ProtocolType,
 		req.Protocol != "" && req.Protocol != member.classic.Protocols[0].Name:
 		err = ErrInconsistentProtocol
 	case g.epoch > member.epoch && member.state != MemberUnrevoked:
@@ -153,8 +154,8 @@ func (m *machine) serverSync(req SyncRequest) {
 	m.startTimer(timerSession, member.id, m.sessionTimeout(member))
 	protocol := member.classic.Protocols[0]
 	m.answer(m.call, SyncResponse{
-		ProtocolType: ProtocolType, Protocol: protocol.Name,
-		Assignment: AppendAssignment(nil, SubscriptionVersion(protocol.Metadata), member.assigned.named(g.topicNames()), nil),
+		ProtocolType: assignor.ProtocolType, Protocol: protocol.Name,
+		Assignment: assignor.AppendAssignment(nil, assignor.SubscriptionVersion(protocol.Metadata), member.assigned.named(g.topicNames()), nil),
 	})
 }
 

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"github.com/quirelog/quire/group/assignor"
 	"slices"
 )
 
@@ -49,7 +50,7 @@ func (m *machine) checkHeartbeat(req ConsumerHeartbeatRequest) error {
 	}
 }
 
-func (m *machine) assignor(name string) Assignor {
+func (m *machine) assignor(name string) assignor.Assignor {
 	for _, a := range m.cfg.Assignors {
 		if a.Name() == name {
 			return a

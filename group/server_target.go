@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -28,7 +29,7 @@ func (r *nameRegex) matches(name string) bool {
 }
 
 // resolve finds the names that an expression matches: every name, as Kafka's resolver does, those of internal topics too.
-func resolve(text string, meta Metadata) []string {
+func resolve(text string, meta assignor.Metadata) []string {
 	re, err := compileRegex(text)
 	if err != nil {
 		return nil // it was compiled when it came
@@ -72,7 +73,7 @@ func (m *machine) newTopics(bump bool) {
 }
 
 // known lists the topics members subscribe to that exist.
-func (g *serverGroup) known(meta Metadata) []TopicsRecordTopic {
+func (g *serverGroup) known(meta assignor.Metadata) []TopicsRecordTopic {
 	seen := map[string]bool{}
 	for _, member := range g.members {
 		for _, name := range member.topics {
@@ -117,16 +118,16 @@ func (m *machine) retarget() error {
 // target asks the assignor most members ask for.
 func (m *machine) target() ([]partitionSet, error) {
 	g := m.server
-	meta := make(Metadata, len(g.topics))
+	meta := make(assignor.Metadata, len(g.topics))
 	for _, t := range g.topics {
 		info := m.meta[t.Name]
 		info.ID, info.Partitions = t.ID, t.Partitions
 		meta[t.Name] = info
 	}
 	names := g.topicNames()
-	members := make([]Subscriber, len(g.members))
+	members := make([]assignor.Subscriber, len(g.members))
 	for i, member := range g.members {
-		members[i] = Subscriber{MemberID: member.id, InstanceID: member.instance, Subscription: Subscription{
+		members[i] = assignor.Subscriber{MemberID: member.id, InstanceID: member.instance, Subscription: assignor.Subscription{
 			Topics: g.wants(member), Owned: member.target.named(names), Generation: g.targetEpoch, Rack: member.rack,
 		}}
 	}
@@ -138,7 +139,7 @@ func (m *machine) target() ([]partitionSet, error) {
 }
 
 // preferred is the assignor most members ask for, the first configured among equals and when nobody asks.
-func (m *machine) preferred() Assignor {
+func (m *machine) preferred() assignor.Assignor {
 	votes := map[string]int{}
 	for _, member := range m.server.members {
 		votes[member.assignor]++
@@ -153,7 +154,7 @@ func (m *machine) preferred() Assignor {
 }
 
 // checkPlan holds an assignor to its promise, and turns its plan into sets in the order of the members.
-func checkPlan(plan Plan, meta Metadata, members []Subscriber) ([]partitionSet, error) {
+func checkPlan(plan assignor.Plan, meta assignor.Metadata, members []assignor.Subscriber) ([]partitionSet, error) {
 	sets := make([]partitionSet, len(members))
 	given := map[topic.TopicPartition]string{}
 	for i, member := range members {

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -191,12 +192,12 @@ func TestRegexMatchesWholeNames(t *testing.T) {
 		re, err := compileRegex(c.text)
 		require.NoError(t, err, c.text)
 		require.Equal(t, c.matches, re.matches(c.name), "%s, %s", c.text, c.name)
-		require.Equal(t, c.matches, len(resolve(c.text, Metadata{c.name: {Internal: true}})) == 1, "%s, %s", c.text, c.name)
+		require.Equal(t, c.matches, len(resolve(c.text, assignor.Metadata{c.name: {Internal: true}})) == 1, "%s, %s", c.text, c.name)
 	}
 }
 
 func TestServerRegex(t *testing.T) {
-	meta := Metadata{
+	meta := assignor.Metadata{
 		"orders": {ID: topic.ID{1}, Partitions: 1}, "orders-dead": {ID: topic.ID{2}, Partitions: 1}, "reorders": {ID: topic.ID{3}, Partitions: 1},
 		"orders-internal": {ID: topic.ID{4}, Partitions: 1, Internal: true},
 	}
@@ -211,7 +212,7 @@ func TestServerRegex(t *testing.T) {
 	assert.True(t, d.m.subscribedTo("orders"))
 	assert.False(t, d.m.subscribedTo("reorders"))
 
-	more := Metadata{"orders-new": {ID: topic.ID{5}, Partitions: 2}}
+	more := assignor.Metadata{"orders-new": {ID: topic.ID{5}, Partitions: 2}}
 	for name, info := range meta {
 		more[name] = info
 	}
@@ -263,8 +264,8 @@ type wild struct{ err error }
 func (wild) Name() string      { return "wild" }
 func (wild) Cooperative() bool { return false }
 
-func (w wild) Assign(meta Metadata, members []Subscriber) (Plan, error) {
-	plan := Plan{}
+func (w wild) Assign(meta assignor.Metadata, members []assignor.Subscriber) (assignor.Plan, error) {
+	plan := assignor.Plan{}
 	for _, m := range members {
 		for name, info := range meta {
 			for p := range info.Partitions {
@@ -277,7 +278,7 @@ func (w wild) Assign(meta Metadata, members []Subscriber) (Plan, error) {
 
 func TestServerHoldsAssignorsToTheirPromise(t *testing.T) {
 	for _, w := range []wild{{}, {errors.New("no idea")}} {
-		d := drive(t, Config{Assignors: []Assignor{w}}, abc(2))
+		d := drive(t, Config{Assignors: []assignor.Assignor{w}}, abc(2))
 		d.send(entering("1", "a"))
 		d.refusedWith(ErrUnknownServer, entering("2", "a"))
 		assert.Equal(t, Assigning, d.m.state())
@@ -321,7 +322,7 @@ func TestUpgradeAndDowngrade(t *testing.T) {
 	d.wait(3 * time.Second)
 	id := answered[JoinResponse](d, first).MemberID
 	d.send(SyncRequest{MemberID: id, Generation: 1, Assignments: map[string][]byte{
-		id: AppendAssignment(nil, 1, []topic.TopicPartition{tp("a", 0), tp("a", 1), tp("a", 2), tp("a", 3)}, nil),
+		id: assignor.AppendAssignment(nil, 1, []topic.TopicPartition{tp("a", 0), tp("a", 1), tp("a", 2), tp("a", 3)}, nil),
 	}})
 	parked := d.send(joining("", "2", "a"))
 
@@ -333,16 +334,16 @@ func TestUpgradeAndDowngrade(t *testing.T) {
 
 	d.refusedWith(ErrRebalanceInProgress, beat(id, 1))
 	again := joining(id, "", "a")
-	again.Protocols[0].Metadata = AppendSubscription(nil, 1, Subscription{
+	again.Protocols[0].Metadata = assignor.AppendSubscription(nil, 1, assignor.Subscription{
 		Topics: []string{"a"}, Owned: []topic.TopicPartition{tp("a", 0), tp("a", 1), tp("a", 2), tp("a", 3)},
 	})
 	r := ask[JoinResponse](d, again)
 	require.NoError(t, r.Err)
 	assert.Equal(t, int32(1), r.Generation, "it has to let go first")
-	list, _, err := ParseAssignment(ask[SyncResponse](d, SyncRequest{MemberID: id, Generation: 1}).Assignment)
+	list, _, err := assignor.ParseAssignment(ask[SyncResponse](d, SyncRequest{MemberID: id, Generation: 1}).Assignment)
 	require.NoError(t, err)
 	assert.Less(t, len(list), 4)
-	again.Protocols[0].Metadata = AppendSubscription(nil, 1, Subscription{Topics: []string{"a"}, Owned: list})
+	again.Protocols[0].Metadata = assignor.AppendSubscription(nil, 1, assignor.Subscription{Topics: []string{"a"}, Owned: list})
 	r = ask[JoinResponse](d, again)
 	assert.Equal(t, int32(2), r.Generation)
 	require.NoError(t, ask[SyncResponse](d, SyncRequest{MemberID: id, Generation: 2}).Err)
@@ -406,7 +407,7 @@ func TestClassicMembersInAServerGroup(t *testing.T) {
 	d.send(pulse("m", 1, of('a', 0, 1)))
 	d.refusedWith(ErrRebalanceInProgress, beat("c-1", r.Generation)) // there is something to fetch
 	r = ask[JoinResponse](d, joining("c-1", "", "a"))
-	list, _, err := ParseAssignment(ask[SyncResponse](d, SyncRequest{MemberID: "c-1", Generation: r.Generation}).Assignment)
+	list, _, err := assignor.ParseAssignment(ask[SyncResponse](d, SyncRequest{MemberID: "c-1", Generation: r.Generation}).Assignment)
 	require.NoError(t, err)
 	assert.Equal(t, []topic.TopicPartition{tp("a", 2), tp("a", 3)}, list)
 	d.refusedWith(ErrInconsistentProtocol, SyncRequest{MemberID: "c-1", Generation: r.Generation, Protocol: "other"})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/internal/bounded"
 	"github.com/quirelog/quire/log/record"
 	"github.com/quirelog/quire/topic"
@@ -143,7 +144,7 @@ func (s *shard) read() (map[string]*machine, error) {
 // A loader makes machines from records.
 type loader struct {
 	c        *Coordinator
-	meta     Metadata
+	meta     assignor.Metadata
 	machines map[string]*machine
 	dec      record.Decoder
 	buf      []byte

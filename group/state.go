@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/internal/invariant"
 	"github.com/quirelog/quire/topic"
 )
@@ -46,7 +47,7 @@ func (s State) String() string {
 type machine struct {
 	name string
 	cfg  *Config
-	meta Metadata
+	meta assignor.Metadata
 
 	classic *classicGroup // at most one of the two
 	server  *serverGroup
@@ -69,7 +70,7 @@ type machine struct {
 }
 
 // newMachine makes a group that does not exist yet. The configuration has its defaults filled in and is shared; it does not change.
-func newMachine(name string, cfg *Config, meta Metadata) *machine {
+func newMachine(name string, cfg *Config, meta assignor.Metadata) *machine {
 	return &machine{name: name, cfg: cfg, meta: meta, timers: map[timerName]uint64{}}
 }
 
@@ -92,7 +93,7 @@ type (
 		seq  uint64
 	}
 	// metadataChanged says that topics came, went or grew.
-	metadataChanged struct{ meta Metadata }
+	metadataChanged struct{ meta assignor.Metadata }
 	// topicDeleted says that a topic is gone and its offsets mean nothing.
 	topicDeleted struct{ topic string }
 	// expire asks to drop offsets that have been unused for long enough, and the group with the last of them. Time in which no engine was

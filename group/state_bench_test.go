@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -46,11 +47,11 @@ func (p *pump) settle() (heartbeats int) {
 
 // A member of a thousand leaves and another comes, over ten thousand partitions: until everybody reads its target.
 func BenchmarkServerRebalance(b *testing.B) {
-	meta := Metadata{}
+	meta := assignor.Metadata{}
 	var names []string
 	for i := range 100 {
 		name := fmt.Sprintf("t%02d", i)
-		meta[name], names = TopicInfo{ID: topic.ID{14: byte(i), 15: 1}, Partitions: 100}, append(names, name)
+		meta[name], names = assignor.TopicInfo{ID: topic.ID{14: byte(i), 15: 1}, Partitions: 100}, append(names, name)
 	}
 	cfg := Config{}.withDefaults()
 	p := &pump{m: newMachine("g", &cfg, meta)}
@@ -97,7 +98,7 @@ func BenchmarkClassicMember(b *testing.B) {
 		cfg := Config{}.withDefaults()
 		p := &pump{m: newMachine("g", &cfg, abc(4))}
 		g := p.m.newClassic(Stable)
-		g.generation, g.protocolType, g.protocol = 1, ProtocolType, "a"
+		g.generation, g.protocolType, g.protocol = 1, assignor.ProtocolType, "a"
 		p.m.classic = g
 		for i := range members {
 			g.add(&classicMember{id: fmt.Sprint("m", i), instance: fmt.Sprint("i", i), session: time.Minute, protocols: []Protocol{{Name: "a"}}})

@@ -15,6 +15,7 @@ import (
 
 	"github.com/quirelog/quire/examples"
 	"github.com/quirelog/quire/group"
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/log/vfs"
 	"github.com/quirelog/quire/topic"
 )
@@ -229,7 +230,7 @@ func (m *swarmMember) each(ctx context.Context) error {
 
 func runSwarm(t *testing.T, seed uint64, visits []examples.Visit) {
 	rng := rand.New(rand.NewPCG(seed, 1))
-	assignors := []group.Assignor{group.CooperativeSticky(), group.Range(), group.Sticky(), group.RoundRobin()}
+	assignors := []assignor.Assignor{assignor.CooperativeSticky(), assignor.Range(), assignor.Sticky(), assignor.RoundRobin()}
 	eng := open(t, vfs.NewMem())
 	s := &swarm{
 		t: t, eng: eng, opt: []group.JoinOption{group.AssignWith(assignors[rng.IntN(len(assignors))])},

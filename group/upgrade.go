@@ -1,6 +1,7 @@
 package group
 
 import (
+	"github.com/quirelog/quire/group/assignor"
 	"slices"
 	"time"
 )
@@ -10,7 +11,7 @@ import (
 func (m *machine) upgrade(joins string) error {
 	old := m.classic
 	switch {
-	case !m.cfg.Migration.up(), old.protocolType != ProtocolType, len(old.members) > m.cfg.MaxSize,
+	case !m.cfg.Migration.up(), old.protocolType != assignor.ProtocolType, len(old.members) > m.cfg.MaxSize,
 		slices.ContainsFunc(old.members, func(c *classicMember) bool { return c.local }):
 		return refuse(ErrGroupNotFound, "the group speaks the classic protocol and may not change it")
 	case len(old.members) == m.cfg.MaxSize && old.member(joins) == nil:
@@ -53,15 +54,15 @@ func (m *machine) upgraded(g *serverGroup, c *classicMember) (*serverMember, err
 	if at := slices.IndexFunc(protocols, func(p Protocol) bool { return p.Name == m.classic.protocol }); at > 0 {
 		protocols = slices.Concat(protocols[at:at+1], protocols[:at], protocols[at+1:])
 	}
-	subscription, err := ParseSubscription(protocols[0].Metadata)
+	subscription, err := assignor.ParseSubscription(protocols[0].Metadata)
 	if err != nil {
 		return nil, err
 	}
-	owned, _, err := ParseAssignment(c.assignment)
+	owned, _, err := assignor.ParseAssignment(c.assignment)
 	if err != nil {
 		return nil, err
 	}
-	set := g.numbers(Subscription{Owned: owned}, m.meta).keep(func(p idPartition) bool { return g.held[p] == "" })
+	set := g.numbers(assignor.Subscription{Owned: owned}, m.meta).keep(func(p idPartition) bool { return g.held[p] == "" })
 	return &serverMember{
 		id: c.id, instance: c.instance, rack: subscription.Rack, clientID: c.clientID, clientHost: c.clientHost,
 		topics: sortedNames(subscription.Topics), rebalance: c.rebalance,
@@ -83,7 +84,7 @@ func (m *machine) mayDowngrade(member *serverMember, size int) bool {
 func (m *machine) downgrade(leaving, joined *serverMember) {
 	old := m.server
 	g := m.newClassic(Stable)
-	g.generation, g.protocolType = old.epoch, ProtocolType
+	g.generation, g.protocolType = old.epoch, assignor.ProtocolType
 	for _, member := range old.members {
 		if member == leaving {
 			continue
@@ -96,7 +97,7 @@ func (m *machine) downgrade(leaving, joined *serverMember) {
 	g.leader, g.protocol = g.members[0].id, g.choose()
 	names := old.topicNames()
 	for _, c := range g.members {
-		c.assignment = AppendAssignment(nil, SubscriptionVersion(c.metadata(g.protocol)), old.member(c.id).target.named(names), nil)
+		c.assignment = assignor.AppendAssignment(nil, assignor.SubscriptionVersion(c.metadata(g.protocol)), old.member(c.id).target.named(names), nil)
 	}
 	m.deleteServer()
 	m.classic = g

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/internal/thin"
 	"github.com/quirelog/quire/topic"
 )
@@ -94,7 +95,7 @@ func (x *mixed) once() {
 		if x.m.server != nil && x.m.server.member(id) != nil && x.rnd.IntN(2) == 0 {
 			owned = x.m.server.member(id).assigned.named(x.m.server.topicNames())
 		}
-		req.Protocols[0].Metadata = AppendSubscription(nil, 2, Subscription{Topics: []string{"a", "b"}[:1+x.rnd.IntN(2)], Owned: owned})
+		req.Protocols[0].Metadata = assignor.AppendSubscription(nil, 2, assignor.Subscription{Topics: []string{"a", "b"}[:1+x.rnd.IntN(2)], Owned: owned})
 		x.remember(x.send(req))
 	case 3, 4:
 		x.send(SyncRequest{MemberID: id, InstanceID: x.instance(), Generation: x.number(id), Assignments: x.assignments()})
@@ -211,7 +212,7 @@ func (x *mixed) assignments() map[string][]byte {
 	}
 	all := map[string][]byte{}
 	for _, m := range g.members {
-		all[m.id] = AppendAssignment(nil, 1, given[m.id], nil)
+		all[m.id] = assignor.AppendAssignment(nil, 1, given[m.id], nil)
 	}
 	return all
 }

@@ -35,7 +35,8 @@ replica               : log log/record
 topic/internal/catalog : log log/vfs
 topic/internal/fetch  : log log/record internal/ready
 topic                 : replica log log/record log/vfs timingwheel compress topic/internal/catalog topic/internal/fetch internal/heap
-group                 : topic log/record timingwheel internal/ready internal/heap internal/wire
+group                 : group/assignor topic log/record timingwheel internal/ready internal/heap internal/wire
+group/assignor        : topic internal/wire
 topic/topictest       : public
 examples              : public
 examples/*            : public

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/group"
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/internal/bench/classic"
 	"github.com/quirelog/quire/topic"
 )
@@ -19,7 +20,7 @@ const (
 )
 
 // costOfRebalances rebalances a group again and again, after two generations in which it comes together.
-func costOfRebalances(coord *group.Coordinator, how group.Assignor, rounds int) (list []sample, err error) {
+func costOfRebalances(coord *group.Coordinator, how assignor.Assignor, rounds int) (list []sample, err error) {
 	ctx := context.Background()
 	r := classic.New(coord, how, quireTopic, rebalanceMembers, rebalancePartitions)
 	for round := range rounds + 2 {
@@ -53,7 +54,7 @@ func measureRebalance(e *env, w io.Writer) (broken []string, err error) {
 		return nil, err
 	}
 	t := table{{"assignor", "time", "allocs/member", "MB allocated"}}
-	for _, how := range []group.Assignor{group.Range(), group.RoundRobin(), group.CooperativeSticky()} {
+	for _, how := range []assignor.Assignor{assignor.Range(), assignor.RoundRobin(), assignor.CooperativeSticky()} {
 		list, err := costOfRebalances(coord, how, e.rounds)
 		if err != nil {
 			return nil, err

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/quirelog/quire/group"
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -20,8 +20,8 @@ const assignorCases = 2000
 
 // A groupCase is a question to an assignor: topics, and members with what they want and have.
 type groupCase struct {
-	meta    group.Metadata
-	members []group.Subscriber
+	meta    assignor.Metadata
+	members []assignor.Subscriber
 	alike   bool // all members want the same
 	racks   bool
 	letters bool // the members' ids
@@ -30,7 +30,7 @@ type groupCase struct {
 // asked is an assignor beside Kafka's of the name in java/Assignors.java.
 type asked struct {
 	name string
-	how  group.Assignor
+	how  assignor.Assignor
 	// How often, in a thousand groups, Kafka's answer may depend on its hash maps, among groups of letters and among others.
 	freely, freelyNamed int
 	// How many of a thousand answers to groups of different subscriptions, and of other ids than letters, may be of another shape, since hash
@@ -40,23 +40,23 @@ type asked struct {
 
 func askedAssignors() []asked {
 	return []asked{
-		{name: "range", how: group.Range()},
-		{name: "roundrobin", how: group.RoundRobin()},
-		{name: "sticky", how: group.Sticky(), freely: 5, freelyNamed: 20},
-		{name: "cooperative-sticky", how: group.CooperativeSticky(), freely: 5, freelyNamed: 20, shapeless: 5},
-		{name: "server-range", how: group.ServerRange()},
-		{name: "uniform", how: group.Uniform(), freelyNamed: 1000, shapeless: 1000},
+		{name: "range", how: assignor.Range()},
+		{name: "roundrobin", how: assignor.RoundRobin()},
+		{name: "sticky", how: assignor.Sticky(), freely: 5, freelyNamed: 20},
+		{name: "cooperative-sticky", how: assignor.CooperativeSticky(), freely: 5, freelyNamed: 20, shapeless: 5},
+		{name: "server-range", how: assignor.ServerRange()},
+		{name: "uniform", how: assignor.Uniform(), freelyNamed: 1000, shapeless: 1000},
 	}
 }
 
 // drawCase draws a group.
 func drawCase(seed uint64) groupCase {
 	dice := rand.New(rand.NewPCG(seed, 1))
-	c := groupCase{meta: group.Metadata{}, alike: dice.IntN(2) == 0, racks: dice.IntN(2) == 0, letters: seed%3 > 0}
+	c := groupCase{meta: assignor.Metadata{}, alike: dice.IntN(2) == 0, racks: dice.IntN(2) == 0, letters: seed%3 > 0}
 	rack := func() string { return string(rune('A' + dice.IntN(3))) }
 	var names []string
 	for i := range 1 + dice.IntN(4) {
-		info := group.TopicInfo{Partitions: int32(1 + dice.IntN(8))}
+		info := assignor.TopicInfo{Partitions: int32(1 + dice.IntN(8))}
 		for range info.Partitions {
 			if c.racks {
 				info.Racks = append(info.Racks, slices.Compact([]string{rack(), rack()}))
@@ -67,7 +67,7 @@ func drawCase(seed uint64) groupCase {
 	}
 	generation := int32(dice.IntN(3))
 	for i := range 1 + dice.IntN(7) {
-		m := group.Subscriber{MemberID: string(rune('a' + i))}
+		m := assignor.Subscriber{MemberID: string(rune('a' + i))}
 		if !c.letters {
 			m.MemberID = fmt.Sprintf("consumer-%016x", dice.Uint64())
 		}
@@ -104,7 +104,7 @@ func (c *groupCase) drawOwners(dice *rand.Rand, names []string) {
 	}
 	for i := range c.members {
 		m := &c.members[i]
-		m.UserData = group.Sticky().UserData(m.Owned, m.Generation)
+		m.UserData = assignor.Sticky().UserData(m.Owned, m.Generation)
 	}
 }
 
@@ -137,7 +137,7 @@ func (c groupCase) question() string {
 }
 
 // answer is a plan as java/Assignors.java prints it.
-func answer(plan group.Plan) string {
+func answer(plan assignor.Plan) string {
 	ids := make([]string, 0, len(plan))
 	for id := range plan {
 		ids = append(ids, id)

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/quirelog/quire/group"
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -14,7 +14,7 @@ func TestCompareAnswers(t *testing.T) {
 	for i := range 300 {
 		cases = append(cases, drawCase(uint64(i)))
 	}
-	ours := func(how group.Assignor, i int) string {
+	ours := func(how assignor.Assignor, i int) string {
 		plan, err := how.Assign(cases[i].meta, cases[i].members)
 		if err != nil {
 			t.Fatal(err)
@@ -26,14 +26,14 @@ func TestCompareAnswers(t *testing.T) {
 			t.Errorf("%s: %s, %v", a.name, seen, err)
 		}
 	}
-	strict, loose := asked{name: "range", how: group.Range()}, asked{name: "sticky", how: group.Sticky(), freely: 1000, freelyNamed: 1000}
-	if _, err := compareAnswers(cases, strict, func(i int) string { return ours(group.RoundRobin(), i) }); err == nil {
+	strict, loose := asked{name: "range", how: assignor.Range()}, asked{name: "sticky", how: assignor.Sticky(), freely: 1000, freelyNamed: 1000}
+	if _, err := compareAnswers(cases, strict, func(i int) string { return ours(assignor.RoundRobin(), i) }); err == nil {
 		t.Error("another algorithm goes unseen")
 	}
 	if _, err := compareAnswers(cases, loose, func(i int) string { return strings.Replace(ours(loose.how, i), " a-0", "", 1) }); err == nil {
 		t.Error("a partition that is missing goes unseen")
 	}
-	c := groupCase{letters: true, members: []group.Subscriber{{MemberID: "a", Subscription: group.Subscription{Owned: []topic.TopicPartition{{Topic: "x", Partition: 0}}}}}}
+	c := groupCase{letters: true, members: []assignor.Subscriber{{MemberID: "a", Subscription: assignor.Subscription{Owned: []topic.TopicPartition{{Topic: "x", Partition: 0}}}}}}
 	if c.shape("a: x-0; b: x-1; ") == c.shape("a: x-1; b: x-0; ") {
 		t.Error("whether a partition stays goes unseen")
 	}

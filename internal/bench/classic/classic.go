@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/group"
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/topic"
 )
 
@@ -17,8 +18,8 @@ import (
 type Group struct {
 	coord *group.Coordinator
 	name  string
-	how   group.Assignor
-	meta  group.Metadata
+	how   assignor.Assignor
+	meta  assignor.Metadata
 	topic string
 	ids   []string
 	owned [][]topic.TopicPartition
@@ -27,9 +28,9 @@ type Group struct {
 }
 
 // New is a group, named after its assignor, that has not come together yet; two generations later it has.
-func New(coord *group.Coordinator, how group.Assignor, topicName string, members, partitions int) *Group {
-	return &Group{coord: coord, name: how.Name(), how: how, topic: topicName, last: group.NoGeneration,
-		meta: group.Metadata{topicName: {Partitions: int32(partitions)}},
+func New(coord *group.Coordinator, how assignor.Assignor, topicName string, members, partitions int) *Group {
+	return &Group{coord: coord, name: how.Name(), how: how, topic: topicName, last: assignor.NoGeneration,
+		meta: assignor.Metadata{topicName: {Partitions: int32(partitions)}},
 		ids:  make([]string, members), owned: make([][]topic.TopicPartition, members)}
 }
 
@@ -65,10 +66,10 @@ func (r *Group) Next(ctx context.Context) error {
 }
 
 func (r *Group) member(ctx context.Context, i int) error {
-	said := group.Subscription{Topics: []string{r.topic}, UserData: []byte{r.round}, Owned: r.owned[i], Generation: r.last}
+	said := assignor.Subscription{Topics: []string{r.topic}, UserData: []byte{r.round}, Owned: r.owned[i], Generation: r.last}
 	j := r.coord.Join(ctx, r.name, group.JoinRequest{
-		MemberID: r.ids[i], ClientID: "c", SessionTimeout: time.Minute, RebalanceTimeout: time.Minute, ProtocolType: group.ProtocolType,
-		Fresh: fmt.Sprint(i), Protocols: []group.Protocol{{Name: r.how.Name(), Metadata: group.AppendSubscription(nil, 3, said)}},
+		MemberID: r.ids[i], ClientID: "c", SessionTimeout: time.Minute, RebalanceTimeout: time.Minute, ProtocolType: assignor.ProtocolType,
+		Fresh: fmt.Sprint(i), Protocols: []group.Protocol{{Name: r.how.Name(), Metadata: assignor.AppendSubscription(nil, 3, said)}},
 	})
 	if j.Err != nil {
 		return j.Err
@@ -87,19 +88,19 @@ func (r *Group) member(ctx context.Context, i int) error {
 	if s.Err != nil {
 		return s.Err
 	}
-	parts, _, err := group.ParseAssignment(s.Assignment)
+	parts, _, err := assignor.ParseAssignment(s.Assignment)
 	r.owned[i] = parts
 	return err
 }
 
 func (r *Group) plan(members []group.JoinedMember) (map[string][]byte, error) {
-	list := make([]group.Subscriber, len(members))
+	list := make([]assignor.Subscriber, len(members))
 	for i, m := range members {
-		s, err := group.ParseSubscription(m.Metadata)
+		s, err := assignor.ParseSubscription(m.Metadata)
 		if err != nil {
 			return nil, err
 		}
-		list[i] = group.Subscriber{MemberID: m.MemberID, Subscription: s}
+		list[i] = assignor.Subscriber{MemberID: m.MemberID, Subscription: s}
 	}
 	plan, err := r.how.Assign(r.meta, list)
 	if err != nil {
@@ -107,7 +108,7 @@ func (r *Group) plan(members []group.JoinedMember) (map[string][]byte, error) {
 	}
 	out := make(map[string][]byte, len(plan))
 	for id, parts := range plan {
-		out[id] = group.AppendAssignment(nil, 3, parts, nil)
+		out[id] = assignor.AppendAssignment(nil, 3, parts, nil)
 	}
 	return out, nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/quirelog/quire/group"
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/internal/bench/classic"
 	"github.com/quirelog/quire/topic"
 )
@@ -41,7 +42,7 @@ func (belonging) quire(e *env, n int, _ any) (*rig, error) {
 	if err != nil {
 		return nil, errors.Join(err, g.end())
 	}
-	all := classic.New(coord, group.CooperativeSticky(), growing, n, n*memberShare)
+	all := classic.New(coord, assignor.CooperativeSticky(), growing, n, n*memberShare)
 	for range 2 { // in which the group comes together
 		if err := all.Next(ctx); err != nil {
 			return nil, errors.Join(err, g.end())

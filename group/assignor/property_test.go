@@ -1,4 +1,4 @@
-package group_test
+package assignor_test
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/quirelog/quire/group"
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/internal/thin"
 	"github.com/quirelog/quire/topic"
 )
@@ -18,8 +18,8 @@ import (
 // A history is a group whose members, topics and subscriptions change at random; owned is what the last plan left everybody with.
 type history struct {
 	rnd        *rand.Rand
-	meta       group.Metadata
-	members    []group.Subscriber
+	meta       assignor.Metadata
+	members    []assignor.Subscriber
 	owned      map[string][]topic.TopicPartition
 	generation int32
 	mixed      bool
@@ -28,10 +28,10 @@ type history struct {
 }
 
 func newHistory(seed uint64) *history {
-	h := &history{rnd: rand.New(rand.NewPCG(seed, 4)), meta: group.Metadata{}, owned: map[string][]topic.TopicPartition{}}
+	h := &history{rnd: rand.New(rand.NewPCG(seed, 4)), meta: assignor.Metadata{}, owned: map[string][]topic.TopicPartition{}}
 	h.mixed, h.racks = seed%2 == 1, seed%5 == 0
 	for i := range 1 + h.rnd.IntN(4) {
-		h.meta[fmt.Sprint("t", i)] = group.TopicInfo{ID: topic.ID{15: byte(i)}, Partitions: int32(1 + h.rnd.IntN(7))}
+		h.meta[fmt.Sprint("t", i)] = assignor.TopicInfo{ID: topic.ID{15: byte(i)}, Partitions: int32(1 + h.rnd.IntN(7))}
 	}
 	for range 1 + h.rnd.IntN(4) {
 		h.join()
@@ -51,7 +51,7 @@ func (h *history) names() []string {
 }
 
 func (h *history) join() {
-	m := group.Subscriber{MemberID: fmt.Sprint("m", h.next%10, "-", h.next)}
+	m := assignor.Subscriber{MemberID: fmt.Sprint("m", h.next%10, "-", h.next)}
 	if h.rnd.IntN(4) == 0 {
 		m.InstanceID = fmt.Sprint("i", h.next)
 	}
@@ -97,18 +97,18 @@ func (h *history) change() {
 }
 
 // subscribers are the members as they would join now, in a random order.
-func (h *history) subscribers() []group.Subscriber {
+func (h *history) subscribers() []assignor.Subscriber {
 	list := slices.Clone(h.members)
 	for i := range list {
 		m := &list[i]
 		m.Owned, m.Generation = h.owned[m.MemberID], h.generation
-		m.UserData = group.Sticky().UserData(m.Owned, m.Generation)
+		m.UserData = assignor.Sticky().UserData(m.Owned, m.Generation)
 	}
 	h.rnd.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	return list
 }
 
-func (h *history) assign(t *testing.T, a group.Assignor) group.Plan {
+func (h *history) assign(t *testing.T, a assignor.Assignor) assignor.Plan {
 	plan, err := a.Assign(h.meta, h.subscribers())
 	require.NoError(t, err)
 	again, err := a.Assign(h.meta, h.subscribers())
@@ -118,18 +118,18 @@ func (h *history) assign(t *testing.T, a group.Assignor) group.Plan {
 }
 
 // same is require.Equal without its cost: these comparisons are many.
-func same(t *testing.T, want, got group.Plan, why string) {
+func same(t *testing.T, want, got assignor.Plan, why string) {
 	if !maps.EqualFunc(want, got, slices.Equal[[]topic.TopicPartition]) {
 		require.Equal(t, want, got, why)
 	}
 }
 
-func (h *history) wants(m group.Subscriber, tp topic.TopicPartition) bool {
+func (h *history) wants(m assignor.Subscriber, tp topic.TopicPartition) bool {
 	return slices.Contains(m.Topics, tp.Topic)
 }
 
 // legal: every partition at most once, to a member that wants it, and it exists.
-func (h *history) legal(t *testing.T, plan group.Plan) {
+func (h *history) legal(t *testing.T, plan assignor.Plan) {
 	owned := map[topic.TopicPartition]bool{}
 	if len(plan) != len(h.members) {
 		t.Fatalf("plan for %d of %d members", len(plan), len(h.members))
@@ -145,13 +145,13 @@ func (h *history) legal(t *testing.T, plan group.Plan) {
 }
 
 // complete: nothing that somebody wants is left over.
-func (h *history) complete(t *testing.T, plan group.Plan) {
+func (h *history) complete(t *testing.T, plan assignor.Plan) {
 	given, want := 0, 0
 	for _, list := range plan {
 		given += len(list)
 	}
 	for name, info := range h.meta {
-		if slices.ContainsFunc(h.members, func(m group.Subscriber) bool { return slices.Contains(m.Topics, name) }) {
+		if slices.ContainsFunc(h.members, func(m assignor.Subscriber) bool { return slices.Contains(m.Topics, name) }) {
 			want += int(info.Partitions)
 		}
 	}
@@ -162,7 +162,7 @@ func (h *history) complete(t *testing.T, plan group.Plan) {
 
 // even: with equal subscriptions nobody has two more than another; with different ones nobody could take a partition from a member with at
 // least two more (the sticky assignor's promise, where racks do not matter).
-func (h *history) even(t *testing.T, plan group.Plan) {
+func (h *history) even(t *testing.T, plan assignor.Plan) {
 	for _, m := range h.members {
 		for _, o := range h.members {
 			if len(plan[o.MemberID]) <= len(plan[m.MemberID])+1 {
@@ -178,7 +178,7 @@ func (h *history) even(t *testing.T, plan group.Plan) {
 }
 
 // keeps: with equal subscriptions a member loses nothing while it has no more than its share.
-func (h *history) keeps(t *testing.T, plan group.Plan) {
+func (h *history) keeps(t *testing.T, plan assignor.Plan) {
 	total := 0
 	for _, list := range plan {
 		total += len(list)
@@ -207,7 +207,7 @@ func forHistories(t *testing.T, body func(h *history)) {
 
 func TestStickyHistories(t *testing.T) {
 	forHistories(t, func(h *history) {
-		plan := h.assign(t, group.Sticky())
+		plan := h.assign(t, assignor.Sticky())
 		h.legal(t, plan)
 		h.complete(t, plan)
 		if !h.racks { // with racks, what is far from its owner is dealt out again each time
@@ -216,7 +216,7 @@ func TestStickyHistories(t *testing.T) {
 				h.keeps(t, plan)
 			}
 			h.owned = plan
-			same(t, plan, h.assign(t, group.Sticky()), "nothing happened, nothing moves")
+			same(t, plan, h.assign(t, assignor.Sticky()), "nothing happened, nothing moves")
 		}
 		h.owned = plan
 	})
@@ -224,7 +224,7 @@ func TestStickyHistories(t *testing.T) {
 
 func TestCooperativeHistories(t *testing.T) {
 	forHistories(t, func(h *history) {
-		first := h.assign(t, group.CooperativeSticky())
+		first := h.assign(t, assignor.CooperativeSticky())
 		h.legal(t, first)
 		for _, o := range h.members {
 			for _, tp := range h.owned[o.MemberID] {
@@ -241,7 +241,7 @@ func TestCooperativeHistories(t *testing.T) {
 		}
 		for plan := first; ; rounds-- {
 			h.owned = plan
-			plan = h.assign(t, group.CooperativeSticky())
+			plan = h.assign(t, assignor.CooperativeSticky())
 			h.legal(t, plan)
 			if maps.EqualFunc(plan, h.owned, slices.Equal[[]topic.TopicPartition]) {
 				h.complete(t, plan)
@@ -259,7 +259,7 @@ func TestCooperativeHistories(t *testing.T) {
 
 func TestUniformHistories(t *testing.T) {
 	forHistories(t, func(h *history) {
-		plan := h.assign(t, group.Uniform())
+		plan := h.assign(t, assignor.Uniform())
 		h.legal(t, plan)
 		h.complete(t, plan)
 		if !h.mixed {
@@ -267,13 +267,13 @@ func TestUniformHistories(t *testing.T) {
 			h.keeps(t, plan)
 		}
 		h.owned = plan
-		same(t, plan, h.assign(t, group.Uniform()), "nothing happened, nothing moves")
+		same(t, plan, h.assign(t, assignor.Uniform()), "nothing happened, nothing moves")
 	})
 }
 
 func TestForgetfulHistories(t *testing.T) {
 	forHistories(t, func(h *history) {
-		for _, a := range []group.Assignor{group.Range(), group.RoundRobin(), group.ServerRange()} {
+		for _, a := range []assignor.Assignor{assignor.Range(), assignor.RoundRobin(), assignor.ServerRange()} {
 			plan := h.assign(t, a)
 			h.legal(t, plan)
 			h.complete(t, plan)
@@ -288,7 +288,7 @@ func TestForgetfulHistories(t *testing.T) {
 }
 
 // ranges: of each topic every reader has the floor or the ceiling of its share.
-func (h *history) ranges(t *testing.T, plan group.Plan) {
+func (h *history) ranges(t *testing.T, plan assignor.Plan) {
 	for name, info := range h.meta {
 		var counts []int
 		for _, m := range h.members {
@@ -311,14 +311,14 @@ func (h *history) ranges(t *testing.T, plan group.Plan) {
 }
 
 // big is a group of 300 members over twenty topics of 300 partitions; mixed members read half of the topics each.
-func big(mixed bool) (group.Metadata, []group.Subscriber) {
-	meta := group.Metadata{}
+func big(mixed bool) (assignor.Metadata, []assignor.Subscriber) {
+	meta := assignor.Metadata{}
 	for i := range 20 {
-		meta[fmt.Sprintf("topic%02d", i)] = group.TopicInfo{ID: topic.ID{15: byte(i)}, Partitions: 300}
+		meta[fmt.Sprintf("topic%02d", i)] = assignor.TopicInfo{ID: topic.ID{15: byte(i)}, Partitions: 300}
 	}
-	var members []group.Subscriber
+	var members []assignor.Subscriber
 	for m := range 300 {
-		s := group.Subscriber{MemberID: fmt.Sprintf("member%03d", m)}
+		s := assignor.Subscriber{MemberID: fmt.Sprintf("member%03d", m)}
 		for i := range 20 {
 			if !mixed || (m*7+i*3)%20 < 10 {
 				s.Topics = append(s.Topics, fmt.Sprintf("topic%02d", i))
@@ -330,20 +330,20 @@ func big(mixed bool) (group.Metadata, []group.Subscriber) {
 }
 
 // rejoin is the group after the plan, ten members gone and ten new.
-func rejoin(members []group.Subscriber, plan group.Plan) []group.Subscriber {
+func rejoin(members []assignor.Subscriber, plan assignor.Plan) []assignor.Subscriber {
 	list := slices.Clone(members)
 	for i := range list {
 		list[i].Owned, list[i].Generation = plan[list[i].MemberID], 1
-		list[i].UserData = group.Sticky().UserData(list[i].Owned, 1)
+		list[i].UserData = assignor.Sticky().UserData(list[i].Owned, 1)
 		if i%30 == 0 {
-			list[i] = group.Subscriber{MemberID: fmt.Sprint("new", i), Subscription: group.Subscription{Topics: list[i].Topics}}
+			list[i] = assignor.Subscriber{MemberID: fmt.Sprint("new", i), Subscription: assignor.Subscription{Topics: list[i].Topics}}
 		}
 	}
 	return list
 }
 
-func assignors() []group.Assignor {
-	return []group.Assignor{group.Range(), group.RoundRobin(), group.Sticky(), group.CooperativeSticky(), group.Uniform()}
+func assignors() []assignor.Assignor {
+	return []assignor.Assignor{assignor.Range(), assignor.RoundRobin(), assignor.Sticky(), assignor.CooperativeSticky(), assignor.Uniform()}
 }
 
 func TestAssignorsOnBigGroups(t *testing.T) {

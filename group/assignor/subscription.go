@@ -1,4 +1,4 @@
-package group
+package assignor
 
 import (
 	"slices"
@@ -6,6 +6,9 @@ import (
 	"github.com/quirelog/quire/internal/wire"
 	"github.com/quirelog/quire/topic"
 )
+
+// ErrCorrupt: bytes that claim to be a subscription or an assignment are not. The text that wraps it says where.
+var ErrCorrupt = wire.ErrCorrupt
 
 // ProtocolType is the protocol type of groups whose members share topics by an Assignor: Kafka's ConsumerProtocol.
 const ProtocolType = "consumer"

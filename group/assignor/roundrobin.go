@@ -1,4 +1,4 @@
-package group
+package assignor
 
 // RoundRobin deals all partitions out like cards: by topic and number, each to the next member in the ring that subscribes to its topic.
 // Kafka's RoundRobinAssignor. With equal subscriptions members differ by at most one partition; a change of membership moves many.

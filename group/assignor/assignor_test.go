@@ -1,4 +1,4 @@
-package group_test
+package assignor_test
 
 import (
 	"fmt"
@@ -10,17 +10,17 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/quirelog/quire/group"
+	"github.com/quirelog/quire/group/assignor"
 	"github.com/quirelog/quire/topic"
 )
 
 // topics reads "t0:3 t1:2" as metadata.
-func topics(text string) group.Metadata {
-	meta := group.Metadata{}
+func topics(text string) assignor.Metadata {
+	meta := assignor.Metadata{}
 	for i, field := range strings.Fields(text) {
 		name, n, _ := strings.Cut(field, ":")
 		size, _ := strconv.Atoi(n)
-		meta[name] = group.TopicInfo{Partitions: int32(size), ID: topic.ID{15: byte(i + 1)}}
+		meta[name] = assignor.TopicInfo{Partitions: int32(size), ID: topic.ID{15: byte(i + 1)}}
 	}
 	return meta
 }
@@ -37,18 +37,18 @@ func parts(text string) []topic.TopicPartition {
 }
 
 // member reads "C0/instance@rack t0 t1" as a subscriber that had owned in generation 1.
-func member(text, owned string) group.Subscriber {
+func member(text, owned string) assignor.Subscriber {
 	fields := strings.Fields(text)
 	head, rack, _ := strings.Cut(fields[0], "@")
 	id, instance, _ := strings.Cut(head, "/")
-	m := group.Subscriber{MemberID: id, InstanceID: instance}
+	m := assignor.Subscriber{MemberID: id, InstanceID: instance}
 	m.Topics, m.Rack, m.Owned, m.Generation = fields[1:], rack, parts(owned), 1
-	m.UserData = group.Sticky().UserData(m.Owned, 1)
+	m.UserData = assignor.Sticky().UserData(m.Owned, 1)
 	return m
 }
 
 // show is a plan as text, members sorted.
-func show(plan group.Plan) string {
+func show(plan assignor.Plan) string {
 	var lines []string
 	for id, list := range plan {
 		line := id + ":"
@@ -75,112 +75,112 @@ func TestAssignorsOnPublishedExamples(t *testing.T) {
 	both, all := "t0:3 t1:3", "t0:1 t1:2 t2:3"
 	for _, tt := range []struct {
 		name     string
-		assignor group.Assignor
+		assignor assignor.Assignor
 		topics   string
-		members  []group.Subscriber
+		members  []assignor.Subscriber
 		want     string
 	}{
 		{
-			"range", group.Range(), both, []group.Subscriber{member("C0 t0 t1", ""), member("C1 t0 t1", "")},
+			"range", assignor.Range(), both, []assignor.Subscriber{member("C0 t0 t1", ""), member("C1 t0 t1", "")},
 			"C0: t0-0 t0-1 t1-0 t1-1; C1: t0-2 t1-2",
 		},
 		{
-			"range, static members after a bounce keep their ranges", group.Range(), both,
-			[]group.Subscriber{member("C3/I1 t0 t1", ""), member("C2/I2 t0 t1", "")},
+			"range, static members after a bounce keep their ranges", assignor.Range(), both,
+			[]assignor.Subscriber{member("C3/I1 t0 t1", ""), member("C2/I2 t0 t1", "")},
 			"C3: t0-0 t0-1 t1-0 t1-1; C2: t0-2 t1-2",
 		},
 		{
-			"range, static before dynamic", group.Range(), both,
-			[]group.Subscriber{member("consumer-a t0 t1", ""), member("consumer-b/I1 t0 t1", "")},
+			"range, static before dynamic", assignor.Range(), both,
+			[]assignor.Subscriber{member("consumer-a t0 t1", ""), member("consumer-b/I1 t0 t1", "")},
 			"consumer-b: t0-0 t0-1 t1-0 t1-1; consumer-a: t0-2 t1-2",
 		},
 		{
-			"range, more members than partitions", group.Range(), "t0:1",
-			[]group.Subscriber{member("a t0", ""), member("b t0", "")}, "a: t0-0; b:",
+			"range, more members than partitions", assignor.Range(), "t0:1",
+			[]assignor.Subscriber{member("a t0", ""), member("b t0", "")}, "a: t0-0; b:",
 		},
 		{
-			"range, a topic that is not there", group.Range(), "t0:1",
-			[]group.Subscriber{member("a t0 none", "")}, "a: t0-0",
+			"range, a topic that is not there", assignor.Range(), "t0:1",
+			[]assignor.Subscriber{member("a t0 none", "")}, "a: t0-0",
 		},
 		{
-			"server range", group.ServerRange(), both, []group.Subscriber{member("M0 t0 t1", ""), member("M1 t0 t1", "")},
+			"server range", assignor.ServerRange(), both, []assignor.Subscriber{member("M0 t0 t1", ""), member("M1 t0 t1", "")},
 			"M0: t0-0 t0-1 t1-0 t1-1; M1: t0-2 t1-2",
 		},
 		{
-			"server range, different subscriptions", group.ServerRange(), "t0:3 t1:3 t2:2",
-			[]group.Subscriber{member("A t0 t1", ""), member("B t2", ""), member("C t1 t2", "")},
+			"server range, different subscriptions", assignor.ServerRange(), "t0:3 t1:3 t2:2",
+			[]assignor.Subscriber{member("A t0 t1", ""), member("B t2", ""), member("C t1 t2", "")},
 			"A: t0-0 t0-1 t0-2 t1-0 t1-1; B: t2-0; C: t1-2 t2-1",
 		},
 		{
-			"round robin", group.RoundRobin(), both, []group.Subscriber{member("C0 t0 t1", ""), member("C1 t0 t1", "")},
+			"round robin", assignor.RoundRobin(), both, []assignor.Subscriber{member("C0 t0 t1", ""), member("C1 t0 t1", "")},
 			"C0: t0-0 t0-2 t1-1; C1: t0-1 t1-0 t1-2",
 		},
 		{
-			"round robin, different subscriptions", group.RoundRobin(), all,
-			[]group.Subscriber{member("C0 t0", ""), member("C1 t0 t1", ""), member("C2 t0 t1 t2", "")},
+			"round robin, different subscriptions", assignor.RoundRobin(), all,
+			[]assignor.Subscriber{member("C0 t0", ""), member("C1 t0 t1", ""), member("C2 t0 t1 t2", "")},
 			"C0: t0-0; C1: t1-0; C2: t1-1 t2-0 t2-1 t2-2",
 		},
 		{
-			"sticky, different subscriptions", group.Sticky(), all,
-			[]group.Subscriber{member("C0 t0", ""), member("C1 t0 t1", ""), member("C2 t0 t1 t2", "")},
+			"sticky, different subscriptions", assignor.Sticky(), all,
+			[]assignor.Subscriber{member("C0 t0", ""), member("C1 t0 t1", ""), member("C2 t0 t1 t2", "")},
 			"C0: t0-0; C1: t1-0 t1-1; C2: t2-0 t2-1 t2-2",
 		},
 		{
-			"sticky, from nothing", group.Sticky(), "t0:2 t1:2 t2:2 t3:2",
-			[]group.Subscriber{member("C0 t0 t1 t2 t3", ""), member("C1 t0 t1 t2 t3", ""), member("C2 t0 t1 t2 t3", "")},
+			"sticky, from nothing", assignor.Sticky(), "t0:2 t1:2 t2:2 t3:2",
+			[]assignor.Subscriber{member("C0 t0 t1 t2 t3", ""), member("C1 t0 t1 t2 t3", ""), member("C2 t0 t1 t2 t3", "")},
 			"C0: t0-0 t1-1 t3-0; C1: t0-1 t2-0 t3-1; C2: t1-0 t2-1",
 		},
 		{
-			"sticky, one member gone: the others keep everything", group.Sticky(), "t0:2 t1:2 t2:2 t3:2",
-			[]group.Subscriber{member("C0 t0 t1 t2 t3", "t0-0 t1-1 t3-0"), member("C2 t0 t1 t2 t3", "t1-0 t2-1")},
+			"sticky, one member gone: the others keep everything", assignor.Sticky(), "t0:2 t1:2 t2:2 t3:2",
+			[]assignor.Subscriber{member("C0 t0 t1 t2 t3", "t0-0 t1-1 t3-0"), member("C2 t0 t1 t2 t3", "t1-0 t2-1")},
 			"C0: t0-0 t0-1 t1-1 t3-0; C2: t1-0 t2-0 t2-1 t3-1",
 		},
 		{
-			"sticky, owners of the least share grow", group.Sticky(), "t1:2 t2:3",
-			[]group.Subscriber{member("c1 t1 t2", "t1-0 t2-1"), member("c2 t1 t2", "t1-1 t2-2")},
+			"sticky, owners of the least share grow", assignor.Sticky(), "t1:2 t2:3",
+			[]assignor.Subscriber{member("c1 t1 t2", "t1-0 t2-1"), member("c2 t1 t2", "t1-1 t2-2")},
 			"c1: t1-0 t2-0 t2-1; c2: t1-1 t2-2",
 		},
 		{
-			"sticky, more full members than there may be", group.Sticky(), "t1:2 t2:2",
-			[]group.Subscriber{member("c1 t1 t2", "t1-0 t2-0"), member("c2 t1 t2", "t1-1 t2-1"), member("c3 t1 t2", "")},
+			"sticky, more full members than there may be", assignor.Sticky(), "t1:2 t2:2",
+			[]assignor.Subscriber{member("c1 t1 t2", "t1-0 t2-0"), member("c2 t1 t2", "t1-1 t2-1"), member("c3 t1 t2", "")},
 			"c1: t1-0 t2-0; c2: t1-1; c3: t2-1",
 		},
 		{
-			"cooperative: what moves is withheld", group.CooperativeSticky(), "t1:2 t2:2",
-			[]group.Subscriber{member("c1 t1 t2", "t1-0 t2-0"), member("c2 t1 t2", "t1-1 t2-1"), member("c3 t1 t2", "")},
+			"cooperative: what moves is withheld", assignor.CooperativeSticky(), "t1:2 t2:2",
+			[]assignor.Subscriber{member("c1 t1 t2", "t1-0 t2-0"), member("c2 t1 t2", "t1-1 t2-1"), member("c3 t1 t2", "")},
 			"c1: t1-0 t2-0; c2: t1-1; c3:",
 		},
 		{
-			"cooperative, different subscriptions", group.CooperativeSticky(), "t1:3 t2:2",
-			[]group.Subscriber{member("c1 t1", "t1-0 t1-1 t1-2 t2-0"), member("c2 t1 t2", "")},
+			"cooperative, different subscriptions", assignor.CooperativeSticky(), "t1:3 t2:2",
+			[]assignor.Subscriber{member("c1 t1", "t1-0 t1-1 t1-2 t2-0"), member("c2 t1 t2", "")},
 			"c1: t1-0 t1-1 t1-2; c2: t2-1",
 		},
 		{
-			"uniform, from nothing", group.Uniform(), "t1:3 t2:2",
-			[]group.Subscriber{member("A t1 t2", ""), member("B t1 t2", "")},
+			"uniform, from nothing", assignor.Uniform(), "t1:3 t2:2",
+			[]assignor.Subscriber{member("A t1 t2", ""), member("B t1 t2", "")},
 			"A: t1-0 t1-1; B: t1-2 t2-0 t2-1",
 		},
 		{
-			"uniform, a member joins", group.Uniform(), "t1:3 t2:3",
-			[]group.Subscriber{member("A t1 t2", "t1-0 t1-2 t2-0"), member("B t1 t2", "t1-1 t2-1 t2-2"), member("C t1 t2", "")},
+			"uniform, a member joins", assignor.Uniform(), "t1:3 t2:3",
+			[]assignor.Subscriber{member("A t1 t2", "t1-0 t1-2 t2-0"), member("B t1 t2", "t1-1 t2-1 t2-2"), member("C t1 t2", "")},
 			"A: t1-0 t1-2; B: t1-1 t2-1; C: t2-0 t2-2",
 		},
 		{
-			"uniform, different subscriptions", group.Uniform(), "t1:3 t2:3 t3:2",
-			[]group.Subscriber{member("A t1 t3", ""), member("B t1 t2", ""), member("C t2 t3", "")},
+			"uniform, different subscriptions", assignor.Uniform(), "t1:3 t2:3 t3:2",
+			[]assignor.Subscriber{member("A t1 t3", ""), member("B t1 t2", ""), member("C t2 t3", "")},
 			"A: t1-0 t1-2 t3-0; B: t1-1 t2-2; C: t2-0 t2-1 t3-1",
 		},
 		{
-			"uniform, an uneven past", group.Uniform(), "t1:6 t2:4 t3:4",
-			[]group.Subscriber{
+			"uniform, an uneven past", assignor.Uniform(), "t1:6 t2:4 t3:4",
+			[]assignor.Subscriber{
 				member("A t1", "t1-0 t1-1 t1-2"), member("B t1 t2", "t1-3 t2-0"),
 				member("C t1 t2 t3", "t1-4 t1-5 t2-1 t2-2 t2-3 t3-0 t3-1 t3-2 t3-3"),
 			},
 			"A: t1-0 t1-1 t1-2 t1-5; B: t1-3 t2-0 t2-1 t2-2 t2-3; C: t1-4 t3-0 t3-1 t3-2 t3-3",
 		},
 		{
-			"uniform, a member and partitions more", group.Uniform(), "t1:6 t2:7",
-			[]group.Subscriber{member("A t1", "t1-0 t1-2 t2-0"), member("B t1 t2", "t1-1 t2-1 t2-2"), member("C t1 t2", "")},
+			"uniform, a member and partitions more", assignor.Uniform(), "t1:6 t2:7",
+			[]assignor.Subscriber{member("A t1", "t1-0 t1-2 t2-0"), member("B t1 t2", "t1-1 t2-1 t2-2"), member("C t1 t2", "")},
 			"A: t1-0 t1-2 t1-3 t1-4 t1-5; B: t1-1 t2-1 t2-2 t2-6; C: t2-0 t2-3 t2-4 t2-5",
 		},
 	} {
@@ -193,7 +193,7 @@ func TestAssignorsOnPublishedExamples(t *testing.T) {
 }
 
 // racked is Kafka's own test layout: copies go round the racks, on from topic to topic.
-func racked(sizes string, copies, racks int) group.Metadata {
+func racked(sizes string, copies, racks int) assignor.Metadata {
 	meta, at := topics(sizes), 0
 	for _, field := range strings.Fields(sizes) {
 		name, _, _ := strings.Cut(field, ":")
@@ -213,8 +213,8 @@ func racked(sizes string, copies, racks int) group.Metadata {
 
 // Expectations are those of Kafka's own rack tests.
 func TestAssignorsWithRacks(t *testing.T) {
-	three := func(names ...string) []group.Subscriber {
-		var list []group.Subscriber
+	three := func(names ...string) []assignor.Subscriber {
+		var list []assignor.Subscriber
 		for i, wants := range names {
 			list = append(list, member(fmt.Sprintf("%d@%c %s", i, 'a'+i, wants), ""))
 		}
@@ -223,47 +223,47 @@ func TestAssignorsWithRacks(t *testing.T) {
 	same := three("t1 t2 t3", "t1 t2 t3", "t1 t2 t3")
 	last := three("t1 t2 t3", "t1 t2 t3", "t1 t3")
 	plain := "0: t1-0 t1-1 t2-0 t2-1 t2-2 t3-0; 1: t1-2 t1-3 t2-3 t2-4 t3-1; 2: t1-4 t1-5 t2-5 t2-6"
-	pairs := []group.Subscriber{member("0@a t1 t2", ""), member("1@b t1 t2", ""), member("2@b t3 t4", ""), member("3@a t3 t4", "")}
+	pairs := []assignor.Subscriber{member("0@a t1 t2", ""), member("1@b t1 t2", ""), member("2@b t3 t4", ""), member("3@a t3 t4", "")}
 	near := "0: t1-0 t1-3 t2-0 t2-3 t2-6; 1: t1-1 t1-4 t2-1 t2-4 t3-0; 2: t1-2 t1-5 t2-2 t2-5 t3-1"
 	for _, tt := range []struct {
 		name     string
-		assignor group.Assignor
-		meta     group.Metadata
-		members  []group.Subscriber
+		assignor assignor.Assignor
+		meta     assignor.Metadata
+		members  []assignor.Subscriber
 		want     string
 	}{
-		{"range, copies everywhere", group.Range(), racked("t1:6 t2:7 t3:2", 3, 3), same, plain},
-		{"range, one copy", group.Range(), racked("t1:6 t2:7 t3:2", 1, 3), same, near},
+		{"range, copies everywhere", assignor.Range(), racked("t1:6 t2:7 t3:2", 3, 3), same, plain},
+		{"range, one copy", assignor.Range(), racked("t1:6 t2:7 t3:2", 1, 3), same, near},
 		{
-			"range, two copies", group.Range(), racked("t1:6 t2:7 t3:2", 2, 3), same,
+			"range, two copies", assignor.Range(), racked("t1:6 t2:7 t3:2", 2, 3), same,
 			"0: t1-0 t1-2 t2-0 t2-2 t2-3 t3-1; 1: t1-1 t1-3 t2-1 t2-4 t3-0; 2: t1-4 t1-5 t2-5 t2-6",
 		},
 		{
-			"range, different subscriptions, one copy", group.Range(), racked("t1:6 t2:7 t3:2", 1, 3), last,
+			"range, different subscriptions, one copy", assignor.Range(), racked("t1:6 t2:7 t3:2", 1, 3), last,
 			"0: t1-0 t1-3 t2-0 t2-2 t2-3 t2-6; 1: t1-1 t1-4 t2-1 t2-4 t2-5 t3-0; 2: t1-2 t1-5 t3-1",
 		},
 		{
-			"range, different subscriptions, two copies", group.Range(), racked("t1:6 t2:7 t3:2", 2, 3), last,
+			"range, different subscriptions, two copies", assignor.Range(), racked("t1:6 t2:7 t3:2", 2, 3), last,
 			"0: t1-0 t1-2 t2-0 t2-2 t2-3 t2-5 t3-1; 1: t1-1 t1-3 t2-1 t2-4 t2-6 t3-0; 2: t1-4 t1-5",
 		},
 		{
-			"range, co-partitioning before racks", group.Range(), racked("t1:5 t2:5 t3:5", 1, 3), same,
+			"range, co-partitioning before racks", assignor.Range(), racked("t1:5 t2:5 t3:5", 1, 3), same,
 			"0: t1-0 t1-1 t2-0 t2-1 t3-0 t3-1; 1: t1-2 t1-3 t2-2 t2-3 t3-2 t3-3; 2: t1-4 t2-4 t3-4",
 		},
 		{
-			"range, co-partitioned and near", group.Range(), racked("t1:6 t2:6 t3:2 t4:2", 1, 2), pairs,
+			"range, co-partitioned and near", assignor.Range(), racked("t1:6 t2:6 t3:2 t4:2", 1, 2), pairs,
 			"0: t1-0 t1-2 t1-4 t2-0 t2-2 t2-4; 1: t1-1 t1-3 t1-5 t2-1 t2-3 t2-5; 2: t3-1 t4-1; 3: t3-0 t4-0",
 		},
-		{"server range looks at no rack", group.ServerRange(), racked("t1:6 t2:7 t3:2", 1, 3), same, plain},
-		{"sticky, one copy", group.Sticky(), racked("t1:6 t2:7 t3:2", 1, 3), same, near},
-		{"cooperative, one copy", group.CooperativeSticky(), racked("t1:6 t2:7 t3:2", 1, 3), same, near},
+		{"server range looks at no rack", assignor.ServerRange(), racked("t1:6 t2:7 t3:2", 1, 3), same, plain},
+		{"sticky, one copy", assignor.Sticky(), racked("t1:6 t2:7 t3:2", 1, 3), same, near},
+		{"cooperative, one copy", assignor.CooperativeSticky(), racked("t1:6 t2:7 t3:2", 1, 3), same, near},
 		{
-			"sticky, different subscriptions, one copy", group.Sticky(), racked("t1:6 t2:7 t3:2", 1, 3), last,
+			"sticky, different subscriptions, one copy", assignor.Sticky(), racked("t1:6 t2:7 t3:2", 1, 3), last,
 			"0: t1-3 t2-0 t2-2 t2-3 t2-6; 1: t1-4 t2-1 t2-4 t2-5 t3-0; 2: t1-0 t1-1 t1-2 t1-5 t3-1",
 		},
 		{
-			"cooperative, owners far away let go", group.CooperativeSticky(), racked("t1:6 t2:7 t3:2", 1, 3),
-			[]group.Subscriber{
+			"cooperative, owners far away let go", assignor.CooperativeSticky(), racked("t1:6 t2:7 t3:2", 1, 3),
+			[]assignor.Subscriber{
 				member("0@a t1 t2 t3", "t1-0 t1-1 t1-2 t1-3 t1-4"), member("1@b t1 t2 t3", "t1-5 t2-0 t2-1 t2-2 t2-3"),
 				member("2@c t1 t2 t3", "t2-4 t2-5 t2-6 t3-0 t3-1"),
 			},
@@ -279,31 +279,31 @@ func TestAssignorsWithRacks(t *testing.T) {
 }
 
 func TestStickyClaims(t *testing.T) {
-	claim := func(id, owned string, generation int32) group.Subscriber {
+	claim := func(id, owned string, generation int32) assignor.Subscriber {
 		m := member(id+" t", owned)
 		m.Generation = generation
-		m.UserData = group.Sticky().UserData(m.Owned, generation)
+		m.UserData = assignor.Sticky().UserData(m.Owned, generation)
 		return m
 	}
 	meta := topics("t:4")
-	for _, assignor := range []group.Assignor{group.Sticky(), group.CooperativeSticky()} {
-		plan, err := assignor.Assign(meta, []group.Subscriber{claim("a", "t-0 t-1", 4), claim("b", "t-1 t-2", 5)})
+	for _, a := range []assignor.Assignor{assignor.Sticky(), assignor.CooperativeSticky()} {
+		plan, err := a.Assign(meta, []assignor.Subscriber{claim("a", "t-0 t-1", 4), claim("b", "t-1 t-2", 5)})
 		require.NoError(t, err)
 		assert.Equal(t, wanted("a: t-0 t-3; b: t-1 t-2"), show(plan), "the later generation is right")
 	}
-	plan, err := group.CooperativeSticky().Assign(meta, []group.Subscriber{claim("a", "t-0 t-1", 5), claim("b", "t-1 t-2", 5)})
+	plan, err := assignor.CooperativeSticky().Assign(meta, []assignor.Subscriber{claim("a", "t-0 t-1", 5), claim("b", "t-1 t-2", 5)})
 	require.NoError(t, err)
 	assert.Equal(t, wanted("a: t-0; b: t-2 t-3"), show(plan), "claimed twice in one generation: nobody's for one round")
 
 	broken := claim("a", "t-0 t-1 t-2", 5)
 	broken.UserData = broken.UserData[:7]
-	plan, err = group.Sticky().Assign(meta, []group.Subscriber{broken, claim("b", "t-3", 5)})
+	plan, err = assignor.Sticky().Assign(meta, []assignor.Subscriber{broken, claim("b", "t-3", 5)})
 	require.NoError(t, err)
 	assert.Equal(t, wanted("a: t-0 t-2; b: t-1 t-3"), show(plan), "user data that cannot be read is no claim")
 
 	old := claim("a", "t-0 t-1 t-2", 5)
 	old.UserData = old.UserData[:len(old.UserData)-4]
-	plan, err = group.Sticky().Assign(meta, []group.Subscriber{old, claim("b", "t-2 t-3", 5)})
+	plan, err = assignor.Sticky().Assign(meta, []assignor.Subscriber{old, claim("b", "t-2 t-3", 5)})
 	require.NoError(t, err)
 	assert.Equal(t, wanted("a: t-0 t-1; b: t-2 t-3"), show(plan), "the first version of the user data has no generation")
 }
