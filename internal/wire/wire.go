@@ -19,6 +19,7 @@ type Decoder struct {
 	Err      error
 }
 
+// Fail keeps the first fault: what is wrong, for the error that wraps ErrCorrupt.
 func (d *Decoder) Fail(what string) {
 	if d.Err == nil {
 		d.Err = fmt.Errorf("%w: %s, %d bytes before the end", ErrCorrupt, what, len(d.Rest))
@@ -37,6 +38,7 @@ func (d *Decoder) take(n int) []byte {
 	return p
 }
 
+// Int8 reads a byte.
 func (d *Decoder) Int8() int8 {
 	if p := d.take(1); p != nil {
 		return int8(p[0])
@@ -44,6 +46,7 @@ func (d *Decoder) Int8() int8 {
 	return 0
 }
 
+// Int16 reads two bytes, the high one first.
 func (d *Decoder) Int16() int16 {
 	if p := d.take(2); p != nil {
 		return int16(binary.BigEndian.Uint16(p))
@@ -51,6 +54,7 @@ func (d *Decoder) Int16() int16 {
 	return 0
 }
 
+// Int32 reads four bytes, the high one first.
 func (d *Decoder) Int32() int32 {
 	if p := d.take(4); p != nil {
 		return int32(binary.BigEndian.Uint32(p))
@@ -58,6 +62,7 @@ func (d *Decoder) Int32() int32 {
 	return 0
 }
 
+// Int64 reads eight bytes, the high one first.
 func (d *Decoder) Int64() int64 {
 	if p := d.take(8); p != nil {
 		return int64(binary.BigEndian.Uint64(p))
@@ -65,11 +70,13 @@ func (d *Decoder) Int64() int64 {
 	return 0
 }
 
+// UUID reads sixteen bytes.
 func (d *Decoder) UUID() (id [16]byte) {
 	copy(id[:], d.take(len(id)))
 	return id
 }
 
+// Uvarint reads an unsigned varint, the length of something: at most 2^31.
 func (d *Decoder) Uvarint() int {
 	v, n := binary.Uvarint(d.Rest)
 	if n <= 0 || n > 5 || v > 1<<31 {
@@ -132,6 +139,7 @@ func (d *Decoder) Count(least int) int {
 	return n
 }
 
+// Int32s reads an array of int32.
 func (d *Decoder) Int32s() []int32 {
 	n := d.Count(4)
 	if n == 0 {
@@ -144,6 +152,7 @@ func (d *Decoder) Int32s() []int32 {
 	return list
 }
 
+// Strings reads an array of strings.
 func (d *Decoder) Strings() []string {
 	n := d.Count(1)
 	if n == 0 {
@@ -180,13 +189,28 @@ type Encoder struct {
 	Flexible bool
 }
 
-func (e *Encoder) Int8(v int8)      { e.Buf = append(e.Buf, byte(v)) }
-func (e *Encoder) Int16(v int16)    { e.Buf = binary.BigEndian.AppendUint16(e.Buf, uint16(v)) }
-func (e *Encoder) Int32(v int32)    { e.Buf = binary.BigEndian.AppendUint32(e.Buf, uint32(v)) }
-func (e *Encoder) Int64(v int64)    { e.Buf = binary.BigEndian.AppendUint64(e.Buf, uint64(v)) }
+// Int8 appends a byte.
+func (e *Encoder) Int8(v int8) { e.Buf = append(e.Buf, byte(v)) }
+
+// Int16 appends two bytes, the high one first.
+func (e *Encoder) Int16(v int16) { e.Buf = binary.BigEndian.AppendUint16(e.Buf, uint16(v)) }
+
+// Int32 appends four bytes, the high one first.
+func (e *Encoder) Int32(v int32) { e.Buf = binary.BigEndian.AppendUint32(e.Buf, uint32(v)) }
+
+// Int64 appends eight bytes, the high one first.
+func (e *Encoder) Int64(v int64) { e.Buf = binary.BigEndian.AppendUint64(e.Buf, uint64(v)) }
+
+// UUID appends sixteen bytes.
 func (e *Encoder) UUID(id [16]byte) { e.Buf = append(e.Buf, id[:]...) }
-func (e *Encoder) Uvarint(v int)    { e.Buf = binary.AppendUvarint(e.Buf, uint64(v)) }
-func (e *Encoder) Raw(p []byte)     { e.Buf = append(e.Buf, p...) }
+
+// Uvarint appends an unsigned varint.
+func (e *Encoder) Uvarint(v int) { e.Buf = binary.AppendUvarint(e.Buf, uint64(v)) }
+
+// Raw appends bytes as they are.
+func (e *Encoder) Raw(p []byte) { e.Buf = append(e.Buf, p...) }
+
+// Strings appends an array of strings.
 func (e *Encoder) Strings(l []string) {
 	e.Length(len(l), true)
 	for _, s := range l {
@@ -194,6 +218,7 @@ func (e *Encoder) Strings(l []string) {
 	}
 }
 
+// Length appends the length of a string (two bytes) or, wide, of bytes and arrays (four); flexible versions have one form for both.
 func (e *Encoder) Length(n int, wide bool) {
 	switch {
 	case e.Flexible:
@@ -229,6 +254,7 @@ func (e *Encoder) Bytes(p []byte) {
 	e.Buf = append(e.Buf, p...)
 }
 
+// Int32s appends an array of int32.
 func (e *Encoder) Int32s(l []int32) {
 	e.Length(len(l), true)
 	for _, v := range l {
