@@ -171,9 +171,9 @@ func durable(name string, call *ast.CallExpr, fails map[string]bool) bool {
 		return len(call.Args) == 1
 	case "Flush":
 		return len(call.Args) < 2
-	case "note":
+	case "writeSlot":
 		return fails[name] && len(call.Args) == 1
-	case "noteTwice", "writeSynced", "writeCheckpoints", "writeCleanerCheckpoint":
+	case "writeSlotTwice", "writeSynced", "writeCheckpoints", "writeCleanerCheckpoint":
 		return fails[name]
 	case "write", "sync", "settle", "flush":
 		return fails[name] && slices.Contains([]string{"slot", "n", "s", "l"}, receiverName(call))
