@@ -171,7 +171,7 @@ func durable(name string, call *ast.CallExpr, fails map[string]bool) bool {
 		return len(call.Args) == 1
 	case "Flush":
 		return len(call.Args) < 2
-	case "writeSlot":
+	case "note", "writeSlot":
 		return fails[name] && len(call.Args) == 1
 	case "writeSlotTwice", "writeSynced", "writeCheckpoints", "writeCleanerCheckpoint":
 		return fails[name]
